@@ -1,0 +1,18 @@
+/* One error message, written at the place that knows what went wrong and printed by cli/ alone. */
+#ifndef TUFF_BASE_ERROR_H
+#define TUFF_BASE_ERROR_H
+
+#include "base/compiler.h"
+
+enum { ERROR_TEXT_BYTES = 512 };
+
+/* Caller-owned. The text is one line without a full stop or newline: what, which value, what to do. */
+struct error {
+    char text[ERROR_TEXT_BYTES];
+};
+
+/* Writes the message (NULL `err` is allowed: the caller does not want it) and returns `negative_errno`, so that
+ * a failing function can end in `return error_set(err, -EINVAL, "...", ...)`. */
+int error_set(struct error *err, int negative_errno, const char *format, ...) TUFF_PRINTF(3, 4);
+
+#endif

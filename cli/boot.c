@@ -1,0 +1,442 @@
+/* `tuff boot` (a Linux kernel) and `tuff run` (a bare-metal ELF): from options to a machine, its run, its reboots and
+ * the exit code.
+ *
+ * Nothing is opened for writing before the configuration was accepted, with one exception that was asked for:
+ * --dump-dtb.
+ */
+#include "cli/command.h"
+#include "cli/console.h"
+#include "cli/report.h"
+#include "cli/stats.h"
+#include "cli/values.h"
+
+#include "base/log.h"
+#include "engine/isa/riscv/isa.h"
+#include "machine/loop.h"
+#include "machine/machine.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum stats_format { STATS_NONE, STATS_TABLE, STATS_JSON };
+
+struct boot {
+    struct machine_config config;
+    enum machine_serial serial;
+    const char *serial_path;
+    const char *dump_dtb;
+    bool no_reboot;
+    enum stats_format stats_format;
+
+    struct console *console;
+    struct stats *stats;
+    struct stats_run run;
+    struct machine_result result;
+};
+
+/* The number of harts is checked again by machine_create(), which knows the board; this bounds the type. */
+static int parse_cpus(const char *text, uint32_t *out)
+{
+    uint64_t cpus;
+
+    if (values_number(text, 1, UINT32_MAX, &cpus)) {
+        report_error("--cpus, '%s', is not a number of harts: give one from 1, like --cpus=2", text);
+        return -EINVAL;
+    }
+    *out = (uint32_t)cpus;
+    return 0;
+}
+
+static int parse_memory(const char *text, uint64_t *out)
+{
+    if (values_size(text, out)) {
+        report_error("--memory, '%s', is not a size: give a number with K, M, G or T, like --memory=512M", text);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int parse_max_insns(const char *text, uint64_t *out)
+{
+    if (values_number(text, 1, UINT64_MAX - 1, out)) {
+        report_error("--max-insns, '%s', is not a number of instructions: give one like --max-insns=1000000", text);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int parse_clock(const char *text, enum machine_clock *out)
+{
+    if (strcmp(text, "host") == 0) {
+        *out = MACHINE_CLOCK_HOST;
+    } else if (strcmp(text, "insns") == 0) {
+        *out = MACHINE_CLOCK_INSNS;
+    } else {
+        report_error("--clock, '%s', is not known: give host or insns", text);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int parse_serial(const char *text, struct boot *boot)
+{
+    static const char file[] = "file=";
+
+    if (strcmp(text, "stdio") == 0) {
+        boot->serial = MACHINE_SERIAL_STDIO;
+    } else if (strcmp(text, "null") == 0) {
+        boot->serial = MACHINE_SERIAL_NULL;
+    } else if (strcmp(text, "pty") == 0) {
+        boot->serial = MACHINE_SERIAL_PTY;
+    } else if (strncmp(text, file, strlen(file)) == 0 && text[strlen(file)]) {
+        boot->serial = MACHINE_SERIAL_FILE;
+        boot->serial_path = text + strlen(file);
+    } else {
+        report_error("--serial, '%s', is not known: give stdio, null, file=F or pty", text);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int parse_isa(const char *text, uint64_t *out)
+{
+    struct error err;
+
+    if (values_isa(text, out, &err)) {
+        report_error("%s", err.text);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int parse_log(const char *text)
+{
+    if (log_configure(text)) {
+        report_error("--log, '%s', is not understood: give subsystems like dev,sbi=info (--log=help lists them)", text);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int log_help(void)
+{
+    printf("Subsystems for --log=NAME[=error|warn|info|debug][,...]; all stands for every one:\n");
+    for (int i = 0; i < LOG_SUBSYSTEM_COUNT; i++)
+        printf("  %-10s %s\n", log_subsystem_name((enum log_subsystem)i), log_subsystem_text((enum log_subsystem)i));
+    return CLI_EXIT_OK;
+}
+
+static int isa_help(void)
+{
+    printf("Extensions for --isa=[+|-]NAME[,...]; all stands for every one:\n  %s\n", values_isa_names());
+    return CLI_EXIT_OK;
+}
+
+static bool is_help(const char *value)
+{
+    return value && strcmp(value, "help") == 0;
+}
+
+static int parse_values(const struct option_values *values, struct boot *boot)
+{
+    const char *const *value = values->value;
+    struct machine_config *config = &boot->config;
+    int rc = 0;
+
+    config->kernel = value[OPTION_KERNEL];
+    config->initrd = value[OPTION_INITRD];
+    config->cmdline = value[OPTION_CMDLINE];
+    config->dtb = value[OPTION_DTB];
+    boot->dump_dtb = value[OPTION_DUMP_DTB];
+    boot->no_reboot = value[OPTION_NO_REBOOT] != NULL;
+    if (value[OPTION_STATS])
+        boot->stats_format = strcmp(value[OPTION_STATS], "json") == 0 ? STATS_JSON : STATS_TABLE;
+    if (value[OPTION_MEMORY])
+        rc = parse_memory(value[OPTION_MEMORY], &config->memory_bytes);
+    if (!rc && value[OPTION_CPUS])
+        rc = parse_cpus(value[OPTION_CPUS], &config->cpus);
+    if (!rc && value[OPTION_ISA])
+        rc = parse_isa(value[OPTION_ISA], &config->isa);
+    if (!rc && value[OPTION_SERIAL])
+        rc = parse_serial(value[OPTION_SERIAL], boot);
+    if (!rc && value[OPTION_CLOCK])
+        rc = parse_clock(value[OPTION_CLOCK], &config->clock);
+    if (!rc && value[OPTION_MAX_INSNS])
+        rc = parse_max_insns(value[OPTION_MAX_INSNS], &config->max_insns);
+    if (!rc && value[OPTION_LOG])
+        rc = parse_log(value[OPTION_LOG]);
+    return rc;
+}
+
+static int check_combination(const struct boot *boot)
+{
+    if (boot->config.clock == MACHINE_CLOCK_INSNS && boot->config.cpus > 1) {
+        report_error("--clock, 'insns' with --cpus=%u, is refused as each hart would have its own time: give --cpus=1",
+                     boot->config.cpus);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int write_dtb(const struct machine *machine, const char *path)
+{
+    size_t len;
+    const void *dtb = machine_dtb(machine, &len);
+    bool to_stdout = strcmp(path, "-") == 0;
+    FILE *out = to_stdout ? stdout : fopen(path, "wbe");
+    int error = 0;
+
+    if (!out || fwrite(dtb, 1, len, out) != len || fflush(out))
+        error = errno;
+    if (out && !to_stdout && fclose(out) && !error)
+        error = errno;
+    if (error) {
+        report_error("--dump-dtb, %s, cannot be written (%s): name another file", path, strerror(error));
+        return CLI_EXIT_USAGE;
+    }
+    return CLI_EXIT_OK;
+}
+
+static void print_stats_now(void *opaque, struct machine *machine)
+{
+    const struct boot *boot = opaque;
+    struct stats_run run = boot->run;
+    struct stats *stats = stats_create();
+
+    if (!stats)
+        return;
+    run.end = "running";
+    run.run_ns = loop_now_ns() - run.run_start_ns + run.run_ns;
+    stats_add(stats, machine);
+    stats_print_table(stats, &run, stderr);
+    stats_destroy(stats);
+}
+
+static const char *end_name(enum machine_end end)
+{
+    switch (end) {
+    case MACHINE_END_POWEROFF:
+        return "poweroff";
+    case MACHINE_END_REBOOT:
+        return "reboot";
+    case MACHINE_END_MAX_INSNS:
+        return "max-insns";
+    case MACHINE_END_QUIT:
+        return "quit";
+    case MACHINE_END_ERROR:
+        break;
+    }
+    return "error";
+}
+
+static void print_final_stats(struct boot *boot)
+{
+    boot->run.end = end_name(boot->result.end);
+    boot->run.exit_code = boot->result.exit_code;
+    if (boot->stats_format == STATS_TABLE)
+        stats_print_table(boot->stats, &boot->run, stderr);
+    else if (boot->stats_format == STATS_JSON && stats_print_json(boot->stats, &boot->run, stderr))
+        report_error("--stats, json, could not be written: check standard error and host memory");
+}
+
+static int exit_code(const struct boot *boot, int signal)
+{
+    switch (boot->result.end) {
+    case MACHINE_END_POWEROFF:
+        return boot->result.exit_code > 255 ? 255 : (int)boot->result.exit_code;
+    case MACHINE_END_MAX_INSNS:
+        return CLI_EXIT_MAX_INSNS;
+    case MACHINE_END_REBOOT:
+    case MACHINE_END_QUIT:
+        return signal ? CLI_EXIT_SIGNAL + signal : CLI_EXIT_OK;
+    case MACHINE_END_ERROR:
+        break;
+    }
+    return CLI_EXIT_INTERNAL;
+}
+
+/* One boot. Returns 0 or a negative errno, reported. */
+static int run_machine(struct boot *boot, struct machine *machine)
+{
+    struct error err = {"virtual machine, no reason given, stopped: report this"};
+    int rc;
+
+    boot->run.boots++;
+    boot->run.run_start_ns = loop_now_ns();
+    console_attach(boot->console, machine);
+    rc = machine_run(machine, &boot->result, &err);
+    console_detach(boot->console);
+    boot->run.run_ns += loop_now_ns() - boot->run.run_start_ns;
+    stats_add(boot->stats, machine);
+    if (rc || boot->result.end == MACHINE_END_ERROR) {
+        boot->result.end = MACHINE_END_ERROR;
+        report_error("%s", err.text);
+        return rc ? rc : -EIO;
+    }
+    return 0;
+}
+
+/* Runs the first machine and, while the guest reboots, further ones. Takes `machine`. */
+static void run_all(struct boot *boot, struct machine *machine)
+{
+    struct error err;
+    int signal, rc;
+
+    for (;;) {
+        rc = run_machine(boot, machine);
+        machine_destroy(machine);
+        if (rc || boot->result.end != MACHINE_END_REBOOT || boot->no_reboot || console_leaving(boot->console, &signal))
+            return;
+        rc = machine_create(&boot->config, &machine, &err);
+        if (rc) {
+            boot->result.end = MACHINE_END_ERROR;
+            report_error("%s", err.text);
+            return;
+        }
+    }
+}
+
+static int open_console(struct boot *boot)
+{
+    struct console_config config = {
+        .serial = boot->serial, .path = boot->serial_path, .print_stats = print_stats_now, .opaque = boot};
+    struct error err;
+    int rc = console_create(&config, &boot->console, &err);
+
+    if (rc)
+        report_error("%s", err.text);
+    else if (console_pty_path(boot->console))
+        fprintf(stderr, "tuff: serial port on %s\n", console_pty_path(boot->console));
+    return rc;
+}
+
+static int boot_machine(struct boot *boot)
+{
+    struct machine *machine;
+    struct error err;
+    uint64_t begin_ns = loop_now_ns();
+    int signal = 0;
+
+    boot->config.serial = console_machine_serial(boot->serial);
+    console_block_signals();
+    if (machine_create(&boot->config, &machine, &err)) {
+        report_error("%s", err.text);
+        return CLI_EXIT_USAGE;
+    }
+    if (boot->dump_dtb) {
+        int code = write_dtb(machine, boot->dump_dtb);
+        machine_destroy(machine);
+        return code;
+    }
+    boot->stats = stats_create();
+    if (!boot->stats || open_console(boot)) {
+        stats_destroy(boot->stats);
+        machine_destroy(machine);
+        return CLI_EXIT_USAGE;
+    }
+    boot->run.start_ns = loop_now_ns() - begin_ns;
+    run_all(boot, machine);
+    console_leaving(boot->console, &signal);
+    console_destroy(boot->console);
+    print_final_stats(boot);
+    stats_destroy(boot->stats);
+    return exit_code(boot, signal);
+}
+
+static int run_with(const struct option_values *values, struct boot *boot)
+{
+    report_log_to_stderr();
+    if (is_help(values->value[OPTION_LOG]))
+        return log_help();
+    if (is_help(values->value[OPTION_ISA]))
+        return isa_help();
+    machine_config_default(&boot->config);
+    boot->serial = MACHINE_SERIAL_STDIO;
+    if (parse_values(values, boot) || check_combination(boot))
+        return CLI_EXIT_USAGE;
+    return -1;
+}
+
+static int boot_run(const struct option_values *values)
+{
+    struct boot boot = {0};
+    int code = run_with(values, &boot);
+
+    if (code >= 0)
+        return code;
+    if (values->operand_count) {
+        report_error("argument, %s, is not expected: give the kernel as --kernel=%s", values->operands[0],
+                     values->operands[0]);
+        return CLI_EXIT_USAGE;
+    }
+    if (!boot.config.kernel) {
+        report_error("--kernel, nothing given, is needed: give a Linux Image, as in tuff boot --kernel=Image");
+        return CLI_EXIT_USAGE;
+    }
+    return boot_machine(&boot);
+}
+
+static int run_run(const struct option_values *values)
+{
+    struct boot boot = {0};
+    int code = run_with(values, &boot);
+
+    if (code >= 0)
+        return code;
+    if (values->operand_count != 1) {
+        report_error("argument, %s, is wrong: give one bare-metal ELF, as in tuff run demo.elf",
+                     values->operand_count ? values->operands[1] : "no ELF");
+        return CLI_EXIT_USAGE;
+    }
+    boot.config.bare = values->operands[0];
+    return boot_machine(&boot);
+}
+
+static const char run_notes[] =
+    "Keys, when standard input is a terminal:\n"
+    "  Ctrl-A x                leave\n"
+    "  Ctrl-A s                print statistics\n"
+    "  Ctrl-A h                list the keys\n"
+    "  Ctrl-A Ctrl-A           send Ctrl-A to the guest\n"
+    "  Otherwise input is passed as it is, and its end does not end the guest.\n"
+    "\n"
+    "Exit codes:\n"
+    "  0    the guest powered off, or you left it with Ctrl-A x\n"
+    "  N    the code that the guest gave when it powered off (above 255: 255)\n"
+    "  2    the command line or a file was refused; nothing was started\n"
+    "  3    the virtual machine failed\n"
+    "  124  --max-insns was reached\n"
+    "  128+ ended by a signal (130: SIGINT, 143: SIGTERM)\n"
+    "\n"
+    "--stats=json: version, end (poweroff, reboot, max-insns, quit, error), exit_code, boots,\n"
+    "start_seconds, run_seconds, cpu_user_seconds, cpu_system_seconds, peak_rss_bytes,\n"
+    "instructions, mips, total (sums over the harts), harts (one object each), machine.\n";
+
+const struct command command_boot = {
+    .name = "boot",
+    .usage = "--kernel=FILE [OPTIONS]",
+    .summary = "boot a Linux kernel",
+    .description = "Boots a riscv64 Linux kernel on a board compatible with QEMU's virt machine. The kernel\n"
+                   "starts in S-mode; the virtual machine provides the SBI firmware.",
+    .options = OPTION_FOR_BOOT,
+    .examples = "  tuff boot --kernel=Image --initrd=initrd.gz --cmdline='console=ttyS0'\n"
+                "  tuff boot -k Image -i initrd.gz -a 'console=ttyS0' -m 2G -c 2\n"
+                "  tuff boot -k Image --serial=file=log.txt --max-insns=1000000000 --stats\n",
+    .notes = run_notes,
+    .run = boot_run,
+};
+
+const struct command command_run = {
+    .name = "run",
+    .usage = "[OPTIONS] ELF",
+    .summary = "run a bare-metal program",
+    .description = "Runs a riscv64 ELF without an operating system: every hart starts at its entry point in\n"
+                   "M-mode, with the hart's number in a0 and the address of the device tree in a1. The program\n"
+                   "ends the machine, with an exit code, through the test device or HTIF's `tohost`.",
+    .options = OPTION_FOR_RUN,
+    .examples = "  tuff run demo.elf\n"
+                "  tuff run --cpus=4 --clock=host --stats=json test.elf 2>stats.json\n"
+                "  tuff run --isa=-zba,-zbb,-zbs --max-insns=1000000 test.elf\n",
+    .notes = run_notes,
+    .run = run_run,
+};

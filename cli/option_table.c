@@ -1,0 +1,57 @@
+/* Every option of every command: the one list that popt's tables and --help are made from. Rows of a section stand
+ * together. */
+#include "cli/options.h"
+
+enum { BOOT = OPTION_FOR_BOOT, RUN = OPTION_FOR_RUN, DISAS = OPTION_FOR_DISAS, TOP = OPTION_FOR_TOP };
+
+const struct option_row option_rows[] = {
+    {OPTION_KERNEL, BOOT, OPTION_VALUE, "Guest", "kernel", 'k', "FILE",
+     "the kernel: a riscv64 Linux Image, the same compressed by gzip,\n"
+     "or an ELF (vmlinux); required"},
+    {OPTION_INITRD, BOOT, OPTION_VALUE, "Guest", "initrd", 'i', "FILE", "initial RAM file system for the kernel"},
+    {OPTION_CMDLINE, BOOT, OPTION_VALUE, "Guest", "cmdline", 'a', "STRING", "the kernel's command line"},
+    {OPTION_HEX, DISAS, OPTION_FLAG, "Input", "hex", 'x', NULL,
+     "the arguments are instructions: 4 or 8 hexadecimal digits each"},
+    {OPTION_ADDRESS, DISAS, OPTION_VALUE, "Input", "address", 0, "ADDRESS",
+     "address of the first byte: decimal, or hexadecimal with 0x\n"
+     "(default: 0)"},
+    {OPTION_MEMORY, BOOT | RUN, OPTION_VALUE, "Machine", "memory", 'm', "SIZE",
+     "RAM: a number with K, M, G or T behind it, as in 512M"},
+    {OPTION_CPUS, BOOT | RUN, OPTION_VALUE, "Machine", "cpus", 'c', "N", "number of harts, which run in parallel"},
+    {OPTION_ISA, BOOT | RUN | DISAS, OPTION_VALUE, "Machine", "isa", 0, "LIST",
+     "ISA extensions, separated by commas: -NAME leaves one out,\n"
+     "+NAME puts it back, all is every one (the default);\n"
+     "--isa=help lists the names"},
+    {OPTION_DTB, BOOT | RUN, OPTION_VALUE, "Machine", "dtb", 0, "FILE",
+     "give the guest this device tree instead of the generated one"},
+    {OPTION_DUMP_DTB, BOOT | RUN, OPTION_VALUE, "Machine", "dump-dtb", 0, "FILE",
+     "write the device tree to FILE (- for standard output) and\n"
+     "leave without starting the guest"},
+    {OPTION_SERIAL, BOOT | RUN, OPTION_VALUE, "Console", "serial", 's', "WHERE",
+     "where the guest's serial port goes (default: stdio):\n"
+     "  stdio   this terminal, or standard input and output\n"
+     "  null    nowhere\n"
+     "  file=F  output replaces the contents of file F\n"
+     "  pty     a new pseudo-terminal, whose path is printed"},
+    {OPTION_CLOCK, BOOT | RUN, OPTION_VALUE, "Run", "clock", 0, "CLOCK",
+     "what the guest's time follows (default: host):\n"
+     "  host    this computer's clock\n"
+     "  insns   the instructions executed: a run with one hart can be\n"
+     "          repeated exactly"},
+    {OPTION_MAX_INSNS, BOOT | RUN, OPTION_VALUE, "Run", "max-insns", 0, "N",
+     "stop when a hart has executed N instructions: exit code 124"},
+    {OPTION_NO_REBOOT, BOOT | RUN, OPTION_FLAG, "Run", "no-reboot", 0, NULL,
+     "leave (exit code 0) when the guest reboots, instead of\n"
+     "starting it again"},
+    {OPTION_STATS, BOOT | RUN, OPTION_CHOICE, "Information", "stats", 0, "json",
+     "print statistics to standard error at the end: a table, or\n"
+     "with =json one JSON object (the last line)"},
+    {OPTION_LOG, BOOT | RUN, OPTION_VALUE, "Information", "log", 0, "SPEC",
+     "log to standard error: subsystems separated by commas, each\n"
+     "with =error, =warn, =info or =debug (default: debug);\n"
+     "--log=help lists them"},
+    {OPTION_HELP, BOOT | RUN | DISAS | TOP, OPTION_FLAG, "Information", "help", 'h', NULL, "print this help"},
+    {OPTION_VERSION, TOP, OPTION_FLAG, "Information", "version", 'V', NULL, "print the version"},
+};
+
+const size_t option_row_count = TUFF_ARRAY_LEN(option_rows);

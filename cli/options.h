@@ -1,0 +1,90 @@
+/* Commands and their options as data: from one table come what popt accepts, --help and the tests that compare the two.
+ */
+#ifndef TUFF_CLI_OPTIONS_H
+#define TUFF_CLI_OPTIONS_H
+
+#include "base/compiler.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+enum option_id {
+    OPTION_KERNEL,
+    OPTION_INITRD,
+    OPTION_CMDLINE,
+    OPTION_DTB,
+    OPTION_DUMP_DTB,
+    OPTION_MEMORY,
+    OPTION_CPUS,
+    OPTION_ISA,
+    OPTION_SERIAL,
+    OPTION_CLOCK,
+    OPTION_MAX_INSNS,
+    OPTION_NO_REBOOT,
+    OPTION_STATS,
+    OPTION_LOG,
+    OPTION_HEX,
+    OPTION_ADDRESS,
+    OPTION_VERSION,
+    OPTION_HELP,
+    OPTION_ID_COUNT,
+};
+
+/* Which commands an option belongs to. TOP: where a command's name would stand. */
+enum option_for {
+    OPTION_FOR_BOOT = 1 << 0,
+    OPTION_FOR_RUN = 1 << 1,
+    OPTION_FOR_DISAS = 1 << 2,
+    OPTION_FOR_TOP = 1 << 3,
+};
+
+enum option_kind {
+    OPTION_FLAG,   /* --name */
+    OPTION_VALUE,  /* --name=VALUE or --name VALUE */
+    OPTION_CHOICE, /* --name, or --name=ONE of a list */
+};
+
+struct option_row {
+    enum option_id id;
+    unsigned commands; /* OPTION_FOR_* */
+    enum option_kind kind;
+    const char *section;
+    const char *name;
+    char letter;          /* short form, or 0 */
+    const char *argument; /* VALUE: what --help calls it; CHOICE: the values, separated by '|'; FLAG: NULL */
+    const char *help;     /* lines separated by newlines */
+};
+
+extern const struct option_row option_rows[];
+extern const size_t option_row_count;
+
+/* What was given: values by id (NULL: not given; "" for options without a value) and operands. Strings live as long as
+ * the parse. */
+struct option_values {
+    const char *value[OPTION_ID_COUNT];
+    const char *const *operands; /* ends with NULL */
+    size_t operand_count;
+    void *context; /* popt's */
+};
+
+struct command {
+    const char *name;
+    const char *usage; /* the rest of the usage line */
+    const char *summary;
+    const char *description;
+    enum option_for options; /* its rows of the table */
+    const char *examples;
+    const char *notes;                              /* after the options */
+    int (*run)(const struct option_values *values); /* returns the exit code */
+};
+
+/* Parses argv[1..] (argv[0] is ignored). Reports the first mistake and returns -EINVAL. On success the caller frees. */
+int options_parse(const struct command *command, int argc, const char *const *argv,
+                  struct option_values *out) TUFF_MUST_CHECK;
+void options_free(struct option_values *values);
+
+/* Writes the command's whole help. */
+void options_help(const struct command *command, FILE *out);
+
+#endif

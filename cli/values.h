@@ -1,0 +1,28 @@
+/* Values of options, parsed strictly: all of the text must be understood and must fit. Pure functions; on failure they
+ * return -EINVAL or -ERANGE and leave `out` alone. */
+#ifndef TUFF_CLI_VALUES_H
+#define TUFF_CLI_VALUES_H
+
+#include "base/compiler.h"
+#include "base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A decimal number without sign, in [min, max]. */
+int values_number(const char *text, uint64_t min, uint64_t max, uint64_t *out) TUFF_MUST_CHECK;
+
+/* Decimal, or hexadecimal with 0x. */
+int values_address(const char *text, uint64_t *out) TUFF_MUST_CHECK;
+
+/* Bytes: a number above 0 with an optional K, M, G or T (powers of 1024, either case). */
+int values_size(const char *text, uint64_t *out) TUFF_MUST_CHECK;
+
+/* ISA extensions: names separated by commas; "name" or "+name" adds, "-name" takes away, "all" is everything; starts
+ * from everything the engine has. One line in `err`. */
+int values_isa(const char *text, uint64_t *out, struct error *err) TUFF_MUST_CHECK;
+
+/* The extensions' names with spaces between them, in a static string. */
+const char *values_isa_names(void);
+
+#endif

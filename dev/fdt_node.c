@@ -1,0 +1,43 @@
+/* Device-tree helpers; see fdt_node.h. Bindings: Devicetree Specification 0.4, sections 2.3 and 2.4. */
+#include "dev/fdt_node.h"
+
+#include <inttypes.h>
+#include <libfdt.h>
+#include <stdio.h>
+
+int fdt_node_add(void *fdt, const char *name, uint64_t gpa, uint64_t size_bytes, const char *const *compatible)
+{
+    char full[64];
+    int rc;
+    int soc = fdt_path_offset(fdt, "/soc");
+
+    if (soc < 0)
+        return soc;
+    snprintf(full, sizeof(full), "%s@%" PRIx64, name, gpa);
+    int node = fdt_add_subnode(fdt, soc, full);
+    if (node < 0)
+        return node;
+    for (; *compatible; compatible++) {
+        rc = fdt_appendprop_string(fdt, node, "compatible", *compatible);
+        if (rc)
+            return rc;
+    }
+    rc = fdt_appendprop_u64(fdt, node, "reg", gpa);
+    if (!rc)
+        rc = fdt_appendprop_u64(fdt, node, "reg", size_bytes);
+    return rc ? rc : node;
+}
+
+int fdt_node_set_irq(void *fdt, int node, uint32_t parent, uint32_t irq)
+{
+    int rc = fdt_setprop_u32(fdt, node, "interrupt-parent", parent);
+
+    return rc ? rc : fdt_setprop_u32(fdt, node, "interrupts", irq);
+}
+
+int fdt_node_append_irq(void *fdt, int node, uint32_t phandle, uint32_t irq)
+{
+    int rc = fdt_appendprop_u32(fdt, node, "interrupts-extended", phandle);
+
+    return rc ? rc : fdt_appendprop_u32(fdt, node, "interrupts-extended", irq);
+}

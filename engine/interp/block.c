@@ -1,0 +1,430 @@
+/* Decoding, finding and dropping blocks; see block.h. All on the hart's own thread; other harts are involved only through
+ * the frame protocol of mem/frame.h. */
+#include "engine/interp/block.h"
+
+#include "engine/isa/riscv/sem.h"
+#include "mem/frame.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { HASH_SHIFT = 15, UNSURE_MAX = 256 };
+
+/* A frame that another hart may still store to without asking; until it has done what was asked of it, FENCE.I compares. */
+struct unsure {
+    uint32_t frame;
+    uint64_t ticket[MEM_HARTS_MAX]; /* per hart: its fences_done must reach this; 0: not asked */
+};
+
+struct block_cache {
+    uint8_t *arena;
+    size_t used;
+    uint64_t generation;
+    struct block **hash;
+    struct block **frame_heads; /* by frame number */
+    size_t frame_count;
+    uint64_t stale_position;
+    struct unsure *unsure;
+    unsigned unsure_count;
+    bool unsure_overflow; /* more than fit: FENCE.I compares everything, until all harts were asked again */
+    union {
+        struct block block;
+        uint8_t room[sizeof(struct block) + (BLOCK_INSNS_MAX + 1) * sizeof(struct op) + BLOCK_BYTES_MAX];
+    } scratch;
+};
+
+static void *map_zeroed(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+int block_cache_create(struct hart *h, struct block_cache **out)
+{
+    struct block_cache *cache = calloc(1, sizeof(*cache));
+
+    if (!cache)
+        return -ENOMEM;
+    cache->frame_count = mem_ram_bytes(h->mem) >> MEM_PAGE_SHIFT;
+    cache->arena = map_zeroed(BLOCK_ARENA_BYTES);
+    cache->hash = map_zeroed(sizeof(*cache->hash) << HASH_SHIFT);
+    cache->frame_heads = cache->frame_count ? map_zeroed(cache->frame_count * sizeof(*cache->frame_heads)) : NULL;
+    cache->unsure = calloc(UNSURE_MAX, sizeof(*cache->unsure));
+    cache->stale_position = mem_stale_head(h->mem);
+    if (!cache->arena || !cache->hash || (cache->frame_count && !cache->frame_heads) || !cache->unsure) {
+        block_cache_destroy(cache);
+        return -ENOMEM;
+    }
+    *out = cache;
+    return 0;
+}
+
+void block_cache_destroy(struct block_cache *cache)
+{
+    if (!cache)
+        return;
+    if (cache->arena)
+        munmap(cache->arena, BLOCK_ARENA_BYTES);
+    if (cache->hash)
+        munmap(cache->hash, sizeof(*cache->hash) << HASH_SHIFT);
+    if (cache->frame_heads)
+        munmap(cache->frame_heads, cache->frame_count * sizeof(*cache->frame_heads));
+    free(cache->unsure);
+    free(cache);
+}
+
+uint64_t block_cache_generation(const struct block_cache *cache)
+{
+    return cache->generation;
+}
+
+static struct block **bucket(struct block_cache *cache, uint64_t gpa, uint32_t ctx)
+{
+    uint64_t key = (gpa >> 1) * 0x9e3779b97f4a7c15ull + ctx * 0xff51afd7ed558ccdull;
+
+    return &cache->hash[key >> (64 - HASH_SHIFT)];
+}
+
+void block_cache_flush(struct hart *h)
+{
+    struct block_cache *cache = h->blocks;
+
+    for (size_t i = 0; i < (size_t)1 << HASH_SHIFT; i++) {
+        for (struct block *b = cache->hash[i]; b; b = b->hash_next)
+            cache->frame_heads[b->frame] = NULL;
+        cache->hash[i] = NULL;
+    }
+    /* The pages go back to the host; reading them again gives zeros. */
+    (void)madvise(cache->arena, BLOCK_ARENA_BYTES, MADV_DONTNEED);
+    cache->used = 0;
+    cache->generation++;
+    tlb_flush_jumps(h->tlb);
+}
+
+/* ---- code marks ---- */
+
+/* Asks the harts that may store to the frame directly to stop, itself at once. */
+static void take_writes_away(struct hart *h, uint32_t frame, uint64_t writers)
+{
+    struct block_cache *cache = h->blocks;
+    uint32_t self = h->config.hart_id;
+
+    if (writers >> self & 1) {
+        tlb_drop_writes(h->tlb, mem_frame_host(h->mem, frame));
+        mem_frame_drop_writer(h->mem, frame, self);
+        writers &= ~(1ull << self);
+    }
+    if (!writers)
+        return;
+    struct unsure entry = {.frame = frame};
+    struct vcpu_fence request = {.kind = (enum vcpu_fence_kind)FENCE_DROP_WRITES, .start_gva = frame};
+    for (uint32_t i = 0; i < h->peer_count; i++) {
+        struct hart *peer = h->peers[i];
+        if (peer != h && (writers >> peer->config.hart_id & 1))
+            entry.ticket[i] = hart_ask_fence(peer, &request);
+    }
+    if (cache->unsure_count < UNSURE_MAX)
+        cache->unsure[cache->unsure_count++] = entry;
+    else
+        cache->unsure_overflow = true;
+}
+
+static void mark_code(struct hart *h, const struct block *b)
+{
+    unsigned offset = (unsigned)(b->gpa & (MEM_PAGE_BYTES - 1));
+    unsigned len = b->straddling ? 2 : b->bytes;
+    uint64_t writers = mem_frame_mark_code(h->mem, b->frame, mem_lines(offset, len));
+
+    if (writers)
+        take_writes_away(h, b->frame, writers);
+}
+
+/* ---- dropping ---- */
+
+static void unhash(struct block_cache *cache, struct block *b)
+{
+    struct block **at = bucket(cache, b->gpa, b->ctx);
+
+    while (*at != b)
+        at = &(*at)->hash_next;
+    *at = b->hash_next;
+}
+
+/* Compares the frame's blocks with its bytes; drops those that differ. Links stay inside a page, so those of the frame's blocks are all that
+ * can lead to a dropped one. Returns how many were dropped. */
+static unsigned revalidate_frame(struct hart *h, uint32_t frame)
+{
+    struct block_cache *cache = h->blocks;
+    const uint8_t *host = mem_frame_host(h->mem, frame);
+    unsigned dropped = 0;
+
+    for (struct block **at = &cache->frame_heads[frame]; *at;) {
+        struct block *b = *at;
+        unsigned offset = (unsigned)(b->gpa & (MEM_PAGE_BYTES - 1));
+        /* Marks first: a store after the comparison must be seen. */
+        mark_code(h, b);
+        if (memcmp(block_source(b), host + offset, b->straddling ? 2 : b->bytes) == 0) {
+            at = &b->frame_next;
+            continue;
+        }
+        *at = b->frame_next;
+        unhash(cache, b);
+        dropped++;
+    }
+    if (dropped) {
+        for (struct block *b = cache->frame_heads[frame]; b; b = b->frame_next)
+            b->link[BLOCK_FALL] = b->link[BLOCK_TAKEN] = NULL;
+        h->counters.blocks_invalidated += dropped;
+    }
+    return dropped;
+}
+
+static bool unsure_settled(const struct hart *h, const struct unsure *entry)
+{
+    for (uint32_t i = 0; i < h->peer_count; i++) {
+        if (entry->ticket[i] && !hart_fence_settled(h->peers[i], entry->ticket[i]))
+            return false;
+    }
+    return true;
+}
+
+static unsigned revalidate_unsure(struct hart *h)
+{
+    struct block_cache *cache = h->blocks;
+    unsigned dropped = 0;
+    unsigned count = cache->unsure_count; /* revalidating may append */
+
+    for (unsigned i = 0; i < count; i++) {
+        /* Asked before comparing: if all have settled, nothing can change after the comparison unseen. */
+        if (unsure_settled(h, &cache->unsure[i])) {
+            dropped += revalidate_frame(h, cache->unsure[i].frame);
+            cache->unsure[i] = cache->unsure[--cache->unsure_count];
+            if (cache->unsure_count < count)
+                count = cache->unsure_count;
+            i--;
+        } else {
+            dropped += revalidate_frame(h, cache->unsure[i].frame);
+        }
+    }
+    return dropped;
+}
+
+static unsigned revalidate_all(struct hart *h)
+{
+    struct block_cache *cache = h->blocks;
+    unsigned dropped = 0;
+
+    for (size_t frame = 0; frame < cache->frame_count; frame++) {
+        if (cache->frame_heads[frame])
+            dropped += revalidate_frame(h, (uint32_t)frame);
+    }
+    return dropped;
+}
+
+void block_cache_fence(struct hart *h)
+{
+    struct block_cache *cache = h->blocks;
+    unsigned dropped = 0;
+    uint32_t frame;
+    int rc;
+
+    if (cache->unsure_overflow) {
+        /* Too many frames in doubt to name: start over, which asks again where needed. */
+        cache->unsure_overflow = false;
+        cache->unsure_count = 0;
+        block_cache_flush(h);
+    }
+    while ((rc = mem_stale_next(h->mem, &cache->stale_position, &frame)) > 0)
+        dropped += revalidate_frame(h, frame);
+    if (rc < 0)
+        dropped += revalidate_all(h);
+    if (cache->unsure_count)
+        dropped += revalidate_unsure(h);
+    if (dropped)
+        tlb_flush_jumps(h->tlb);
+}
+
+/* ---- decoding ---- */
+
+static uint16_t read_u16(const uint8_t *p)
+{
+    /* Another hart may be storing here; a torn instruction is the guest's race, a torn host read would be ours. */
+    return __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED);
+}
+
+/* Where the rounding mode of an FP instruction is known at decoding: the context has frm. False: reserved mode. */
+static bool decode_rounding(const struct hart *h, struct rv_insn *insn)
+{
+    unsigned rm = insn->rm == RM_DYN ? h->frm : insn->rm;
+
+    if (rm > RM_RMM)
+        return false;
+    insn->imm = SEM_RM_IMM(insn->rs3, rm == h->frm && rm != RM_RMM ? RM_HOST : (int)rm);
+    return true;
+}
+
+/* Rows whose rd is an f register: it has no x0. */
+static bool rd_is_fp(const struct rv_insn *insn)
+{
+    return strncmp(rv_rows[insn->row].syntax, "frd", 3) == 0;
+}
+
+static void decode_op(const struct hart *h, uint32_t bits, unsigned offset, struct op *op, struct rv_insn *insn)
+{
+    rv_decode(bits, h->isa, insn);
+    bool legal = !((insn->effects & RV_FP) && (h->ctx & CTX_FS_OFF)) &&
+                 (!(insn->effects & RV_RM) || decode_rounding(h, insn));
+    if (!legal) {
+        insn->sem = RV_SEM_illegal;
+        insn->effects = RV_END;
+    }
+    /* Without C a jump may be misaligned: the slow instance checks. */
+    bool slow = !(h->isa & ISA_EXT(C)) && (insn->effects & (RV_BRANCH | RV_JUMP | RV_INDIRECT));
+    *op = (struct op){
+        .run = interp_handler(insn->sem, slow),
+        .imm = insn->imm,
+        .rd = insn->rd == 0 && !rd_is_fp(insn) ? RV_X_SINK : insn->rd,
+        .rs1 = insn->rs1,
+        .rs2 = insn->rs2,
+        .place = (uint8_t)(offset / 2 | (insn->len_bytes == 4 ? 128 : 0)),
+    };
+}
+
+/* Decodes from `host` (in `frame`, at `page_offset`) into `b`; second_page is where the page after it lies for an instruction that
+ * straddles, or NULL. `b` has room for max_insns. */
+static void decode_block(struct hart *h, struct block *b, const uint8_t *host, uint32_t max_insns, const uint8_t *second_page)
+{
+    unsigned room = MEM_PAGE_BYTES - (unsigned)((uint64_t)host & (MEM_PAGE_BYTES - 1));
+    unsigned offset = 0;
+    uint8_t source[BLOCK_BYTES_MAX];
+    struct rv_insn insn;
+
+    b->insns = 0;
+    do {
+        uint32_t bits = read_u16(host + offset);
+        unsigned len = rv_insn_len_bytes((uint16_t)bits);
+        if (len > room - offset) {
+            if (!second_page)
+                break; /* the straddling instruction is the next block */
+            bits |= (uint32_t)read_u16(second_page) << 16;
+        } else if (len == 4) {
+            bits |= (uint32_t)read_u16(host + offset + 2) << 16;
+        }
+        decode_op(h, bits, offset, &b->ops[b->insns++], &insn);
+        memcpy(source + offset, &bits, len);
+        offset += len;
+    } while (offset < room && b->insns < max_insns &&
+             !(insn.effects & (RV_BRANCH | RV_JUMP | RV_INDIRECT | RV_END)) && insn.sem != RV_SEM_illegal);
+    b->ops[b->insns] = (struct op){.run = interp_end_handler()};
+    b->bytes = (uint16_t)offset;
+    memcpy(block_source(b), source, offset);
+}
+
+/* The second page's bytes for an instruction at `pc` that straddles; *second stays NULL when it does not. False: fetch fault there. */
+static bool find_second_page(struct hart *h, uint64_t pc, const uint8_t *host, const uint8_t **second)
+{
+    *second = NULL;
+    if ((pc & (MEM_PAGE_BYTES - 1)) != MEM_PAGE_BYTES - 2 || rv_insn_len_bytes(read_u16(host)) == 2)
+        return true;
+    return mmu_fetch(h, pc + 2, second);
+}
+
+static struct block *find(struct block_cache *cache, uint64_t gpa, uint32_t ctx)
+{
+    for (struct block *b = *bucket(cache, gpa, ctx); b; b = b->hash_next) {
+        if (b->gpa == gpa && b->ctx == ctx)
+            return b;
+    }
+    return NULL;
+}
+
+static struct block *build(struct hart *h, const uint8_t *host, uint64_t gpa, const uint8_t *second)
+{
+    struct block_cache *cache = h->blocks;
+    size_t most = sizeof(cache->scratch.room);
+
+    if (cache->used + most > BLOCK_ARENA_BYTES)
+        block_cache_flush(h);
+    struct block *b = (struct block *)(cache->arena + cache->used);
+    memset(b, 0, sizeof(*b));
+    b->ctx = h->ctx;
+    b->gpa = gpa;
+    b->frame = mem_frame_of(h->mem, host);
+    b->straddling = second != NULL;
+    /* The lines are marked before they are read: a store between the two is seen. How many there will be is not known yet; marking too
+     * many costs a comparison at FENCE.I. */
+    unsigned room = MEM_PAGE_BYTES - (unsigned)(gpa & (MEM_PAGE_BYTES - 1));
+    b->bytes = (uint16_t)(room < 64 ? room : 64);
+    mark_code(h, b);
+    decode_block(h, b, host, BLOCK_INSNS_MAX, second);
+    if (!b->straddling && b->bytes > 64) {
+        mark_code(h, b);
+        decode_block(h, b, host, BLOCK_INSNS_MAX, second);
+    }
+    size_t size = sizeof(*b) + (b->insns + 1) * sizeof(struct op) + b->bytes;
+    cache->used += (size + 15) & ~(size_t)15;
+    struct block **head = bucket(cache, gpa, h->ctx);
+    b->hash_next = *head;
+    *head = b;
+    b->frame_next = cache->frame_heads[b->frame];
+    cache->frame_heads[b->frame] = b;
+    h->counters.blocks_decoded++;
+    return b;
+}
+
+static void forget(struct hart *h, struct block *b)
+{
+    struct block_cache *cache = h->blocks;
+    struct block **at = &cache->frame_heads[b->frame];
+
+    while (*at != b)
+        at = &(*at)->frame_next;
+    *at = b->frame_next;
+    unhash(cache, b);
+}
+
+struct block *block_lookup(struct hart *h, uint64_t pc)
+{
+    const uint8_t *host, *second;
+
+    h->counters.block_lookups++;
+    if (!mmu_fetch(h, pc, &host) || !find_second_page(h, pc, host, &second))
+        return NULL;
+    uint64_t gpa = mem_host_to_gpa(h->mem, host);
+    struct block *b = find(h->blocks, gpa, h->ctx);
+    if (b && b->straddling) {
+        uint16_t high = second ? read_u16(second) : 0;
+        if (!second || memcmp(block_source(b) + 2, &high, 2) != 0) {
+            forget(h, b);
+            b = NULL;
+        }
+    }
+    if (!b)
+        b = build(h, host, gpa, second);
+    /* The jump cache must not outlive the execute entry that stands for the same page. */
+    if (!b->straddling && h->exec_bank->entries[tlb_index(pc)].tag_execute == (pc & TLB_PAGE_MASK)) {
+        struct tlb_jump *jump = &h->exec_bank->jumps[tlb_jump_index(pc)];
+        jump->pc = pc;
+        jump->target = b;
+    }
+    return b;
+}
+
+struct block *block_partial(struct hart *h, uint64_t pc, uint32_t insns)
+{
+    struct block *b = &h->blocks->scratch.block;
+    const uint8_t *host, *second;
+
+    if (!mmu_fetch(h, pc, &host) || !find_second_page(h, pc, host, &second))
+        return NULL;
+    memset(b, 0, sizeof(*b));
+    b->ctx = h->ctx;
+    b->gpa = mem_host_to_gpa(h->mem, host);
+    b->frame = mem_frame_of(h->mem, host);
+    b->straddling = true; /* never linked */
+    decode_block(h, b, host, insns < BLOCK_INSNS_MAX ? insns : BLOCK_INSNS_MAX, second);
+    return b;
+}

@@ -1,0 +1,98 @@
+/* Decoded blocks: what the interpreter runs, and how they are found, kept and dropped.
+ *
+ * A block is a straight piece of guest code inside one page of one RAM frame, decoded under one translation context. It is found by
+ * physical address, so it serves every address space and virtual alias of its frame; the guest pc is a parameter of running it. Each hart
+ * has its own blocks: decoding costs some ten nanoseconds an instruction, sharing would cost a lock or an epoch at every look-up.
+ * An instruction that straddles two pages is a block by itself ("straddling"): it is looked up again and compared with the
+ * bytes of the second page at each entry, since that page's mapping may change alone.
+ */
+#ifndef TUFF_ENGINE_INTERP_BLOCK_H
+#define TUFF_ENGINE_INTERP_BLOCK_H
+
+#include "engine/isa/riscv/hart.h"
+
+enum {
+    BLOCK_INSNS_MAX = 64,
+    BLOCK_BYTES_MAX = 4 * BLOCK_INSNS_MAX,
+    BLOCK_ARENA_BYTES = 64 << 20, /* decoded blocks a hart keeps; full means starting over */
+};
+
+struct op;
+struct block;
+
+#define PRESERVE_NONE __attribute__((preserve_none))
+
+/* Runs one op and then the following by a tail call. `pc` is the block's address. */
+typedef void PRESERVE_NONE op_fn(struct hart *h, const struct op *op, uint64_t pc, struct block *block);
+
+/* One decoded instruction, 16 bytes. */
+struct op {
+    op_fn *run;
+    int32_t imm;
+    uint8_t rd, rs1, rs2;
+    uint8_t place; /* offset in the block / 2, and in bit 7 whether it is 4 bytes long */
+};
+_Static_assert(sizeof(struct op) == 16, "four ops a cache line");
+
+static inline uint64_t op_offset(const struct op *op)
+{
+    return 2ull * (op->place & 127);
+}
+
+static inline uint64_t op_len_bytes(const struct op *op)
+{
+    return 2 + 2 * (op->place >> 7);
+}
+
+enum { BLOCK_FALL, BLOCK_TAKEN };
+
+struct block {
+    uint32_t insns;
+    uint32_t ctx;
+    struct block *link[2]; /* successors on the same page, by BLOCK_FALL and BLOCK_TAKEN; NULL: look up */
+    /* profile */
+    uint64_t executions;
+    uint64_t taken;
+    uint64_t indirect_pc;   /* the indirect target seen most, by majority vote */
+    uint32_t indirect_votes;
+    uint32_t mmio;          /* slow accesses of this block that met a device */
+
+    uint64_t gpa;
+    uint32_t frame;
+    uint16_t bytes;
+    bool straddling;
+    struct block *hash_next;
+    struct block *frame_next;
+    struct op ops[]; /* insns of them, an end marker, then `bytes` source bytes */
+};
+
+static inline uint8_t *block_source(const struct block *block)
+{
+    return (uint8_t *)&block->ops[block->insns + 1];
+}
+
+struct block_cache;
+
+int block_cache_create(struct hart *h, struct block_cache **out) TUFF_MUST_CHECK;
+void block_cache_destroy(struct block_cache *cache);
+
+/* Counts up when all blocks were thrown away: pointers from before are dead. */
+uint64_t block_cache_generation(const struct block_cache *cache);
+
+/* The block at `pc`, decoded if need be, entered in the jump cache where it may be. NULL: h->trap is filled (fetch fault at h->trap.tval). */
+struct block *block_lookup(struct hart *h, uint64_t pc);
+
+/* Decodes exactly `insns` instructions at most into the cache's scratch block, which is valid until the next call: the rest of
+ * a budget. NULL as above. */
+struct block *block_partial(struct hart *h, uint64_t pc, uint32_t insns);
+
+/* FENCE.I: blocks whose bytes changed are dropped. */
+void block_cache_fence(struct hart *h);
+/* All blocks are dropped: ISA or state changed under them. */
+void block_cache_flush(struct hart *h);
+
+/* The handler of a semantic body, and of the end of a block that just goes on (interp.c). */
+op_fn *interp_handler(unsigned sem, bool slow);
+op_fn *interp_end_handler(void);
+
+#endif

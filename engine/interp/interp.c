@@ -1,0 +1,245 @@
+/* The interpreter: one handler per semantic body, made from the body by inlining it with operands from the decoded op, and the
+ * passage from block to block.
+ *
+ * A handler's four arguments live in r12 to r15 (preserve_none), which calls to C functions keep, so a slow path costs the fast path nothing but
+ * the jump over it. Handlers end in a tail call; the stack does not grow, and a plain return leaves interp_run().
+ *
+ * Counting: a block's instructions are charged when it is entered; what does not retire is refunded (traps). `insns_ahead` says how
+ * much of the charge lies ahead while something outside looks at the count in mid-block.
+ */
+#include "engine/interp/interp.h"
+
+#include "engine/interp/block.h"
+#include "engine/isa/riscv/sem_fp.h"
+#include "engine/isa/riscv/sem_int.h"
+#include "engine/isa/riscv/sem_mem.h"
+#include "engine/isa/riscv/sem_sys.h"
+
+#pragma STDC FENV_ACCESS ON
+
+#define HANDLER static PRESERVE_NONE void
+#define OP_PARAMS struct hart *h, const struct op *op, uint64_t pc, struct block *block
+#define TAIL __attribute__((musttail)) return
+
+/* Charges and enters a block, or leaves to the run loop. */
+#define ENTER(next, target)                                                                                            \
+    do {                                                                                                               \
+        struct block *next_ = (next);                                                                                  \
+        uint64_t target_ = (target);                                                                                   \
+        int32_t left_ = hart_charge(h, next_->insns);                                                                  \
+        if (TUFF_UNLIKELY(left_ < 0)) {                                                                                \
+            h->pc = target_;                                                                                           \
+            return;                                                                                                    \
+        }                                                                                                              \
+        atomic_store_explicit(&h->countdown.insns, (uint32_t)left_, memory_order_relaxed);                        \
+        next_->executions++;                                                                                           \
+        TAIL next_->ops[0].run(h, next_->ops, target_, next_);                                                         \
+    } while (0)
+
+/* ---- from block to block ---- */
+
+static TUFF_COLD void take_exception(struct hart *h, uint64_t pc)
+{
+    hart_take_trap(h, h->trap.cause, h->trap.tval, pc);
+}
+
+/* To h->pc, wherever that is. `op` is unused: these have a handler's type so that they can be tail-called. */
+static TUFF_NOINLINE PRESERVE_NONE void go_lookup(OP_PARAMS)
+{
+    uint64_t target = h->pc;
+    struct block *next;
+
+    while (!(next = block_lookup(h, target))) {
+        take_exception(h, target);
+        target = h->pc;
+        /* A handler that cannot be fetched traps for ever: attention must get through. */
+        if (hart_charge(h, 0) < 0)
+            return;
+    }
+    ENTER(next, target);
+}
+
+/* To h->pc through the jump cache. */
+HANDLER go_cached(OP_PARAMS)
+{
+    uint64_t target = h->pc;
+    const struct tlb_jump *jump = &h->exec_bank->jumps[tlb_jump_index(target)];
+    struct block *next = jump->target;
+
+    if (TUFF_LIKELY(jump->pc == target && next && next->ctx == h->ctx))
+        ENTER(next, target);
+    TAIL go_lookup(h, op, pc, block);
+}
+
+/* A direct edge that has no link yet: within the page it gets one. */
+#define DEFINE_DIRECT(name, edge)                                                                                      \
+    static TUFF_NOINLINE PRESERVE_NONE void name(OP_PARAMS)                                                            \
+    {                                                                                                                  \
+        uint64_t target = h->pc;                                                                                       \
+        if (((target ^ pc) & TLB_PAGE_MASK) == 0 && !block->straddling) {                                              \
+            struct block *next = link_edge(h, block, edge, target);                                                    \
+            if (next)                                                                                                  \
+                ENTER(next, target);                                                                                   \
+            TAIL go_lookup(h, op, pc, block);                                                                          \
+        }                                                                                                              \
+        TAIL go_cached(h, op, pc, block);                                                                              \
+    }
+
+static TUFF_NOINLINE struct block *link_edge(struct hart *h, struct block *block, unsigned edge, uint64_t target)
+{
+    uint64_t generation = block_cache_generation(h->blocks);
+    struct block *next = block_lookup(h, target);
+
+    /* Everything may have been thrown away to make room: then `block` is gone. */
+    if (next && generation == block_cache_generation(h->blocks) && !next->straddling && next->ctx == block->ctx)
+        block->link[edge] = next;
+    return next;
+}
+
+DEFINE_DIRECT(go_fall, BLOCK_FALL)
+DEFINE_DIRECT(go_taken, BLOCK_TAKEN)
+
+HANDLER go_indirect(OP_PARAMS)
+{
+    /* Majority vote over the targets: one candidate, votes for and against. */
+    if (TUFF_LIKELY(block->indirect_pc == h->pc)) {
+        block->indirect_votes++;
+    } else if (block->indirect_votes == 0) {
+        block->indirect_pc = h->pc;
+        block->indirect_votes = 1;
+    } else {
+        block->indirect_votes--;
+    }
+    TAIL go_cached(h, op, pc, block);
+}
+
+/* After an instruction that may have changed anything: interrupts first, then on in whatever context it is now. */
+static TUFF_NOINLINE PRESERVE_NONE void go_end(OP_PARAMS)
+{
+    if (h->irq_check) {
+        h->irq_check = false;
+        if (hart_interrupt_deliverable(h) && !h->stop)
+            hart_take_interrupt(h);
+    }
+    if (h->stop)
+        return;
+    TAIL go_cached(h, op, pc, block);
+}
+
+static TUFF_NOINLINE PRESERVE_NONE void go_trap(OP_PARAMS)
+{
+    uint64_t offset = op_offset(op);
+
+    hart_refund(h, block->insns - (uint32_t)(op - block->ops));
+    if (h->trap.cause == CAUSE_ILLEGAL && h->trap.tval == 0) {
+        uint32_t bits = 0;
+        __builtin_memcpy(&bits, block_source(block) + offset, op_len_bytes(op) == 4 ? 4 : 2);
+        h->trap.tval = bits;
+    }
+    take_exception(h, pc + offset);
+    TAIL go_cached(h, op, pc, block);
+}
+
+/* ---- handlers ---- */
+
+#define OPERANDS                                                                                                       \
+    h, &h->r, op->rd, op->rs1, op->rs2, op->imm, pc + op_offset(op), pc + op_offset(op) + op_len_bytes(op)
+
+/* What follows a body; `next` is a constant on each path once the body is inlined, so only the used parts remain. */
+#define FINISH(next, effects, miss)                                                                                    \
+    switch (next) {                                                                                                    \
+    case SEM_NEXT:                                                                                                     \
+        if ((effects)&RV_BRANCH) {                                                                                     \
+            if (TUFF_LIKELY(block->link[BLOCK_FALL]))                                                                  \
+                ENTER(block->link[BLOCK_FALL], pc + block->bytes);                                                     \
+            h->pc = pc + block->bytes;                                                                                 \
+            TAIL go_fall(h, op, pc, block);                                                                            \
+        }                                                                                                              \
+        TAIL op[1].run(h, op + 1, pc, block);                                                                          \
+    case SEM_TAKEN:                                                                                                    \
+        block->taken++;                                                                                                \
+        if (TUFF_LIKELY(block->link[BLOCK_TAKEN]))                                                                     \
+            ENTER(block->link[BLOCK_TAKEN], pc + op_offset(op) + (uint64_t)(int64_t)op->imm);                          \
+        h->pc = pc + op_offset(op) + (uint64_t)(int64_t)op->imm;                                                       \
+        TAIL go_taken(h, op, pc, block);                                                                               \
+    case SEM_INDIRECT:                                                                                                 \
+        TAIL go_indirect(h, op, pc, block);                                                                            \
+    case SEM_END:                                                                                                      \
+        TAIL go_end(h, op, pc, block);                                                                                 \
+    case SEM_TRAP:                                                                                                     \
+        TAIL go_trap(h, op, pc, block);                                                                                \
+    case SEM_MISS:                                                                                                     \
+        TAIL miss(h, op, pc, block);                                                                                   \
+    }
+
+/* The end of a block that was cut by its length or its page. */
+HANDLER op_end(OP_PARAMS)
+{
+    if (TUFF_LIKELY(block->link[BLOCK_FALL]))
+        ENTER(block->link[BLOCK_FALL], pc + block->bytes);
+    h->pc = pc + block->bytes;
+    TAIL go_fall(h, op, pc, block);
+}
+
+/* The slow instance handles every case; while it runs, the count of what has retired is exact. */
+#define DEFINE_SLOW(id, effects)                                                                                       \
+    static TUFF_NOINLINE PRESERVE_NONE void slow_##id(OP_PARAMS)                                                       \
+    {                                                                                                                  \
+        uint64_t devices = h->counters.mmio_accesses;                                                                  \
+        h->insns_ahead = block->insns - (uint32_t)(op - block->ops);                                                   \
+        enum sem_next next = sem_##id(OPERANDS, true);                                                                 \
+        h->insns_ahead = 0;                                                                                            \
+        block->mmio += (uint32_t)(h->counters.mmio_accesses - devices);                                                \
+        FINISH(next, effects, go_lookup)                                                                               \
+    }
+
+#define DEFINE_FAST(id, effects)                                                                                       \
+    HANDLER op_##id(OP_PARAMS)                                                                                         \
+    {                                                                                                                  \
+        if ((effects)&RV_END)                                                                                          \
+            h->insns_ahead = 1;                                                                                        \
+        enum sem_next next = sem_##id(OPERANDS, false);                                                                \
+        if ((effects)&RV_END)                                                                                          \
+            h->insns_ahead = 0;                                                                                        \
+        FINISH(next, effects, slow_##id)                                                                               \
+    }
+
+#define INSN(id, mnemonic, format, match, mask, isa, effects, syntax) DEFINE_SLOW(id, effects) DEFINE_FAST(id, effects)
+#include "engine/isa/riscv/rows.def"
+
+DEFINE_SLOW(illegal, RV_END)
+DEFINE_FAST(illegal, RV_END)
+
+op_fn *interp_handler(unsigned sem, bool slow)
+{
+    static op_fn *const handlers[RV_SEM_COUNT][2] = {
+        [RV_SEM_illegal] = {op_illegal, slow_illegal},
+#define INSN(id, ...) [RV_SEM_##id] = {op_##id, slow_##id},
+#include "engine/isa/riscv/rows.def"
+    };
+
+    return handlers[sem][slow];
+}
+
+op_fn *interp_end_handler(void)
+{
+    return op_end;
+}
+
+void interp_run(struct hart *h)
+{
+    go_cached(h, NULL, 0, NULL);
+}
+
+void interp_run_rest(struct hart *h)
+{
+    uint32_t left = atomic_load_explicit(&h->countdown.insns, memory_order_relaxed);
+    struct block *rest = block_partial(h, h->pc, left);
+
+    if (!rest) {
+        take_exception(h, h->pc);
+        return;
+    }
+    atomic_store_explicit(&h->countdown.insns, left - rest->insns, memory_order_relaxed);
+    rest->ops[0].run(h, rest->ops, h->pc, rest);
+}

@@ -1,0 +1,14 @@
+/* Tier 0: runs decoded blocks by tail calls. */
+#ifndef TUFF_ENGINE_INTERP_INTERP_H
+#define TUFF_ENGINE_INTERP_INTERP_H
+
+#include "engine/isa/riscv/hart.h"
+
+/* Runs from h->pc until somebody wants attention, h->stop is set, or the next block is longer than the rest of the grant. h->pc is
+ * up to date afterwards. The host's FP control register must hold the guest's (fp_load_host). */
+void interp_run(struct hart *h);
+
+/* Runs exactly the rest of the grant, which is shorter than the block at h->pc, or up to the first thing interp_run() stops for. */
+void interp_run_rest(struct hart *h);
+
+#endif

@@ -1,0 +1,410 @@
+/* Control and status registers (Privileged Architecture 1.13, chapter 2 and the sections named below): which exist, who may
+ * access them, which bits stick. What a write changes beyond its own value (translation context, pending interrupts,
+ * timers) is done here; the CSR instructions always end their block. */
+#include "engine/isa/riscv/hart.h"
+#include "engine/isa/riscv/sem.h"
+
+enum {
+    CSR_FFLAGS = 0x001, CSR_FRM = 0x002, CSR_FCSR = 0x003,
+    CSR_SSTATUS = 0x100, CSR_SIE = 0x104, CSR_STVEC = 0x105, CSR_SCOUNTEREN = 0x106, CSR_SENVCFG = 0x10a,
+    CSR_SSCRATCH = 0x140, CSR_SEPC = 0x141, CSR_SCAUSE = 0x142, CSR_STVAL = 0x143, CSR_SIP = 0x144,
+    CSR_STIMECMP = 0x14d, CSR_SATP = 0x180,
+    CSR_MSTATUS = 0x300, CSR_MISA = 0x301, CSR_MEDELEG = 0x302, CSR_MIDELEG = 0x303, CSR_MIE = 0x304,
+    CSR_MTVEC = 0x305, CSR_MCOUNTEREN = 0x306, CSR_MENVCFG = 0x30a, CSR_MCOUNTINHIBIT = 0x320,
+    CSR_MHPMEVENT3 = 0x323, CSR_MHPMEVENT31 = 0x33f,
+    CSR_MSCRATCH = 0x340, CSR_MEPC = 0x341, CSR_MCAUSE = 0x342, CSR_MTVAL = 0x343, CSR_MIP = 0x344,
+    CSR_PMPCFG0 = 0x3a0, CSR_PMPCFG15 = 0x3af, CSR_PMPADDR0 = 0x3b0, CSR_PMPADDR63 = 0x3ef,
+    CSR_MCYCLE = 0xb00, CSR_MINSTRET = 0xb02, CSR_MHPMCOUNTER3 = 0xb03, CSR_MHPMCOUNTER31 = 0xb1f,
+    CSR_CYCLE = 0xc00, CSR_TIME = 0xc01, CSR_INSTRET = 0xc02,
+    CSR_MVENDORID = 0xf11, CSR_MARCHID = 0xf12, CSR_MIMPID = 0xf13, CSR_MHARTID = 0xf14, CSR_MCONFIGPTR = 0xf15,
+};
+
+enum { PMP_ENTRIES = 16 };
+enum { COUNTER_CY = 1, COUNTER_TM = 2, COUNTER_IR = 4, COUNTERS = 7 };
+
+#define INTERRUPTS_S (1ull << VCPU_IRQ_SSI | 1ull << VCPU_IRQ_STI | 1ull << VCPU_IRQ_SEI)
+#define INTERRUPTS_M (1ull << VCPU_IRQ_MSI | 1ull << VCPU_IRQ_MTI | 1ull << VCPU_IRQ_MEI)
+/* Exceptions 0..9, 12, 13, 15: those an S-mode handler can get (section 3.1.8). */
+#define DELEGABLE 0xb3ffull
+#define ENVCFG_FIOM 1ull
+
+/* mstatus bits that software writes; SXL and UXL are fixed at 64, SD is derived (section 3.1.6). */
+#define MSTATUS_WRITABLE                                                                                               \
+    (MSTATUS_SIE | MSTATUS_MIE | MSTATUS_SPIE | MSTATUS_MPIE | MSTATUS_SPP | MSTATUS_MPP | MSTATUS_FS | MSTATUS_MPRV | \
+     MSTATUS_SUM | MSTATUS_MXR | MSTATUS_TVM | MSTATUS_TW | MSTATUS_TSR)
+#define SSTATUS_WRITABLE (MSTATUS_SIE | MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_FS | MSTATUS_SUM | MSTATUS_MXR)
+#define SSTATUS_READABLE (SSTATUS_WRITABLE | MSTATUS_UXL | MSTATUS_SD)
+#define XL_FIXED (2ull << 32 | 2ull << 34)
+
+uint64_t csr_get_mstatus(const struct hart *h)
+{
+    uint64_t value = h->mstatus | XL_FIXED;
+
+    if (h->r.fs_dirty && (value & MSTATUS_FS))
+        value |= MSTATUS_FS;
+    if ((value & MSTATUS_FS) == MSTATUS_FS)
+        value |= MSTATUS_SD;
+    return value;
+}
+
+static void set_mstatus_bits(struct hart *h, uint64_t value, uint64_t writable)
+{
+    /* MPP is WARL: 2 is no mode, the old one stays. */
+    if ((value & MSTATUS_MPP) >> MSTATUS_MPP_SHIFT == 2)
+        writable &= ~MSTATUS_MPP;
+    h->mstatus = ((csr_get_mstatus(h) & ~writable) | (value & writable)) & MSTATUS_WRITABLE;
+    h->r.fs_dirty = 0;
+    h->irq_check = true;
+    hart_update_context(h);
+}
+
+void csr_set_mstatus(struct hart *h, uint64_t value)
+{
+    set_mstatus_bits(h, value, MSTATUS_WRITABLE);
+}
+
+static uint64_t misa(const struct hart *h)
+{
+    uint64_t value = 2ull << 62 | 1 << ('S' - 'A') | 1 << ('U' - 'A');
+
+    for (const char *c = "IMAFDC"; *c; c++) {
+        static const uint64_t bits[26] = {['I' - 'A'] = ISA_EXT(I), ['M' - 'A'] = ISA_EXT(M), ['A' - 'A'] = ISA_EXT(A),
+                                          ['F' - 'A'] = ISA_EXT(F), ['D' - 'A'] = ISA_EXT(D), ['C' - 'A'] = ISA_EXT(C)};
+        if (h->isa & bits[*c - 'A'])
+            value |= 1ull << (*c - 'A');
+    }
+    return value;
+}
+
+/* ---- counters (section 3.1.10) ---- */
+
+/* A counter stands still while inhibited: its offset then holds the value itself. */
+static uint64_t counter_read(const struct hart *h, uint64_t offset, unsigned inhibit_bit)
+{
+    return h->mcountinhibit & inhibit_bit ? offset : hart_retired(h) + offset;
+}
+
+/* The value written is what the next instruction reads: the increment of the CSR instruction itself does not show. */
+static void counter_write(struct hart *h, uint64_t *offset, unsigned inhibit_bit, uint64_t value)
+{
+    *offset = h->mcountinhibit & inhibit_bit ? value : value - (hart_retired(h) + 1);
+}
+
+static void counter_inhibit(struct hart *h, uint64_t value)
+{
+    uint64_t cycle = counter_read(h, h->cycle_offset, COUNTER_CY);
+    uint64_t instret = counter_read(h, h->instret_offset, COUNTER_IR);
+
+    h->mcountinhibit = value & (COUNTER_CY | COUNTER_IR);
+    h->cycle_offset = h->mcountinhibit & COUNTER_CY ? cycle : cycle - hart_retired(h);
+    h->instret_offset = h->mcountinhibit & COUNTER_IR ? instret : instret - hart_retired(h);
+}
+
+/* Section 3.1.11: a mode below M needs its bit in mcounteren, and U in scounteren too. */
+static bool counter_allowed(const struct hart *h, unsigned bit)
+{
+    if (h->priv < VCPU_PRIV_M && !(h->mcounteren & bit))
+        return false;
+    return h->priv != VCPU_PRIV_U || (h->scounteren & bit);
+}
+
+static bool stimecmp_allowed(const struct hart *h)
+{
+    if (!(h->isa & ISA_EXT(SSTC)))
+        return false;
+    return h->priv == VCPU_PRIV_M || ((h->menvcfg & MENVCFG_STCE) && (h->mcounteren & COUNTER_TM));
+}
+
+/* ---- PMP (section 3.7.1) ---- */
+
+static bool pmpcfg_read(const struct hart *h, unsigned number, uint64_t *value)
+{
+    unsigned first = (number - CSR_PMPCFG0) * 4;
+
+    if (number & 1) /* RV64 has the even ones only */
+        return false;
+    *value = 0;
+    for (unsigned i = 0; i < 8; i++)
+        *value |= (uint64_t)h->pmpcfg[first + i] << (8 * i);
+    return true;
+}
+
+static bool pmpcfg_write(struct hart *h, unsigned number, uint64_t value)
+{
+    unsigned first = (number - CSR_PMPCFG0) * 4;
+
+    if (number & 1)
+        return false;
+    for (unsigned i = 0; i < 8 && first + i < PMP_ENTRIES; i++) {
+        uint8_t byte = (uint8_t)(value >> (8 * i)) & 0x9f;
+        if (h->pmpcfg[first + i] & 0x80)
+            continue;
+        if ((byte & 3) == 2) /* W without R is reserved: WARL, the old permissions stay */
+            byte = (uint8_t)((byte & ~7) | (h->pmpcfg[first + i] & 7));
+        h->pmpcfg[first + i] = byte;
+    }
+    pmp_update(h);
+    return true;
+}
+
+static void pmpaddr_write(struct hart *h, unsigned i, uint64_t value)
+{
+    bool next_locks = i + 1 < PMP_ENTRIES && (h->pmpcfg[i + 1] & 0x80) && (h->pmpcfg[i + 1] >> 3 & 3) == 1;
+
+    if (i >= PMP_ENTRIES || (h->pmpcfg[i] & 0x80) || next_locks)
+        return;
+    h->pmpaddr[i] = value & ((1ull << 54) - 1);
+    pmp_update(h);
+}
+
+/* ---- reads ---- */
+
+static bool read_fp(struct hart *h, unsigned number, uint64_t *value)
+{
+    if (!(h->mstatus & MSTATUS_FS))
+        return false;
+    uint64_t flags = fp_read_flags(h);
+    *value = number == CSR_FFLAGS ? flags : number == CSR_FRM ? h->frm : (uint64_t)h->frm << 5 | flags;
+    return true;
+}
+
+static bool read_counter(struct hart *h, unsigned number, uint64_t *value)
+{
+    if (!counter_allowed(h, 1u << (number - CSR_CYCLE)))
+        return false;
+    if (number == CSR_TIME)
+        *value = hart_time(h);
+    else if (number == CSR_CYCLE)
+        *value = counter_read(h, h->cycle_offset, COUNTER_CY);
+    else
+        *value = counter_read(h, h->instret_offset, COUNTER_IR);
+    return true;
+}
+
+static bool read_supervisor(struct hart *h, unsigned number, uint64_t *value)
+{
+    switch (number) {
+    case CSR_SSTATUS: *value = csr_get_mstatus(h) & SSTATUS_READABLE; return true;
+    case CSR_SIE: *value = h->mie & h->mideleg; return true;
+    case CSR_SIP: *value = hart_mip(h) & h->mideleg; return true;
+    case CSR_STVEC: *value = h->stvec; return true;
+    case CSR_SCOUNTEREN: *value = h->scounteren; return true;
+    case CSR_SENVCFG: *value = h->senvcfg; return true;
+    case CSR_SSCRATCH: *value = h->sscratch; return true;
+    case CSR_SEPC: *value = h->sepc; return true;
+    case CSR_SCAUSE: *value = h->scause; return true;
+    case CSR_STVAL: *value = h->stval; return true;
+    case CSR_STIMECMP: *value = h->stimecmp; return stimecmp_allowed(h);
+    case CSR_SATP: *value = h->satp; return h->priv == VCPU_PRIV_M || !(h->mstatus & MSTATUS_TVM);
+    default: return false;
+    }
+}
+
+static bool read_machine(struct hart *h, unsigned number, uint64_t *value)
+{
+    switch (number) {
+    case CSR_MSTATUS: *value = csr_get_mstatus(h); return true;
+    case CSR_MISA: *value = misa(h); return true;
+    case CSR_MEDELEG: *value = h->medeleg; return true;
+    case CSR_MIDELEG: *value = h->mideleg; return true;
+    case CSR_MIE: *value = h->mie; return true;
+    case CSR_MIP: *value = hart_mip(h); return true;
+    case CSR_MTVEC: *value = h->mtvec; return true;
+    case CSR_MCOUNTEREN: *value = h->mcounteren; return true;
+    case CSR_MCOUNTINHIBIT: *value = h->mcountinhibit; return true;
+    case CSR_MENVCFG: *value = h->menvcfg; return true;
+    case CSR_MSCRATCH: *value = h->mscratch; return true;
+    case CSR_MEPC: *value = h->mepc; return true;
+    case CSR_MCAUSE: *value = h->mcause; return true;
+    case CSR_MTVAL: *value = h->mtval; return true;
+    case CSR_MCYCLE: *value = counter_read(h, h->cycle_offset, COUNTER_CY); return true;
+    case CSR_MINSTRET: *value = counter_read(h, h->instret_offset, COUNTER_IR); return true;
+    case CSR_MHARTID: *value = h->config.hart_id; return true;
+    case CSR_MVENDORID: case CSR_MARCHID: case CSR_MIMPID: case CSR_MCONFIGPTR: *value = 0; return true;
+    default: break;
+    }
+    if (number >= CSR_PMPCFG0 && number <= CSR_PMPCFG15)
+        return pmpcfg_read(h, number, value);
+    if (number >= CSR_PMPADDR0 && number <= CSR_PMPADDR63) {
+        *value = h->pmpaddr[number - CSR_PMPADDR0];
+        return true;
+    }
+    /* Hardware performance monitors exist and count nothing. */
+    *value = 0;
+    return (number >= CSR_MHPMEVENT3 && number <= CSR_MHPMEVENT31) ||
+           (number >= CSR_MHPMCOUNTER3 && number <= CSR_MHPMCOUNTER31);
+}
+
+static bool csr_read(struct hart *h, unsigned number, uint64_t *value)
+{
+    switch (number) {
+    case CSR_FFLAGS: case CSR_FRM: case CSR_FCSR:
+        return (h->isa & ISA_EXT(F)) && read_fp(h, number, value);
+    case CSR_CYCLE: case CSR_TIME: case CSR_INSTRET:
+        return (h->isa & ISA_EXT(ZICNTR)) && read_counter(h, number, value);
+    default:
+        return (number >> 8 & 3) == VCPU_PRIV_S ? read_supervisor(h, number, value) : read_machine(h, number, value);
+    }
+}
+
+/* ---- writes ---- */
+
+static void write_fp(struct hart *h, unsigned number, uint64_t value)
+{
+    if (number != CSR_FRM)
+        fp_write_flags(h, value & 0x1f);
+    if (number != CSR_FFLAGS) {
+        fp_write_frm(h, (number == CSR_FRM ? value : value >> 5) & 7);
+        hart_update_context(h);
+    }
+    h->r.fs_dirty = 1;
+}
+
+static void write_tvec(uint64_t *tvec, uint64_t value)
+{
+    if (!(value & 2)) /* modes 2 and 3 are reserved: WARL, nothing changes */
+        *tvec = value;
+}
+
+static void write_epc(const struct hart *h, uint64_t *epc, uint64_t value)
+{
+    *epc = value & (h->isa & ISA_EXT(C) ? ~1ull : ~3ull);
+}
+
+/* Bits of sip that S-mode may write: SSIP, where it is delegated (section 12.1.3). */
+static void write_sip(struct hart *h, uint64_t value)
+{
+    uint64_t writable = (1ull << VCPU_IRQ_SSI) & h->mideleg;
+
+    h->mip = (h->mip & ~writable) | (value & writable);
+    /* A line-driven SSIP (SBI's IPI) is cleared by the guest too. */
+    if (!(value & writable) && writable)
+        atomic_fetch_and(&h->lines, ~writable);
+    h->irq_check = true;
+}
+
+static void write_mip(struct hart *h, uint64_t value)
+{
+    uint64_t writable = INTERRUPTS_S;
+
+    if (h->menvcfg & MENVCFG_STCE) /* Sstc: STIP is read-only */
+        writable &= ~(1ull << VCPU_IRQ_STI);
+    h->mip = (h->mip & ~writable) | (value & writable);
+    if (!(value >> VCPU_IRQ_SSI & 1))
+        atomic_fetch_and(&h->lines, ~(1ull << VCPU_IRQ_SSI));
+    h->irq_check = true;
+}
+
+static void write_satp(struct hart *h, uint64_t value)
+{
+    uint64_t mode = value >> 60;
+
+    /* Section 12.1.11: a write with an unsupported mode has no effect. */
+    if (mode != 0 && mode != SATP_MODE_SV39)
+        return;
+    h->satp = value;
+    hart_update_context(h);
+}
+
+static bool write_supervisor(struct hart *h, unsigned number, uint64_t value)
+{
+    switch (number) {
+    case CSR_SSTATUS: set_mstatus_bits(h, value, SSTATUS_WRITABLE); return true;
+    case CSR_SIE:
+        h->mie = (h->mie & ~h->mideleg) | (value & h->mideleg);
+        h->irq_check = true;
+        return true;
+    case CSR_SIP: write_sip(h, value); return true;
+    case CSR_STVEC: write_tvec(&h->stvec, value); return true;
+    case CSR_SCOUNTEREN: h->scounteren = value & COUNTERS; return true;
+    case CSR_SENVCFG: h->senvcfg = value & ENVCFG_FIOM; return true;
+    case CSR_SSCRATCH: h->sscratch = value; return true;
+    case CSR_SEPC: write_epc(h, &h->sepc, value); return true;
+    case CSR_SCAUSE: h->scause = value; return true;
+    case CSR_STVAL: h->stval = value; return true;
+    case CSR_STIMECMP:
+        if (!stimecmp_allowed(h))
+            return false;
+        h->stimecmp = value;
+        hart_update_timers(h);
+        return true;
+    case CSR_SATP: write_satp(h, value); return true;
+    default: return false;
+    }
+}
+
+static bool write_machine(struct hart *h, unsigned number, uint64_t value)
+{
+    switch (number) {
+    case CSR_MSTATUS: csr_set_mstatus(h, value); return true;
+    case CSR_MISA: return true; /* WARL: nothing can be switched off */
+    case CSR_MEDELEG: h->medeleg = value & DELEGABLE; return true;
+    case CSR_MIDELEG: h->mideleg = value & INTERRUPTS_S; break;
+    case CSR_MIE: h->mie = value & (INTERRUPTS_S | INTERRUPTS_M); break;
+    case CSR_MIP: write_mip(h, value); return true;
+    case CSR_MTVEC: write_tvec(&h->mtvec, value); return true;
+    case CSR_MCOUNTEREN: h->mcounteren = value & COUNTERS; return true;
+    case CSR_MCOUNTINHIBIT: counter_inhibit(h, value); return true;
+    case CSR_MENVCFG:
+        h->menvcfg = value & (ENVCFG_FIOM | (h->isa & ISA_EXT(SSTC) ? MENVCFG_STCE : 0) |
+                              (h->isa & ISA_EXT(SVADU) ? MENVCFG_ADUE : 0));
+        tlb_flush(h->tlb, NULL, NULL);
+        hart_update_timers(h);
+        return true;
+    case CSR_MSCRATCH: h->mscratch = value; return true;
+    case CSR_MEPC: write_epc(h, &h->mepc, value); return true;
+    case CSR_MCAUSE: h->mcause = value; return true;
+    case CSR_MTVAL: h->mtval = value; return true;
+    case CSR_MCYCLE: counter_write(h, &h->cycle_offset, COUNTER_CY, value); return true;
+    case CSR_MINSTRET: counter_write(h, &h->instret_offset, COUNTER_IR, value); return true;
+    default:
+        if (number >= CSR_PMPCFG0 && number <= CSR_PMPCFG15)
+            return pmpcfg_write(h, number, value);
+        if (number >= CSR_PMPADDR0 && number <= CSR_PMPADDR63)
+            pmpaddr_write(h, number - CSR_PMPADDR0, value);
+        return true; /* the monitors' registers: read-only zero */
+    }
+    h->irq_check = true;
+    return true;
+}
+
+static bool csr_write(struct hart *h, unsigned number, uint64_t value)
+{
+    switch (number) {
+    case CSR_FFLAGS: case CSR_FRM: case CSR_FCSR:
+        write_fp(h, number, value);
+        return true;
+    default:
+        return (number >> 8 & 3) == VCPU_PRIV_S ? write_supervisor(h, number, value) : write_machine(h, number, value);
+    }
+}
+
+/* For set and clear of mip the value written back must not hold what only the lines say: SEIP as an external line would stick
+ * (section 3.1.9). */
+static uint64_t modify_base(const struct hart *h, unsigned number, uint64_t value)
+{
+    if (number == CSR_MIP)
+        return h->mip | (value & (1ull << VCPU_IRQ_SSI));
+    return value;
+}
+
+bool csr_access(struct hart *h, unsigned number, bool read, bool write, uint64_t operand, int op)
+{
+    uint64_t value = 0;
+
+    /* Section 2.1: bits 11:10 all ones are read-only, bits 9:8 the lowest privilege. */
+    if ((write && number >> 10 == 3) || h->priv < (number >> 8 & 3))
+        return false;
+    /* Existence and access are checked by reading, also for a write that does not read: no CSR here has a read side effect. */
+    if (!csr_read(h, number, &value))
+        return false;
+    h->csr_old = value;
+    (void)read;
+    if (!write)
+        return true;
+    if (op == CSR_OP_SET)
+        operand = modify_base(h, number, value) | operand;
+    else if (op == CSR_OP_CLEAR)
+        operand = modify_base(h, number, value) & ~operand;
+    return csr_write(h, number, operand);
+}

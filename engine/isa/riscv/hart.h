@@ -1,0 +1,295 @@
+/* A RISC-V hart of the engine: its layout, shared by the interpreter, the CSRs, traps and the slow paths of memory accesses.
+ * Private to engine/ (and to generated code). Fields are ordered hot, warm, cold; those that generated code
+ * reaches are pinned by _Static_assert below.
+ *
+ * Only the hart's own thread touches it, but for the fields marked "any thread".
+ */
+#ifndef TUFF_ENGINE_ISA_RISCV_HART_H
+#define TUFF_ENGINE_ISA_RISCV_HART_H
+
+#include "engine/isa/riscv/decode.h"
+#include "engine/isa/riscv/isa.h"
+#include "engine/vcpu_internal.h"
+#include "mem/mem.h"
+#include "mem/reservation.h"
+#include "mem/tlb.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct block_cache;
+
+enum {
+    RV_X_SINK = 32, /* writes to x0 are translated to writes here */
+    HART_REQUESTS_MAX = 32,
+};
+
+/* What a semantic body may touch besides the vCPU: an object of its own so that a compiled region can keep it in host
+ * registers. */
+struct rv_regs {
+    uint64_t x[33]; /* x[0] is always 0; x[RV_X_SINK] is write-only */
+    uint64_t f[32]; /* NaN-boxed */
+    uint64_t fs_dirty; /* an F register or flag was written since mstatus.FS was last looked at */
+};
+
+/* The one down-counter, in two halves. `insns` is the vCPU's own: instructions left of the grant. `attention` is the others': all
+ * ones as soon as somebody wants the vCPU to look at its requests. The vCPU writes only its own half, so no request is lost to a
+ * subtraction. The halves are read apart: one 64-bit load after the 32-bit store would wait for the store to leave the store
+ * buffer, at every block. */
+struct hart_countdown {
+    _Atomic uint32_t insns;
+    _Atomic uint32_t attention;
+};
+
+/* Translation context: what decoded blocks assume beyond bytes. */
+enum {
+    CTX_FS_OFF = 1 << 0, /* FP instructions are illegal */
+    CTX_FRM_SHIFT = 1,   /* fcsr.frm, 3 bits */
+};
+
+/* Requests of other threads, bits of hart.requests. */
+enum {
+    REQUEST_KICK = 1 << 0,
+    REQUEST_IRQ = 1 << 1,   /* an interrupt line changed */
+    REQUEST_TIMER = 1 << 2, /* a deadline passed or was changed */
+    REQUEST_FENCES = 1 << 3, /* hart.fences has entries */
+};
+
+enum { FENCE_DROP_WRITES = VCPU_FENCE_VMA + 1 }; /* internal kind: start_gva is a frame number */
+
+struct trap {
+    uint64_t cause;
+    uint64_t tval;
+};
+
+struct hart {
+    struct vcpu vcpu;
+    struct rv_regs r;
+    struct hart_countdown countdown;
+    struct tlb_bank *bank;             /* of the current view for loads and stores */
+    struct tlb_bank *exec_bank;        /* of the current view for fetches; differs under MPRV only */
+    _Atomic uint32_t *reservations_active; /* stores look here; the constant zero of `alone` on a machine with one hart */
+    uint64_t pc;                       /* valid outside blocks; inside, where a body left its target */
+    uint32_t ctx;
+    uint32_t insns_ahead;              /* of those charged, not yet retired: set around slow calls and at block ends */
+    struct trap trap;                  /* of the body that returned SEM_TRAP */
+    uint64_t csr_old;                  /* what the last CSR instruction read */
+
+    /* warm */
+    uint64_t retired_base; /* retired before the current grant */
+    uint32_t grant;
+    uint8_t priv;          /* enum vcpu_priv */
+    uint8_t fflags;        /* accrued outside the host's flags */
+    uint8_t frm;
+    bool host_fp;          /* the host's FP control register holds the guest's mode and flags */
+    bool irq_check;        /* an enabled interrupt may be pending */
+    bool stop;             /* leave run() with `exit` */
+    enum vcpu_exit exit;
+    uint32_t host_fpcr;    /* host's FP control register while the guest's is loaded */
+    struct tlb *tlb;
+    struct block_cache *blocks;
+    uint64_t reserved_value; /* what the last LR read */
+    uint64_t reserved_gpa;
+    uint8_t reserved_bytes;
+    _Atomic uint32_t alone;
+
+    uint64_t isa;
+    uint64_t mstatus, medeleg, mideleg, mie, mtvec, mcounteren, mcountinhibit, mscratch, mepc, mcause, mtval;
+    uint64_t menvcfg, mseccfg;
+    uint64_t scounteren, senvcfg, stvec, sscratch, sepc, scause, stval, satp, stimecmp;
+    uint64_t mip;             /* bits that software sets: SSIP, and STIP/SEIP as written by M-mode */
+    _Atomic uint64_t lines;   /* any thread: interrupt lines as bits of mip */
+    uint64_t timer_lines;     /* MTIP and STIP as the deadlines say */
+    _Atomic uint64_t mtimecmp; /* any thread */
+    uint64_t cycle_offset, instret_offset;
+    uint64_t pmpaddr[64];
+    uint8_t pmpcfg[64];
+    uint8_t pmp_count; /* highest entry in use + 1 */
+
+    /* cold */
+    struct vcpu_config config;
+    struct mem *mem;
+    uint64_t time_skip;
+    uint32_t tlb_generation_seen;
+    struct vcpu_counters counters;
+    void (*wake)(void *opaque);
+    void *wake_opaque;
+    _Atomic uint32_t requests; /* any thread */
+    _Atomic bool running;      /* any thread reads */
+    pthread_mutex_t fences_lock;
+    struct vcpu_fence fences[HART_REQUESTS_MAX]; /* under fences_lock */
+    uint32_t fence_count;
+    bool fence_overflow;           /* do everything */
+    _Atomic uint64_t fences_asked; /* tickets given out, under fences_lock */
+    _Atomic uint64_t fences_done;
+    struct hart *const *peers;     /* harts of the machine, to ask for dropped writes */
+    uint32_t peer_count;
+};
+
+_Static_assert(offsetof(struct hart, r) == 8, "x[] is addressed with 8-bit displacements");
+_Static_assert(offsetof(struct hart, countdown) % 8 == 0, "one atomic word");
+
+#define HART_OF(vcpu) ((struct hart *)(vcpu))
+
+/* ---- counts and time (hart.c) ---- */
+
+/* Instructions retired before the one at hand. */
+static inline uint64_t hart_retired(const struct hart *h)
+{
+    uint32_t left = atomic_load_explicit(&h->countdown.insns, memory_order_relaxed);
+
+    return h->retired_base + h->grant - left - h->insns_ahead;
+}
+
+/* What would be left of the grant after `insns` more; negative when that is too many or somebody wants attention. */
+static inline int32_t hart_charge(const struct hart *h, uint32_t insns)
+{
+    uint32_t left = atomic_load_explicit(&h->countdown.insns, memory_order_relaxed) - insns;
+
+    return (int32_t)(left | atomic_load_explicit(&h->countdown.attention, memory_order_relaxed));
+}
+
+/* Gives back instructions that were charged and did not retire. */
+static inline void hart_refund(struct hart *h, uint32_t insns)
+{
+    uint32_t left = atomic_load_explicit(&h->countdown.insns, memory_order_relaxed);
+
+    atomic_store_explicit(&h->countdown.insns, left + insns, memory_order_relaxed);
+}
+
+uint64_t hart_time(struct hart *h);
+/* Compares time with the deadlines, sets MTIP and STIP, arms the next timer. */
+void hart_update_timers(struct hart *h);
+/* Any thread: sets request bits, makes the countdown negative, wakes a halted hart. */
+void hart_request(struct hart *h, uint32_t bits);
+void hart_fence_i(struct hart *h);
+/* Any thread: queues a fence for the hart and returns its ticket, never 0. */
+uint64_t hart_ask_fence(struct hart *h, const struct vcpu_fence *fence);
+/* Any thread: the ticket was served, or the hart is outside run() and serves it before its next instruction. */
+bool hart_fence_settled(const struct hart *h, uint64_t ticket);
+/* Recomputes ctx and banks from privilege, mstatus, satp, frm. */
+void hart_update_context(struct hart *h);
+
+/* ---- interrupts and traps (trap.c) ---- */
+
+enum {
+    CAUSE_FETCH_MISALIGNED = 0,
+    CAUSE_FETCH_ACCESS = 1,
+    CAUSE_ILLEGAL = 2,
+    CAUSE_BREAKPOINT = 3,
+    CAUSE_LOAD_MISALIGNED = 4,
+    CAUSE_LOAD_ACCESS = 5,
+    CAUSE_STORE_MISALIGNED = 6,
+    CAUSE_STORE_ACCESS = 7,
+    CAUSE_ECALL_U = 8,
+    CAUSE_ECALL_S = 9,
+    CAUSE_ECALL_M = 11,
+    CAUSE_FETCH_PAGE = 12,
+    CAUSE_LOAD_PAGE = 13,
+    CAUSE_STORE_PAGE = 15,
+};
+#define CAUSE_INTERRUPT (1ull << 63)
+
+/* Takes the trap: CSRs, privilege, pc. `epc` is the pc of the trapping or interrupted instruction. */
+void hart_take_trap(struct hart *h, uint64_t cause, uint64_t tval, uint64_t epc);
+/* mip as software sees it. */
+uint64_t hart_mip(const struct hart *h);
+/* Takes the highest-priority enabled interrupt, if any; pc must be up to date. */
+bool hart_take_interrupt(struct hart *h);
+/* An interrupt is pending and locally enabled, whatever the global enables say (WFI's wake-up condition). */
+bool hart_interrupt_pending(const struct hart *h);
+/* An interrupt would be taken now. */
+bool hart_interrupt_deliverable(const struct hart *h);
+void hart_return_m(struct hart *h); /* MRET: sets pc, privilege */
+void hart_return_s(struct hart *h);
+
+/* ---- memory (mmu.c) ---- */
+
+/* Translates for an access of `access`; on failure fills h->trap and returns NULL with *is_ram unset. */
+struct mmu_target {
+    uint8_t *host; /* RAM, else NULL: a device (or nothing) at gpa */
+    uint64_t gpa;
+};
+bool mmu_translate(struct hart *h, uint64_t gva, enum mem_access access, unsigned size_bytes, struct mmu_target *target);
+
+/* Slow paths of loads and stores: misaligned, unmapped, devices, code pages. False: h->trap is filled. */
+bool mmu_load(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value);
+bool mmu_store(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t value);
+
+/* For an atomic: a host pointer to aligned RAM, between begin and end. False: h->trap is filled. Misaligned ones trap. */
+struct mmu_atomic {
+    void *host;
+    uint64_t gpa;
+    bool guarded; /* reservation lock held */
+};
+bool mmu_atomic_begin(struct hart *h, uint64_t gva, unsigned size_bytes, struct mmu_atomic *atomic);
+void mmu_atomic_end(struct hart *h, const struct mmu_atomic *atomic, unsigned size_bytes);
+bool mmu_load_reserved(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value);
+bool mmu_store_conditional(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t value, bool *stored);
+
+/* Where the instruction at gva lies: host pointer to it (2 bytes at least readable, to the end of its page). False: h->trap is filled. */
+bool mmu_fetch(struct hart *h, uint64_t gva, const uint8_t **host);
+
+/* PMP for a range in a privilege (pmp.c). */
+bool pmp_allows(const struct hart *h, uint64_t gpa, unsigned size_bytes, enum mem_access access, uint8_t priv);
+/* Is the answer the same for the whole 4 KiB page, so that it may be cached? */
+bool pmp_uniform(const struct hart *h, uint64_t gpa);
+void pmp_update(struct hart *h);
+
+/* ---- CSRs (csr.c) ---- */
+
+/* Reads into h->csr_old, then writes when `write`: the instruction's order. False: illegal. Changing the context is the caller's to notice (it always
+ * ends the block). */
+bool csr_access(struct hart *h, unsigned number, bool read, bool write, uint64_t operand, int op);
+enum { CSR_OP_WRITE, CSR_OP_SET, CSR_OP_CLEAR };
+/* For restoring state and tests: mstatus bits that exist. */
+void csr_set_mstatus(struct hart *h, uint64_t value);
+uint64_t csr_get_mstatus(const struct hart *h);
+
+#define MSTATUS_SIE (1ull << 1)
+#define MSTATUS_MIE (1ull << 3)
+#define MSTATUS_SPIE (1ull << 5)
+#define MSTATUS_MPIE (1ull << 7)
+#define MSTATUS_SPP (1ull << 8)
+#define MSTATUS_MPP_SHIFT 11
+#define MSTATUS_MPP (3ull << MSTATUS_MPP_SHIFT)
+#define MSTATUS_FS (3ull << 13)
+#define MSTATUS_MPRV (1ull << 17)
+#define MSTATUS_SUM (1ull << 18)
+#define MSTATUS_MXR (1ull << 19)
+#define MSTATUS_TVM (1ull << 20)
+#define MSTATUS_TW (1ull << 21)
+#define MSTATUS_TSR (1ull << 22)
+#define MSTATUS_UXL (3ull << 32)
+#define MSTATUS_SXL (3ull << 34)
+#define MSTATUS_SD (1ull << 63)
+#define MENVCFG_ADUE (1ull << 61)
+#define MENVCFG_STCE (1ull << 63)
+#define SATP_MODE_SV39 8ull
+
+/* ---- floating point (fp.c) ---- */
+
+void fp_load_host(struct hart *h);  /* guest's rounding mode and flags into the host; idempotent */
+void fp_save_host(struct hart *h);  /* and back, the host's own restored */
+uint8_t fp_read_flags(struct hart *h);
+void fp_write_flags(struct hart *h, uint8_t flags);
+void fp_write_frm(struct hart *h, uint8_t frm);
+
+/* The outlined paths of sem_fp.h: operations in a rounding mode that the host is not in (or does not have), and what the host
+ * gets wrong. Operands and results are register contents without the box: singles in the low half. */
+enum fp_op { FP_ADD, FP_MUL, FP_DIV, FP_SQRT, FP_FMA };
+enum fp_format { FP_SINGLE, FP_DOUBLE };
+enum fp_int { FP_INT32, FP_UINT32, FP_INT64, FP_UINT64 };
+/* a op b, or a * b + c, correctly rounded in `rm`. False where an operand is infinite or NaN or the result does not depend on the
+ * mode: the host's own operation is right then. */
+bool fp_rounded(struct hart *h, enum fp_op op, enum fp_format format, uint64_t a, uint64_t b, uint64_t c, unsigned rm,
+                uint64_t *result);
+/* Any finite or other double (a single converted exactly) to an integer; sign-extended for 32 bits as registers hold them. */
+uint64_t fp_to_int(struct hart *h, enum fp_int kind, uint64_t bits, unsigned rm);
+uint64_t fp_from_int(struct hart *h, enum fp_format format, bool negative, uint64_t magnitude, unsigned rm);
+uint64_t fp_narrow(struct hart *h, uint64_t bits, unsigned rm); /* finite double to single */
+/* inf * 0 + NaN is invalid here and is not on x86. */
+void fp_fma_nan(struct hart *h, double a, double b);
+void fp_raise(struct hart *h, uint8_t flags);
+
+#endif

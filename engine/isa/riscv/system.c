@@ -1,0 +1,83 @@
+/* The privileged instructions; see system.h. */
+#include "engine/isa/riscv/system.h"
+
+static enum sem_next end_at(struct hart *h, uint64_t pc)
+{
+    h->pc = pc;
+    return SEM_END;
+}
+
+enum sem_next system_ecall(struct hart *h, uint64_t npc)
+{
+    static const uint8_t cause[] = {
+        [VCPU_PRIV_U] = CAUSE_ECALL_U, [VCPU_PRIV_S] = CAUSE_ECALL_S, [VCPU_PRIV_M] = CAUSE_ECALL_M};
+
+    if (h->priv == VCPU_PRIV_S && h->config.env->ecall) {
+        h->pc = npc;
+        h->counters.ecalls++;
+        enum vcpu_action action = h->config.env->ecall(h->config.env_opaque, &h->vcpu);
+        if (action != VCPU_ACTION_TRAP) {
+            /* An ECALL does not retire (Privileged Architecture, section 3.3.1), whoever serves it. */
+            hart_refund(h, 1);
+            h->irq_check = true;
+            if (action == VCPU_ACTION_STOP) {
+                h->stop = true;
+                h->exit = VCPU_EXIT_STOPPED;
+            }
+            return SEM_END;
+        }
+    }
+    return sem_raise(h, cause[h->priv], 0);
+}
+
+enum sem_next system_mret(struct hart *h)
+{
+    if (h->priv != VCPU_PRIV_M)
+        return sem_raise(h, CAUSE_ILLEGAL, 0);
+    hart_return_m(h);
+    h->irq_check = true;
+    return SEM_END;
+}
+
+enum sem_next system_sret(struct hart *h)
+{
+    if (h->priv == VCPU_PRIV_U || (h->priv == VCPU_PRIV_S && (h->mstatus & MSTATUS_TSR)))
+        return sem_raise(h, CAUSE_ILLEGAL, 0);
+    hart_return_s(h);
+    h->irq_check = true;
+    return SEM_END;
+}
+
+enum sem_next system_wfi(struct hart *h, uint64_t npc)
+{
+    /* Section 3.3.3; the bounded time that U-mode and TW may wait is zero here. */
+    if (h->priv == VCPU_PRIV_U || (h->priv == VCPU_PRIV_S && (h->mstatus & MSTATUS_TW)))
+        return sem_raise(h, CAUSE_ILLEGAL, 0);
+    h->counters.wfis++;
+    if (hart_interrupt_pending(h)) {
+        h->irq_check = true;
+    } else {
+        h->stop = true;
+        h->exit = VCPU_EXIT_HALTED;
+    }
+    return end_at(h, npc);
+}
+
+enum sem_next system_fence_i(struct hart *h, uint64_t npc)
+{
+    hart_fence_i(h);
+    return end_at(h, npc);
+}
+
+enum sem_next system_sfence_vma(struct hart *h, unsigned rs1, uint64_t gva, unsigned rs2, uint64_t asid, uint64_t npc)
+{
+    if (h->priv == VCPU_PRIV_U || (h->priv == VCPU_PRIV_S && (h->mstatus & MSTATUS_TVM)))
+        return sem_raise(h, CAUSE_ILLEGAL, 0);
+    uint16_t asid_bits = (uint16_t)asid;
+    if (rs1)
+        h->counters.tlb_page_flushes++;
+    else
+        h->counters.tlb_flushes++;
+    tlb_flush(h->tlb, rs1 ? &gva : NULL, rs2 ? &asid_bits : NULL);
+    return end_at(h, npc);
+}

@@ -1,0 +1,15 @@
+/* The privileged instructions behind sem_sys.h (system.c). Each ends its block: SEM_END with h->pc set, or SEM_TRAP. */
+#ifndef TUFF_ENGINE_ISA_RISCV_SYSTEM_H
+#define TUFF_ENGINE_ISA_RISCV_SYSTEM_H
+
+#include "engine/isa/riscv/sem.h"
+
+enum sem_next system_ecall(struct hart *h, uint64_t npc);
+enum sem_next system_mret(struct hart *h);
+enum sem_next system_sret(struct hart *h);
+enum sem_next system_wfi(struct hart *h, uint64_t npc);
+enum sem_next system_fence_i(struct hart *h, uint64_t npc);
+/* rs1 and rs2 by number, because x0 means "all". */
+enum sem_next system_sfence_vma(struct hart *h, unsigned rs1, uint64_t gva, unsigned rs2, uint64_t asid, uint64_t npc);
+
+#endif

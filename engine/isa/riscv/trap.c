@@ -1,0 +1,120 @@
+/* Traps and interrupts (Privileged Architecture 1.13, sections 3.1.6 to 3.1.9 and 12.1). */
+#include "engine/isa/riscv/hart.h"
+
+uint64_t hart_mip(const struct hart *h)
+{
+    return h->mip | h->timer_lines | atomic_load_explicit(&h->lines, memory_order_acquire);
+}
+
+bool hart_interrupt_pending(const struct hart *h)
+{
+    return (hart_mip(h) & h->mie) != 0;
+}
+
+/* The interrupts that may be taken now: those for M above those for S. */
+static uint64_t takeable(const struct hart *h)
+{
+    uint64_t pending = hart_mip(h) & h->mie;
+    uint64_t for_m = pending & ~h->mideleg;
+    uint64_t for_s = pending & h->mideleg;
+
+    if (!pending)
+        return 0;
+    if (h->priv < VCPU_PRIV_M || (h->mstatus & MSTATUS_MIE)) {
+        if (for_m)
+            return for_m;
+    }
+    if (h->priv < VCPU_PRIV_S || (h->priv == VCPU_PRIV_S && (h->mstatus & MSTATUS_SIE)))
+        return for_s;
+    return 0;
+}
+
+bool hart_interrupt_deliverable(const struct hart *h)
+{
+    return takeable(h) != 0;
+}
+
+bool hart_take_interrupt(struct hart *h)
+{
+    /* Section 3.1.9: external, software, timer; M before S. */
+    static const uint8_t by_priority[] = {VCPU_IRQ_MEI, VCPU_IRQ_MSI, VCPU_IRQ_MTI,
+                                          VCPU_IRQ_SEI, VCPU_IRQ_SSI, VCPU_IRQ_STI};
+    uint64_t candidates = takeable(h);
+
+    for (unsigned i = 0; candidates && i < TUFF_ARRAY_LEN(by_priority); i++) {
+        if (candidates >> by_priority[i] & 1) {
+            h->counters.interrupts++;
+            hart_take_trap(h, CAUSE_INTERRUPT | by_priority[i], 0, h->pc);
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint64_t vector(uint64_t tvec, uint64_t cause)
+{
+    uint64_t base = tvec & ~3ull;
+
+    return (tvec & 1) && (cause & CAUSE_INTERRUPT) ? base + 4 * (cause & ~CAUSE_INTERRUPT) : base;
+}
+
+void hart_take_trap(struct hart *h, uint64_t cause, uint64_t tval, uint64_t epc)
+{
+    bool interrupt = cause & CAUSE_INTERRUPT;
+    uint64_t number = cause & ~CAUSE_INTERRUPT;
+    uint64_t delegated = interrupt ? h->mideleg : h->medeleg;
+
+    if (!interrupt)
+        h->counters.exceptions++;
+    reservation_clear(mem_reservations(h->mem), h->config.hart_id);
+    if (h->priv <= VCPU_PRIV_S && (delegated >> number & 1)) {
+        h->scause = cause;
+        h->sepc = epc;
+        h->stval = tval;
+        uint64_t status = h->mstatus & ~(MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_SIE);
+        status |= h->mstatus & MSTATUS_SIE ? MSTATUS_SPIE : 0;
+        status |= h->priv == VCPU_PRIV_S ? MSTATUS_SPP : 0;
+        h->mstatus = status;
+        h->priv = VCPU_PRIV_S;
+        h->pc = vector(h->stvec, cause);
+    } else {
+        h->mcause = cause;
+        h->mepc = epc;
+        h->mtval = tval;
+        uint64_t status = h->mstatus & ~(MSTATUS_MPIE | MSTATUS_MPP | MSTATUS_MIE);
+        status |= h->mstatus & MSTATUS_MIE ? MSTATUS_MPIE : 0;
+        status |= (uint64_t)h->priv << MSTATUS_MPP_SHIFT;
+        h->mstatus = status;
+        h->priv = VCPU_PRIV_M;
+        h->pc = vector(h->mtvec, cause);
+    }
+    hart_update_context(h);
+}
+
+void hart_return_m(struct hart *h)
+{
+    uint8_t previous = (h->mstatus & MSTATUS_MPP) >> MSTATUS_MPP_SHIFT;
+    uint64_t status = h->mstatus & ~(MSTATUS_MIE | MSTATUS_MPP);
+
+    status |= h->mstatus & MSTATUS_MPIE ? MSTATUS_MIE : 0;
+    status |= MSTATUS_MPIE; /* MPP becomes the least privileged mode, U */
+    if (previous != VCPU_PRIV_M)
+        status &= ~MSTATUS_MPRV;
+    h->mstatus = status;
+    h->priv = previous;
+    h->pc = h->mepc;
+    hart_update_context(h);
+}
+
+void hart_return_s(struct hart *h)
+{
+    uint8_t previous = h->mstatus & MSTATUS_SPP ? VCPU_PRIV_S : VCPU_PRIV_U;
+    uint64_t status = h->mstatus & ~(MSTATUS_SIE | MSTATUS_SPP | MSTATUS_MPRV);
+
+    status |= h->mstatus & MSTATUS_SPIE ? MSTATUS_SIE : 0;
+    status |= MSTATUS_SPIE;
+    h->mstatus = status;
+    h->priv = previous;
+    h->pc = h->sepc;
+    hart_update_context(h);
+}

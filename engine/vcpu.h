@@ -1,0 +1,190 @@
+/* The vCPU: what everything outside engine/, llvm/ and accel/ sees of a processor.
+ *
+ * One host thread runs a vCPU at a time. Functions marked "any thread" may be called while it runs; the
+ * others only by the thread that runs it, or while nobody does. State crosses this interface in one neutral, versioned
+ * form (struct vcpu_state), which snapshots, gdb and a switch between back ends share.
+ */
+#ifndef TUFF_ENGINE_VCPU_H
+#define TUFF_ENGINE_VCPU_H
+
+#include "base/compiler.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mem;
+struct vcpu;
+
+/* Why vcpu_run() came back. */
+enum vcpu_exit {
+    VCPU_EXIT_BUDGET,      /* as many instructions as asked for have retired */
+    VCPU_EXIT_INTERRUPTED, /* vcpu_kick() */
+    VCPU_EXIT_HALTED,      /* the guest waits for an interrupt (WFI) and none is pending */
+    VCPU_EXIT_STOPPED,     /* an environment callback asked for it (hart stopped, machine going down) */
+    VCPU_EXIT_DEBUG,       /* breakpoint or step */
+    VCPU_EXIT_ERROR,       /* the back end failed; the guest's state is undefined */
+};
+
+/* Interrupt numbers are those of mip (Privileged Architecture 1.13, section 3.1.9). */
+enum vcpu_irq {
+    VCPU_IRQ_SSI = 1,
+    VCPU_IRQ_MSI = 3,
+    VCPU_IRQ_STI = 5,
+    VCPU_IRQ_MTI = 7,
+    VCPU_IRQ_SEI = 9,
+    VCPU_IRQ_MEI = 11,
+};
+
+enum vcpu_priv { VCPU_PRIV_U = 0, VCPU_PRIV_S = 1, VCPU_PRIV_M = 3 };
+
+enum vcpu_action {
+    VCPU_ACTION_RESUME, /* go on with the instruction after the call */
+    VCPU_ACTION_STOP,   /* leave vcpu_run() with VCPU_EXIT_STOPPED, pc behind the call */
+    VCPU_ACTION_JUMP,   /* the callback changed pc or privilege through vcpu_set_state() */
+    VCPU_ACTION_TRAP,   /* not handled: the guest takes the architectural trap */
+};
+
+/* What a vCPU asks of the machine around it. All are called on the vCPU's own thread, from inside vcpu_run(). */
+struct vcpu_env_ops {
+    /* The time CSR, in ticks of the board's timebase. */
+    uint64_t (*time_now)(void *opaque);
+    /* The next moment (ticks) at which a timer compare fires for this hart; UINT64_MAX for never. The environment calls
+     * vcpu_timer_expired() from any thread once it has passed. Not used when time is counted in instructions. */
+    void (*timer_arm)(void *opaque, struct vcpu *vcpu, uint64_t deadline);
+    /* ECALL from S-mode where the VM serves SBI. NULL: the guest has firmware of its own and traps to M-mode. */
+    enum vcpu_action (*ecall)(void *opaque, struct vcpu *vcpu);
+};
+
+struct vcpu_config {
+    uint32_t hart_id;
+    uint32_t hart_count;       /* harts that share `mem`; 1 lets the engine leave out what only matters for more */
+    struct mem *mem;           /* borrowed; outlives the vCPU */
+    const struct vcpu_env_ops *env;
+    void *env_opaque;
+    uint64_t isa;              /* ISA_EXT_* bits (engine/isa/riscv/isa.h) */
+    uint64_t reset_pc;
+    uint32_t timebase_hz;
+    bool clock_insns;          /* time is derived from retired instructions: insns_per_tick each */
+    uint32_t insns_per_tick;
+};
+
+/* Neutral architectural state of one RISC-V hart (RV64). Integers in host order. Fields are only ever
+ * added at the end, with a new version. */
+enum { VCPU_STATE_VERSION = 1 };
+
+struct vcpu_state {
+    uint32_t version; /* VCPU_STATE_VERSION */
+    uint32_t hart_id;
+    uint64_t x[32]; /* x[0] is 0 */
+    uint64_t f[32]; /* NaN-boxed as in the registers */
+    uint64_t pc;
+    uint32_t priv; /* enum vcpu_priv */
+    uint32_t fcsr; /* frm << 5 | fflags */
+    uint64_t instret;
+    uint64_t cycle_offset; /* mcycle = instret + cycle_offset, mod 2^64 */
+    uint64_t instret_offset; /* minstret = instret + instret_offset */
+    uint64_t mstatus, misa, medeleg, mideleg, mie, mip, mtvec, mcounteren, mcountinhibit, mscratch, mepc, mcause, mtval;
+    uint64_t menvcfg, mseccfg;
+    uint64_t scounteren, senvcfg, stvec, sscratch, sepc, scause, stval, satp, stimecmp;
+    uint64_t pmpaddr[64];
+    uint8_t pmpcfg[64];
+    uint64_t time_skip; /* ticks skipped in WFI under --clock=insns */
+};
+
+/* Counters, one list: printed by --stats. X(name, text) */
+#define VCPU_COUNTERS(X)                                                                                               \
+    X(insns, "instructions retired")                                                                                   \
+    X(blocks_decoded, "blocks decoded")                                                                                \
+    X(blocks_invalidated, "blocks dropped because their bytes changed")                                                \
+    X(block_lookups, "block look-ups that missed the jump cache")                                                      \
+    X(tlb_fills, "TLB fills")                                                                                          \
+    X(page_walks, "page-table walks")                                                                                  \
+    X(slow_accesses, "loads and stores that left the fast path")                                                       \
+    X(mmio_accesses, "device accesses")                                                                                \
+    X(exceptions, "exceptions taken")                                                                                  \
+    X(interrupts, "interrupts taken")                                                                                  \
+    X(ecalls, "calls to the VM's SBI")                                                                                 \
+    X(tlb_flushes, "whole TLB flushes")                                                                                \
+    X(tlb_page_flushes, "TLB flushes by address")                                                                      \
+    X(fence_is, "FENCE.I executed")                                                                                    \
+    X(wfis, "WFI executed")                                                                                            \
+    X(attentions, "runs left because of a request")
+
+struct vcpu_counters {
+#define X(name, text) uint64_t name;
+    VCPU_COUNTERS(X)
+#undef X
+};
+
+/* A back end: the interpreter and its JIT tiers, or KVM. */
+struct vcpu_ops {
+    const char *name;
+    int (*create)(const struct vcpu_config *config, struct vcpu **out);
+    void (*destroy)(struct vcpu *vcpu);
+    enum vcpu_exit (*run)(struct vcpu *vcpu, uint64_t max_insns);
+    void (*kick)(struct vcpu *vcpu);
+    void (*get_state)(struct vcpu *vcpu, struct vcpu_state *state);
+    int (*set_state)(struct vcpu *vcpu, const struct vcpu_state *state);
+    void (*set_irq)(struct vcpu *vcpu, enum vcpu_irq irq, bool level);
+};
+
+extern const struct vcpu_ops vcpu_riscv_ops; /* the engine's own */
+
+/* Creates a hart in its reset state (M-mode, pc = reset_pc). Returns 0, -ENOMEM, or -EINVAL (ISA bits the engine lacks). */
+int vcpu_create(const struct vcpu_ops *ops, const struct vcpu_config *config, struct vcpu **out) TUFF_MUST_CHECK;
+void vcpu_destroy(struct vcpu *vcpu);
+
+/* Runs until an exit reason, at most `max_insns` retired instructions (UINT64_MAX: no limit). */
+enum vcpu_exit vcpu_run(struct vcpu *vcpu, uint64_t max_insns);
+
+/* Any thread: makes vcpu_run() return VCPU_EXIT_INTERRUPTED soon; if it is not running, the next run returns at once. */
+void vcpu_kick(struct vcpu *vcpu);
+
+/* Any thread: level of an interrupt line into this hart. Wakes a halted hart through `vcpu_set_wake()`'s callback. */
+void vcpu_set_irq(struct vcpu *vcpu, enum vcpu_irq irq, bool level);
+/* Any thread: the deadline given to timer_arm() may have passed; the hart compares time with its timers again. */
+void vcpu_timer_expired(struct vcpu *vcpu);
+/* Called (any thread) whenever something happens that a halted hart must look at. Set before threads start. */
+void vcpu_set_wake(struct vcpu *vcpu, void (*wake)(void *opaque), void *opaque);
+/* True while a halted hart has a reason to run: an enabled interrupt is pending, or a request is waiting. Own thread. */
+bool vcpu_has_work(struct vcpu *vcpu);
+
+void vcpu_get_state(struct vcpu *vcpu, struct vcpu_state *state);
+int vcpu_set_state(struct vcpu *vcpu, const struct vcpu_state *state) TUFF_MUST_CHECK;
+
+/* Quick access to the integer registers x0..x31 for the ecall callback (own thread). x[0] must stay 0. */
+uint64_t *vcpu_x(struct vcpu *vcpu);
+uint32_t vcpu_hart_id(const struct vcpu *vcpu);
+uint64_t vcpu_instret(const struct vcpu *vcpu);
+void vcpu_counters_read(struct vcpu *vcpu, struct vcpu_counters *out); /* own thread or stopped */
+
+/* Arms the hart's supervisor timer for the SBI (as if stimecmp were written). Own thread. */
+void vcpu_set_supervisor_timer(struct vcpu *vcpu, uint64_t deadline_ticks);
+/* Any thread: the deadline of the machine-level timer (mtimecmp in the ACLINT). */
+void vcpu_set_machine_timer(struct vcpu *vcpu, uint64_t deadline_ticks);
+/* The harts that share this one's memory, itself included. Before threads start. Returns 0, -EINVAL (too many) or -ENOMEM. */
+int vcpu_set_peers(struct vcpu *vcpu, struct vcpu *const *vcpus, uint32_t count) TUFF_MUST_CHECK;
+/* Pretends that time has come to `ticks` in a --clock=insns machine whose only hart is halted. Own thread. */
+void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks);
+/* Ticks at which the next of the hart's timers fires, UINT64_MAX for none. Own thread. */
+uint64_t vcpu_next_deadline(struct vcpu *vcpu);
+/* The hart's time CSR. Own thread. */
+uint64_t vcpu_time(struct vcpu *vcpu);
+
+/* Remote fences, synchronous: when the call returns, each hart in `mask` (bit i: vcpus[i]) that runs has done the fence, and one that
+ * does not will before its next instruction. Called on a vCPU thread (`self`) or, with self NULL, on any other thread.
+ * While waiting, `self` serves requests made of it, so that two harts may fence each other. */
+enum vcpu_fence_kind { VCPU_FENCE_I, VCPU_FENCE_VMA };
+struct vcpu_fence {
+    enum vcpu_fence_kind kind;
+    uint64_t start_gva, size_bytes; /* size 0 with start 0, or UINT64_MAX: everything */
+    bool has_asid;
+    uint16_t asid;
+};
+void vcpu_remote_fence(struct vcpu *self, struct vcpu *const *vcpus, uint32_t count, uint64_t mask,
+                       const struct vcpu_fence *fence);
+
+/* Reads guest memory at a virtual address as this hart sees it (SBI, gdb). Own thread or stopped. Returns 0 or -EFAULT. */
+int vcpu_read_virtual(struct vcpu *vcpu, uint64_t gva, void *buf, uint32_t len) TUFF_MUST_CHECK;
+
+#endif

@@ -1,0 +1,466 @@
+/* The event loop on epoll; see loop.h.
+ *
+ * What must stay true:
+ * - epoll events carry a watch's id, never its address, and ids are not used twice: an event that was fetched before
+ * its watch was removed finds nothing.
+ * - `lock` guards the list of watches, the posted work and `running`. It is never held while a callback runs.
+ * - A watch that is removed while its callback runs is freed by the loop's thread if that thread removed it (the
+ * callback's own frame is above us), else by the remover once the callback has come back.
+ * - Timers: `wanted` is the deadline asked for, `armed` the one the kernel waits for, and armed <= wanted as soon as
+ * the calls that changed them have returned. Both are sequentially consistent: an arming thread stores wanted and then
+ * loads armed, the loop's thread stores armed and then loads wanted, so at least one of them sees the other's.
+ */
+#include "machine/loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { EVENTS_A_WAIT = 16, WAKE_ID = 0 };
+
+struct loop_watch {
+    struct loop_watch *next;
+    uint64_t id;
+    int fd;
+    bool removed_by_callback;
+    loop_fd_fn fn;
+    void *opaque;
+};
+
+struct loop_posted {
+    struct loop_posted *next;
+    loop_fn fn;
+    void *opaque;
+};
+
+struct loop {
+    int epoll_fd;
+    int wake_fd;
+    pthread_t thread;
+    bool started;     /* set and read by the owner */
+    bool thread_runs; /* `thread` is valid; under lock */
+    bool stopping;    /* under lock */
+    pthread_mutex_t lock;
+    pthread_cond_t callback_done;
+    struct loop_watch *watches;
+    struct loop_watch *running; /* whose callback runs now */
+    uint64_t next_id;
+    struct loop_posted *posted;
+    struct loop_posted **posted_tail;
+};
+
+struct loop_timer {
+    struct loop *loop;
+    int fd;
+    loop_fn fn;
+    void *opaque;
+    pthread_mutex_t lock; /* held while the kernel's timer is set */
+    _Atomic uint64_t wanted;
+    _Atomic uint64_t armed;
+};
+
+uint64_t loop_now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static int watch_epoll(struct loop *loop, int op, int fd, uint32_t events, uint64_t id)
+{
+    struct epoll_event event = {.events = events, .data.u64 = id};
+
+    return epoll_ctl(loop->epoll_fd, op, fd, &event) ? -errno : 0;
+}
+
+int loop_create(struct loop **out)
+{
+    struct loop *loop = calloc(1, sizeof(*loop));
+    int rc;
+
+    if (!loop)
+        return -ENOMEM;
+    pthread_mutex_init(&loop->lock, NULL);
+    pthread_cond_init(&loop->callback_done, NULL);
+    loop->posted_tail = &loop->posted;
+    loop->next_id = WAKE_ID + 1;
+    loop->wake_fd = -1;
+    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (loop->epoll_fd < 0) {
+        rc = -errno;
+        goto fail;
+    }
+    loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (loop->wake_fd < 0) {
+        rc = -errno;
+        goto fail;
+    }
+    rc = watch_epoll(loop, EPOLL_CTL_ADD, loop->wake_fd, EPOLLIN, WAKE_ID);
+    if (rc)
+        goto fail;
+    *out = loop;
+    return 0;
+fail:
+    loop_destroy(loop);
+    return rc;
+}
+
+static void loop_wake(struct loop *loop)
+{
+    uint64_t one = 1;
+
+    /* Fails only when the counter is full, and then the loop is awake anyway. */
+    while (write(loop->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+        ;
+}
+
+static void wake_clear(struct loop *loop)
+{
+    uint64_t count;
+
+    while (read(loop->wake_fd, &count, sizeof(count)) < 0 && errno == EINTR)
+        ;
+}
+
+int loop_post(struct loop *loop, loop_fn fn, void *opaque)
+{
+    struct loop_posted *item = malloc(sizeof(*item));
+    bool was_empty;
+
+    if (!item)
+        return -ENOMEM;
+    *item = (struct loop_posted){.fn = fn, .opaque = opaque};
+    pthread_mutex_lock(&loop->lock);
+    was_empty = !loop->posted;
+    *loop->posted_tail = item;
+    loop->posted_tail = &item->next;
+    pthread_mutex_unlock(&loop->lock);
+    if (was_empty)
+        loop_wake(loop);
+    return 0;
+}
+
+static struct loop_posted *posted_take(struct loop *loop)
+{
+    struct loop_posted *list;
+
+    pthread_mutex_lock(&loop->lock);
+    list = loop->posted;
+    loop->posted = NULL;
+    loop->posted_tail = &loop->posted;
+    pthread_mutex_unlock(&loop->lock);
+    return list;
+}
+
+static void posted_run(struct loop *loop)
+{
+    struct loop_posted *list = posted_take(loop);
+
+    while (list) {
+        struct loop_posted *item = list;
+        list = item->next;
+        item->fn(item->opaque);
+        free(item);
+    }
+}
+
+static struct loop_watch **watch_find_fd(struct loop *loop, int fd)
+{
+    struct loop_watch **at = &loop->watches;
+
+    while (*at && (*at)->fd != fd)
+        at = &(*at)->next;
+    return at;
+}
+
+static struct loop_watch *watch_find_id(struct loop *loop, uint64_t id)
+{
+    struct loop_watch *watch = loop->watches;
+
+    while (watch && watch->id != id)
+        watch = watch->next;
+    return watch;
+}
+
+int loop_fd_add(struct loop *loop, int fd, uint32_t events, loop_fd_fn fn, void *opaque)
+{
+    struct loop_watch *watch = calloc(1, sizeof(*watch));
+    int rc;
+
+    if (!watch)
+        return -ENOMEM;
+    watch->fd = fd;
+    watch->fn = fn;
+    watch->opaque = opaque;
+    pthread_mutex_lock(&loop->lock);
+    watch->id = loop->next_id++;
+    rc = watch_epoll(loop, EPOLL_CTL_ADD, fd, events, watch->id);
+    if (!rc) {
+        watch->next = loop->watches;
+        loop->watches = watch;
+    }
+    pthread_mutex_unlock(&loop->lock);
+    if (rc)
+        free(watch);
+    return rc;
+}
+
+int loop_fd_modify(struct loop *loop, int fd, uint32_t events)
+{
+    struct loop_watch *watch;
+    int rc = -ENOENT;
+
+    pthread_mutex_lock(&loop->lock);
+    watch = *watch_find_fd(loop, fd);
+    if (watch)
+        rc = watch_epoll(loop, EPOLL_CTL_MOD, fd, events, watch->id);
+    pthread_mutex_unlock(&loop->lock);
+    return rc;
+}
+
+static bool on_thread_locked(const struct loop *loop)
+{
+    return loop->thread_runs && pthread_equal(loop->thread, pthread_self());
+}
+
+bool loop_is_current(struct loop *loop)
+{
+    bool current;
+
+    pthread_mutex_lock(&loop->lock);
+    current = on_thread_locked(loop);
+    pthread_mutex_unlock(&loop->lock);
+    return current;
+}
+
+void loop_fd_remove(struct loop *loop, int fd)
+{
+    struct loop_watch **at, *watch;
+
+    pthread_mutex_lock(&loop->lock);
+    at = watch_find_fd(loop, fd);
+    watch = *at;
+    if (watch) {
+        *at = watch->next;
+        (void)watch_epoll(loop, EPOLL_CTL_DEL, fd, 0, 0); /* fails when the owner closed it already: just as gone */
+        if (loop->running == watch && on_thread_locked(loop)) {
+            watch->removed_by_callback = true;
+        } else {
+            while (loop->running == watch)
+                pthread_cond_wait(&loop->callback_done, &loop->lock);
+            free(watch);
+        }
+    }
+    pthread_mutex_unlock(&loop->lock);
+}
+
+static void watch_dispatch(struct loop *loop, uint64_t id, uint32_t events)
+{
+    struct loop_watch *watch;
+
+    pthread_mutex_lock(&loop->lock);
+    watch = watch_find_id(loop, id);
+    if (!watch) {
+        pthread_mutex_unlock(&loop->lock);
+        return;
+    }
+    loop->running = watch;
+    pthread_mutex_unlock(&loop->lock);
+    watch->fn(watch->opaque, watch->fd, events);
+    pthread_mutex_lock(&loop->lock);
+    loop->running = NULL;
+    if (watch->removed_by_callback)
+        free(watch);
+    pthread_cond_broadcast(&loop->callback_done);
+    pthread_mutex_unlock(&loop->lock);
+}
+
+static bool is_stopping(struct loop *loop)
+{
+    bool stopping;
+
+    pthread_mutex_lock(&loop->lock);
+    stopping = loop->stopping;
+    pthread_mutex_unlock(&loop->lock);
+    return stopping;
+}
+
+static void *loop_thread(void *opaque)
+{
+    struct loop *loop = opaque;
+    struct epoll_event events[EVENTS_A_WAIT];
+
+    pthread_setname_np(pthread_self(), "tuff-loop");
+    /* pthread_create() may not have stored loop->thread yet. */
+    pthread_mutex_lock(&loop->lock);
+    loop->thread = pthread_self();
+    loop->thread_runs = true;
+    pthread_mutex_unlock(&loop->lock);
+
+    while (!is_stopping(loop)) {
+        int count = epoll_wait(loop->epoll_fd, events, EVENTS_A_WAIT, -1);
+        for (int i = 0; i < count; i++) {
+            if (events[i].data.u64 == WAKE_ID)
+                wake_clear(loop);
+            else
+                watch_dispatch(loop, events[i].data.u64, events[i].events);
+        }
+        posted_run(loop);
+    }
+    posted_run(loop);
+    return NULL;
+}
+
+int loop_start(struct loop *loop)
+{
+    sigset_t all, before;
+    pthread_t thread;
+    int rc;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    rc = pthread_create(&thread, NULL, loop_thread, loop);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc)
+        return -rc;
+    pthread_mutex_lock(&loop->lock);
+    loop->thread = thread;
+    loop->thread_runs = true;
+    pthread_mutex_unlock(&loop->lock);
+    loop->started = true;
+    return 0;
+}
+
+void loop_stop(struct loop *loop)
+{
+    if (!loop->started)
+        return;
+    pthread_mutex_lock(&loop->lock);
+    loop->stopping = true;
+    pthread_mutex_unlock(&loop->lock);
+    loop_wake(loop);
+    pthread_join(loop->thread, NULL);
+    loop->started = false;
+    pthread_mutex_lock(&loop->lock);
+    loop->thread_runs = false;
+    pthread_mutex_unlock(&loop->lock);
+}
+
+void loop_destroy(struct loop *loop)
+{
+    if (!loop)
+        return;
+    loop_stop(loop);
+    for (struct loop_posted *item = loop->posted, *next; item; item = next) {
+        next = item->next;
+        free(item);
+    }
+    for (struct loop_watch *watch = loop->watches, *next; watch; watch = next) {
+        next = watch->next;
+        free(watch);
+    }
+    if (loop->wake_fd >= 0)
+        close(loop->wake_fd);
+    if (loop->epoll_fd >= 0)
+        close(loop->epoll_fd);
+    pthread_cond_destroy(&loop->callback_done);
+    pthread_mutex_destroy(&loop->lock);
+    free(loop);
+}
+
+static void timer_set_kernel(struct loop_timer *timer, uint64_t deadline_ns)
+{
+    /* All zero would disarm it. */
+    uint64_t at = deadline_ns ? deadline_ns : 1;
+    struct itimerspec spec = {.it_value = {.tv_sec = (time_t)(at / 1000000000u), .tv_nsec = (long)(at % 1000000000u)}};
+
+    timerfd_settime(timer->fd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+/* Makes the kernel wait for what is wanted, if that is earlier than what it waits for. */
+static void timer_pull_in(struct loop_timer *timer)
+{
+    uint64_t wanted;
+
+    pthread_mutex_lock(&timer->lock);
+    wanted = atomic_load(&timer->wanted);
+    if (wanted < atomic_load(&timer->armed)) {
+        atomic_store(&timer->armed, wanted);
+        timer_set_kernel(timer, wanted);
+    }
+    pthread_mutex_unlock(&timer->lock);
+}
+
+void loop_timer_arm(struct loop_timer *timer, uint64_t deadline_ns)
+{
+    if (atomic_exchange(&timer->wanted, deadline_ns) == deadline_ns)
+        return;
+    /* A later deadline waits for the earlier one to fire, which is then not passed on but set again: guests push their
+     * timers back far more often than these fire. */
+    if (deadline_ns < atomic_load(&timer->armed))
+        timer_pull_in(timer);
+}
+
+static void timer_expired(void *opaque, int fd, uint32_t events)
+{
+    struct loop_timer *timer = opaque;
+    uint64_t expirations, wanted;
+
+    if (read(fd, &expirations, sizeof(expirations)) != (ssize_t)sizeof(expirations))
+        return; /* set again since: the next expiry counts */
+    pthread_mutex_lock(&timer->lock);
+    atomic_store(&timer->armed, UINT64_MAX);
+    pthread_mutex_unlock(&timer->lock);
+    wanted = atomic_load(&timer->wanted);
+    while (wanted <= loop_now_ns()) {
+        if (atomic_compare_exchange_strong(&timer->wanted, &wanted, UINT64_MAX)) {
+            timer->fn(timer->opaque); /* may destroy the timer */
+            return;
+        }
+    }
+    timer_pull_in(timer);
+}
+
+int loop_timer_create(struct loop *loop, loop_fn fn, void *opaque, struct loop_timer **out)
+{
+    struct loop_timer *timer = calloc(1, sizeof(*timer));
+    int rc;
+
+    if (!timer)
+        return -ENOMEM;
+    timer->loop = loop;
+    timer->fn = fn;
+    timer->opaque = opaque;
+    atomic_init(&timer->wanted, UINT64_MAX);
+    atomic_init(&timer->armed, UINT64_MAX);
+    pthread_mutex_init(&timer->lock, NULL);
+    timer->fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    rc = timer->fd < 0 ? -errno : loop_fd_add(loop, timer->fd, EPOLLIN, timer_expired, timer);
+    if (rc) {
+        if (timer->fd >= 0)
+            close(timer->fd);
+        pthread_mutex_destroy(&timer->lock);
+        free(timer);
+        return rc;
+    }
+    *out = timer;
+    return 0;
+}
+
+void loop_timer_destroy(struct loop_timer *timer)
+{
+    if (!timer)
+        return;
+    loop_fd_remove(timer->loop, timer->fd);
+    close(timer->fd);
+    pthread_mutex_destroy(&timer->lock);
+    free(timer);
+}

@@ -1,0 +1,289 @@
+/* The composition root: from a configuration to memory, harts, devices, a loaded kernel and a device tree, and through a run to its
+ * end. Creation is single-threaded; what threads there are is said in machine_internal.h. */
+#include "machine/machine.h"
+
+#include "engine/isa/riscv/isa.h"
+#include "machine/boot_state.h"
+#include "machine/machine_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NS_PER_TICK = 1000000000 / BOARD_TIMEBASE_HZ };
+
+static const uint64_t memory_min_bytes = 2ull << 20;
+static const uint64_t memory_max_bytes = 256ull << 30;
+
+void machine_config_default(struct machine_config *config)
+{
+    config->memory_bytes = 1ull << 30;
+    config->cpus = 1;
+    config->max_insns = UINT64_MAX;
+    config->isa = ISA_ALL;
+}
+
+/* ---- time ---- */
+
+uint64_t machine_ticks(struct machine *m)
+{
+    if (m->config.clock == MACHINE_CLOCK_INSNS)
+        return vcpu_time(m->vcpus[0]);
+    return (loop_now_ns() - m->start_ns) / NS_PER_TICK + (uint64_t)atomic_load(&m->tick_offset);
+}
+
+uint64_t machine_tick_to_ns(struct machine *m, uint64_t tick)
+{
+    uint64_t offset = (uint64_t)atomic_load(&m->tick_offset);
+
+    if (tick == UINT64_MAX || tick - offset > (UINT64_MAX - m->start_ns) / NS_PER_TICK)
+        return (int64_t)(tick - offset) < 0 && tick < offset ? m->start_ns : UINT64_MAX;
+    /* Rounded up: at that moment the tick has been reached. */
+    return m->start_ns + (tick - offset) * NS_PER_TICK;
+}
+
+/* ---- checking ---- */
+
+static int check_config(const struct machine_config *config, struct error *err)
+{
+    if (config->kernel && config->bare)
+        return error_set(err, -EINVAL, "a kernel and a bare-metal program were both given: choose one");
+    if (config->cpus < 1 || config->cpus > BOARD_HARTS_MAX)
+        return error_set(err, -EINVAL, "%u harts: choose 1 to %u", config->cpus, BOARD_HARTS_MAX);
+    if (config->memory_bytes < memory_min_bytes || config->memory_bytes > memory_max_bytes ||
+        config->memory_bytes % MEM_PAGE_BYTES)
+        return error_set(err, -EINVAL, "%" PRIu64 " bytes of memory: choose 2M to 256G, a multiple of 4K",
+                         config->memory_bytes);
+    if (config->clock == MACHINE_CLOCK_INSNS && config->cpus > 1)
+        return error_set(err, -EINVAL, "a clock of instructions with %u harts: it needs exactly one", config->cpus);
+    if (!(config->isa & ISA_EXT(I)))
+        return error_set(err, -EINVAL, "an ISA without I: every hart has it");
+    return 0;
+}
+
+/* ---- loading ---- */
+
+static int load_image(struct machine *m, struct error *err)
+{
+    const struct machine_config *config = &m->config;
+
+    if (!config->kernel && !config->bare)
+        return config->initrd ? error_set(err, -EINVAL, "an initrd without a kernel: give the kernel that uses it") : 0;
+    m->has_image = true;
+    return config->kernel ? loader_load_kernel(m->mem, config->kernel, &m->image, err)
+                          : loader_load_bare(m->mem, config->bare, &m->image, err);
+}
+
+static int build_tree(struct machine *m, const struct boot_range *initrd, struct error *err)
+{
+    const struct machine_config *config = &m->config;
+    struct board_virt_config board = {
+        .hart_count = config->cpus,
+        .ram_bytes = config->memory_bytes,
+        .isa = config->isa,
+        .cmdline = config->cmdline,
+        .initrd_start = initrd->start,
+        .initrd_end = initrd->end,
+    };
+    void *given = NULL;
+    int rc;
+
+    if (config->dtb) {
+        size_t len;
+        rc = loader_load_dtb(config->dtb, &given, &len, err);
+        if (rc == 0)
+            rc = board_virt_fdt_adopt(given, &board, &m->dtb, &m->dtb_len, err);
+        free(given);
+        return rc;
+    }
+    rc = board_virt_seeds(&board, config->clock == MACHINE_CLOCK_INSNS, err);
+    if (rc == 0)
+        rc = board_virt_fdt_create(&board, &m->dtb, err);
+    if (rc == 0)
+        rc = machine_devices_fdt(m, m->dtb, err);
+    if (rc == 0)
+        rc = board_virt_fdt_finish(m->dtb, &m->dtb_len, err);
+    return rc;
+}
+
+/* A kernel starts on hart 0 in S-mode, the others wait for hart_start; a bare-metal program starts on all of them in M-mode. */
+static int set_start_states(struct machine *m, struct error *err)
+{
+    for (uint32_t i = 0; i < m->hart_count; i++) {
+        struct vcpu_state state;
+        vcpu_get_state(m->vcpus[i], &state);
+        if (m->sbi)
+            boot_supervisor_state(&state, m->config.isa, m->image.entry, m->dtb_gpa);
+        else
+            boot_machine_state(&state, m->image.entry, m->dtb_gpa);
+        int rc = vcpu_set_state(m->vcpus[i], &state);
+        if (rc)
+            return error_set(err, rc, "hart %u refused its start state", i);
+        atomic_store(&m->harts[i].state, m->sbi && i ? SBI_HSM_STOPPED : SBI_HSM_STARTED);
+    }
+    return 0;
+}
+
+static int load(struct machine *m, struct error *err)
+{
+    struct boot_range initrd = {0, 0};
+    int rc = 0;
+
+    if (m->config.initrd)
+        rc = loader_load_initrd(m->mem, m->config.initrd, &m->image, &initrd, err);
+    if (rc == 0)
+        rc = build_tree(m, &initrd, err);
+    if (rc || !m->has_image)
+        return rc;
+    rc = loader_place_dtb(m->mem, m->dtb, m->dtb_len, &m->image, &initrd, &m->dtb_gpa, err);
+    return rc ? rc : set_start_states(m, err);
+}
+
+/* ---- creation and end ---- */
+
+static int create_parts(struct machine *m, struct error *err)
+{
+    int rc = mem_create(&m->mem);
+
+    if (rc == 0)
+        rc = mem_add_ram(m->mem, BOARD_RAM_GPA, m->config.memory_bytes);
+    if (rc)
+        return error_set(err, rc, "%" PRIu64 " MiB of guest memory: %s", m->config.memory_bytes >> 20, strerror(-rc));
+    rc = loop_create(&m->loop);
+    if (rc)
+        return error_set(err, rc, "the event loop could not be created: %s", strerror(-rc));
+    rc = load_image(m, err);
+    if (rc)
+        return rc;
+    if (!m->config.bare) {
+        struct sbi_config config = {
+            .hart_count = m->config.cpus, .mem = m->mem, .ops = &machine_sbi_ops, .opaque = m};
+        rc = sbi_create(&config, &m->sbi);
+        if (rc)
+            return error_set(err, rc, "the SBI could not be created: %s", strerror(-rc));
+    }
+    rc = machine_harts_create(m, err);
+    if (rc == 0)
+        rc = machine_devices_create(m, err);
+    return rc ? rc : load(m, err);
+}
+
+int machine_create(const struct machine_config *config, struct machine **out, struct error *err)
+{
+    int rc = check_config(config, err);
+
+    if (rc)
+        return rc;
+    struct machine *m = calloc(1, sizeof(*m));
+    if (!m)
+        return error_set(err, -ENOMEM, "no memory for a machine");
+    m->config = *config;
+    pthread_mutex_init(&m->end_lock, NULL);
+    pthread_cond_init(&m->end_changed, NULL);
+    m->start_ns = loop_now_ns();
+    rc = create_parts(m, err);
+    if (rc) {
+        machine_destroy(m);
+        return rc;
+    }
+    *out = m;
+    return 0;
+}
+
+void machine_destroy(struct machine *m)
+{
+    if (!m)
+        return;
+    loop_stop(m->loop);
+    machine_devices_destroy(m);
+    machine_harts_destroy(m);
+    sbi_destroy(m->sbi);
+    loop_destroy(m->loop);
+    mem_destroy(m->mem);
+    free(m->dtb);
+    pthread_cond_destroy(&m->end_changed);
+    pthread_mutex_destroy(&m->end_lock);
+    free(m);
+}
+
+void machine_end(struct machine *m, enum machine_end end, uint32_t exit_code)
+{
+    pthread_mutex_lock(&m->end_lock);
+    if (!atomic_load(&m->ending)) {
+        m->result = (struct machine_result){.end = end, .exit_code = exit_code};
+        atomic_store(&m->ending, true);
+        pthread_cond_broadcast(&m->end_changed);
+    }
+    pthread_mutex_unlock(&m->end_lock);
+    /* A hart in vcpu_run() leaves it, one that sleeps wakes. */
+    for (uint32_t i = 0; i < m->hart_count; i++) {
+        vcpu_kick(m->vcpus[i]);
+        machine_hart_signal(&m->harts[i]);
+    }
+}
+
+int machine_run(struct machine *m, struct machine_result *result, struct error *err)
+{
+    if (!m->has_image)
+        return error_set(err, -EINVAL, "nothing to run: give a kernel or a bare-metal program");
+    int rc = loop_start(m->loop);
+    if (rc)
+        return error_set(err, rc, "the event loop could not be started: %s", strerror(-rc));
+    rc = machine_harts_start(m, err);
+    pthread_mutex_lock(&m->end_lock);
+    while (!atomic_load(&m->ending))
+        pthread_cond_wait(&m->end_changed, &m->end_lock);
+    *result = m->result;
+    pthread_mutex_unlock(&m->end_lock);
+    machine_harts_join(m);
+    console_backend_flush(m->console);
+    loop_stop(m->loop);
+    if (rc == 0 && result->end == MACHINE_END_ERROR)
+        rc = error_set(err, -EIO, "a hart could not go on");
+    return rc;
+}
+
+void machine_quit(struct machine *m)
+{
+    machine_end(m, MACHINE_END_QUIT, 0);
+    console_backend_cancel(m->console);
+}
+
+const void *machine_dtb(const struct machine *m, size_t *len)
+{
+    *len = m->dtb_len;
+    return m->dtb;
+}
+
+/* ---- console ---- */
+
+void machine_set_console_output(struct machine *m, machine_console_fn output, void *opaque)
+{
+    m->console_output_opaque = opaque;
+    m->console_output = output;
+}
+
+size_t machine_console_input(struct machine *m, const uint8_t *bytes, size_t len)
+{
+    return console_backend_input(m->console, bytes, len);
+}
+
+const char *machine_pty_path(const struct machine *m)
+{
+    return console_backend_pty_path(m->console);
+}
+
+/* ---- statistics ---- */
+
+void machine_stats(struct machine *m, machine_stat_fn fn, void *opaque)
+{
+    for (uint32_t i = 0; i < m->hart_count; i++) {
+        struct vcpu_counters counters;
+        vcpu_counters_read(m->vcpus[i], &counters);
+#define X(name, text) fn(opaque, i, #name, text, counters.name);
+        VCPU_COUNTERS(X)
+#undef X
+    }
+    fn(opaque, UINT32_MAX, "console_dropped", "console bytes nobody took", console_backend_dropped(m->console));
+}

@@ -1,0 +1,308 @@
+/* The board's devices and what each is wired to: interrupt lines to the PLIC, its outputs to the harts, clocks to
+ * callbacks, the serial port to its host back end. */
+#include "dev/aclint.h"
+#include "dev/goldfish_rtc.h"
+#include "dev/htif.h"
+#include "dev/ns16550a.h"
+#include "dev/plic.h"
+#include "dev/syscon_test.h"
+#include "machine/machine_internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A line into a hart: the number is the interrupt's (enum vcpu_irq). */
+static void set_hart_line(void *opaque, uint32_t number, bool level)
+{
+    vcpu_set_irq(opaque, (enum vcpu_irq)number, level);
+}
+
+static struct irq_line hart_line(struct machine *m, uint32_t hart, enum vcpu_irq irq)
+{
+    return (struct irq_line){.set = set_hart_line, .opaque = m->vcpus[hart], .number = irq};
+}
+
+static int keep(struct machine *m, struct device *dev)
+{
+    m->devices[m->device_count++] = dev;
+    return 0;
+}
+
+static uint64_t ticks_now(void *opaque)
+{
+    return machine_ticks(opaque);
+}
+
+static void set_ticks(void *opaque, uint64_t ticks)
+{
+    struct machine *m = opaque;
+
+    atomic_fetch_add(&m->tick_offset, (int64_t)(ticks - machine_ticks(m)));
+    for (uint32_t i = 0; i < m->hart_count; i++)
+        vcpu_timer_expired(m->vcpus[i]);
+}
+
+static void machine_timer_changed(void *opaque, uint32_t hart, uint64_t deadline)
+{
+    struct machine *m = opaque;
+
+    vcpu_set_machine_timer(m->vcpus[hart], deadline);
+}
+
+static int create_aclint(struct machine *m, const uint32_t *intc)
+{
+    struct irq_line msi[BOARD_HARTS_MAX], mti[BOARD_HARTS_MAX];
+    struct device *dev;
+
+    for (uint32_t i = 0; i < m->hart_count; i++) {
+        msi[i] = hart_line(m, i, VCPU_IRQ_MSI);
+        mti[i] = hart_line(m, i, VCPU_IRQ_MTI);
+    }
+    struct aclint_config config = {
+        .mem = m->mem,
+        .gpa = BOARD_CLINT_GPA,
+        .hart_count = m->hart_count,
+        .msi = msi,
+        .mti = mti,
+        .time_now = ticks_now,
+        .time_set = m->config.clock == MACHINE_CLOCK_HOST ? set_ticks : NULL,
+        .deadline_changed = machine_timer_changed,
+        .opaque = m,
+        .intc_phandles = intc,
+        .hidden = m->sbi != NULL,
+    };
+    int rc = aclint_create(&config, &dev);
+    return rc ? rc : keep(m, dev);
+}
+
+static int create_plic(struct machine *m, const uint32_t *intc, struct device **plic)
+{
+    struct irq_line mei[BOARD_HARTS_MAX], sei[BOARD_HARTS_MAX];
+
+    for (uint32_t i = 0; i < m->hart_count; i++) {
+        mei[i] = hart_line(m, i, VCPU_IRQ_MEI);
+        sei[i] = hart_line(m, i, VCPU_IRQ_SEI);
+    }
+    struct plic_config config = {
+        .mem = m->mem,
+        .gpa = BOARD_PLIC_GPA,
+        .hart_count = m->hart_count,
+        .mei = mei,
+        .sei = sei,
+        .phandle = BOARD_PHANDLE_PLIC,
+        .intc_phandles = intc,
+        .hide_machine_mode = m->sbi != NULL,
+    };
+    int rc = plic_create(&config, plic);
+    return rc ? rc : keep(m, *plic);
+}
+
+static int create_uart(struct machine *m, struct device *plic)
+{
+    struct ns16550a_config config = {
+        .mem = m->mem,
+        .gpa = BOARD_UART_GPA,
+        .irq = plic_source(plic, BOARD_IRQ_UART),
+        .irq_number = BOARD_IRQ_UART,
+        .irq_parent = BOARD_PHANDLE_PLIC,
+        .backend = {.write = console_backend_write, .can_receive = console_backend_can_receive, .opaque = m->console},
+    };
+    int rc = ns16550a_create(&config, &m->uart);
+    return rc ? rc : keep(m, m->uart);
+}
+
+/* Wall time; a run that counts time in instructions starts at a fixed moment, so that it repeats. */
+static uint64_t epoch_now_ns(void *opaque)
+{
+    enum { REPRODUCIBLE_EPOCH_S = 1700000000 };
+    struct machine *m = opaque;
+    struct timespec now;
+
+    if (m->config.clock == MACHINE_CLOCK_INSNS)
+        return REPRODUCIBLE_EPOCH_S * 1000000000ull + machine_ticks(m) * (1000000000 / BOARD_TIMEBASE_HZ);
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+}
+
+static void rtc_alarm_changed(void *opaque, uint64_t deadline_ns)
+{
+    struct machine *m = opaque;
+    uint64_t now = epoch_now_ns(m);
+    uint64_t wait = deadline_ns > now ? deadline_ns - now : 0;
+
+    loop_timer_arm(m->rtc_timer, deadline_ns == UINT64_MAX ? UINT64_MAX : loop_now_ns() + wait);
+}
+
+static void rtc_alarm(void *opaque)
+{
+    struct machine *m = opaque;
+
+    goldfish_rtc_alarm_check(m->rtc);
+}
+
+static int create_rtc(struct machine *m, struct device *plic)
+{
+    int rc = loop_timer_create(m->loop, rtc_alarm, m, &m->rtc_timer);
+    if (rc)
+        return rc;
+    struct goldfish_rtc_config config = {
+        .mem = m->mem,
+        .gpa = BOARD_RTC_GPA,
+        .irq = plic_source(plic, BOARD_IRQ_RTC),
+        .irq_number = BOARD_IRQ_RTC,
+        .irq_parent = BOARD_PHANDLE_PLIC,
+        .epoch_now_ns = epoch_now_ns,
+        .alarm_changed = rtc_alarm_changed,
+        .opaque = m,
+    };
+    rc = goldfish_rtc_create(&config, &m->rtc);
+    return rc ? rc : keep(m, m->rtc);
+}
+
+static void test_event(void *opaque, enum syscon_test_event event, uint32_t code)
+{
+    machine_end(opaque, event == SYSCON_TEST_RESET ? MACHINE_END_REBOOT : MACHINE_END_POWEROFF, code);
+}
+
+static int create_test(struct machine *m)
+{
+    struct device *dev;
+    struct syscon_test_config config = {
+        .mem = m->mem,
+        .gpa = BOARD_TEST_GPA,
+        .phandle = BOARD_PHANDLE_TEST,
+        .event = test_event,
+        .opaque = m,
+    };
+    int rc = syscon_test_create(&config, &dev);
+    return rc ? rc : keep(m, dev);
+}
+
+static void htif_exit(void *opaque, uint32_t code)
+{
+    machine_end(opaque, MACHINE_END_POWEROFF, code);
+}
+
+static void htif_store(void *opaque, uint64_t gpa, unsigned len_bytes)
+{
+    struct machine *m = opaque;
+
+    htif_stored(m->htif, gpa, len_bytes);
+}
+
+static int create_htif(struct machine *m)
+{
+    if (!m->has_image || !m->image.has_tohost)
+        return 0;
+    struct htif_config config = {
+        .mem = m->mem,
+        .tohost_gpa = m->image.tohost,
+        .has_fromhost = m->image.has_fromhost,
+        .fromhost_gpa = m->image.fromhost,
+        .console = {.write = console_backend_write, .can_receive = console_backend_can_receive, .opaque = m->console},
+        .exit = htif_exit,
+        .opaque = m,
+    };
+    int rc = htif_create(&config, &m->htif);
+    if (rc)
+        return rc;
+    mem_watch_stores(m->mem, m->image.tohost, htif_store, m);
+    return keep(m, m->htif);
+}
+
+/* ---- console ---- */
+
+static void console_sink(void *opaque, const uint8_t *bytes, size_t len)
+{
+    struct machine *m = opaque;
+
+    if (m->console_output)
+        m->console_output(m->console_output_opaque, bytes, len);
+}
+
+static size_t console_receive(void *opaque, const uint8_t *bytes, size_t len)
+{
+    struct machine *m = opaque;
+
+    if (m->htif) {
+        size_t taken = htif_receive(m->htif, bytes, len);
+        if (taken)
+            return taken;
+    }
+    return m->uart ? ns16550a_receive(m->uart, bytes, len) : len;
+}
+
+static int create_console(struct machine *m, struct error *err)
+{
+    static const enum console_backend_kind kinds[] = {
+        [MACHINE_SERIAL_STDIO] = CONSOLE_BACKEND_SINK,
+        [MACHINE_SERIAL_NULL] = CONSOLE_BACKEND_NULL,
+        [MACHINE_SERIAL_FILE] = CONSOLE_BACKEND_FILE,
+        [MACHINE_SERIAL_PTY] = CONSOLE_BACKEND_PTY,
+    };
+    struct console_backend_config config = {
+        .kind = kinds[m->config.serial],
+        .path = m->config.serial_path,
+        .sink = console_sink,
+        .sink_opaque = m,
+        .receive = console_receive,
+        .receive_opaque = m,
+    };
+
+    return console_backend_create(m->loop, &config, &m->console, err);
+}
+
+/* ---- all of them ---- */
+
+int machine_devices_create(struct machine *m, struct error *err)
+{
+    uint32_t intc[BOARD_HARTS_MAX];
+    struct device *plic;
+    int rc = create_console(m, err);
+
+    if (rc)
+        return rc;
+    for (uint32_t i = 0; i < m->hart_count; i++)
+        intc[i] = BOARD_PHANDLE_INTC0 + i;
+    rc = create_test(m);
+    if (rc == 0)
+        rc = create_aclint(m, intc);
+    if (rc == 0)
+        rc = create_plic(m, intc, &plic);
+    if (rc == 0)
+        rc = create_rtc(m, plic);
+    if (rc == 0)
+        rc = create_uart(m, plic);
+    if (rc == 0)
+        rc = create_htif(m);
+    if (rc)
+        return error_set(err, rc, "the board's devices could not be created: %s", strerror(-rc));
+    for (unsigned i = 0; i < m->device_count; i++) {
+        if (m->devices[i]->ops->reset)
+            m->devices[i]->ops->reset(m->devices[i]);
+    }
+    return 0;
+}
+
+int machine_devices_fdt(struct machine *m, void *fdt, struct error *err)
+{
+    for (unsigned i = 0; i < m->device_count; i++) {
+        const struct device_ops *ops = m->devices[i]->ops;
+        int rc = ops->fdt ? ops->fdt(m->devices[i], fdt) : 0;
+        if (rc)
+            return error_set(err, -EINVAL, "the device tree has no room for %s (libfdt error %d)", ops->name, rc);
+    }
+    return 0;
+}
+
+void machine_devices_destroy(struct machine *m)
+{
+    while (m->device_count) {
+        struct device *dev = m->devices[--m->device_count];
+        dev->ops->destroy(dev);
+    }
+    loop_timer_destroy(m->rtc_timer);
+    console_backend_destroy(m->console);
+}

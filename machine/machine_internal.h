@@ -1,0 +1,99 @@
+/* A machine's parts, shared by the files that compose it (machine.c), wire its devices (machine_devices.c) and run its harts
+ * (hart_thread.c).
+ *
+ * Lock order: a machine_hart's lock, then nothing; the machine's end_lock, then nothing. Neither is held while calling a
+ * device, a vCPU or the loop.
+ */
+#ifndef TUFF_MACHINE_MACHINE_INTERNAL_H
+#define TUFF_MACHINE_MACHINE_INTERNAL_H
+
+#include "dev/device.h"
+#include "engine/vcpu.h"
+#include "machine/board_virt.h"
+#include "machine/console_backend.h"
+#include "machine/loader.h"
+#include "machine/loop.h"
+#include "machine/machine.h"
+#include "machine/sbi.h"
+#include "mem/mem.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { MACHINE_DEVICES_MAX = 16, MACHINE_INSNS_PER_TICK = 10 };
+
+/* One hart: its vCPU, its thread, and where it stands in SBI's hart state machine. */
+struct machine_hart {
+    struct machine *machine;
+    struct vcpu *vcpu;
+    uint32_t index;
+    pthread_t thread;
+    bool thread_started;
+    struct loop_timer *timer;
+    _Atomic int state; /* enum sbi_hsm_state */
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* something a halted or stopped hart must look at; CLOCK_MONOTONIC */
+    bool signalled;
+
+    /* What the hart does when it starts or resumes; written before `state` says so. */
+    uint64_t start_pc, start_arg;
+    bool resume_retentive;
+};
+
+struct machine {
+    struct machine_config config;
+    struct mem *mem;
+    struct loop *loop;
+    struct sbi *sbi; /* NULL for bare-metal programs */
+    struct vcpu_env_ops env;
+    struct machine_hart *harts;
+    uint32_t hart_count;
+    struct vcpu *vcpus[BOARD_HARTS_MAX];
+
+    struct device *devices[MACHINE_DEVICES_MAX];
+    unsigned device_count;
+    struct device *uart, *rtc, *htif;
+    struct loop_timer *rtc_timer;
+    struct console_backend *console;
+    machine_console_fn console_output;
+    void *console_output_opaque;
+
+    struct boot_image image;
+    bool has_image;
+    void *dtb;
+    size_t dtb_len;
+    uint64_t dtb_gpa;
+
+    uint64_t start_ns;            /* CLOCK_MONOTONIC at tick 0 */
+    _Atomic int64_t tick_offset;  /* added by a guest that writes mtime */
+
+    pthread_mutex_t end_lock;
+    pthread_cond_t end_changed;
+    _Atomic bool ending;
+    struct machine_result result;
+};
+
+/* machine_devices.c: creates every device of the board and its console. `fdt` is the tree they add themselves to, or NULL. */
+int machine_devices_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+int machine_devices_fdt(struct machine *m, void *fdt, struct error *err) TUFF_MUST_CHECK;
+void machine_devices_destroy(struct machine *m);
+
+/* hart_thread.c */
+int machine_harts_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+void machine_harts_destroy(struct machine *m);
+/* Starts all threads; those that fail to start are told in `err` and the machine is asked to end. */
+int machine_harts_start(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+void machine_harts_join(struct machine *m);
+void machine_hart_signal(struct machine_hart *hart);
+extern const struct sbi_ops machine_sbi_ops;
+
+/* Any thread: the first call decides how the machine ended. */
+void machine_end(struct machine *m, enum machine_end end, uint32_t exit_code);
+
+/* Ticks of the board's timebase. Any thread; under MACHINE_CLOCK_INSNS on hart 0's thread only. */
+uint64_t machine_ticks(struct machine *m);
+/* When the host's monotonic clock reaches a tick; UINT64_MAX stays. */
+uint64_t machine_tick_to_ns(struct machine *m, uint64_t tick);
+
+#endif

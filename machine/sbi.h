@@ -1,0 +1,140 @@
+/* The Supervisor Binary Interface that the VM serves to kernels started directly in S-mode (RISC-V SBI
+ * specification 2.0).
+ *
+ * Extensions: BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN and PMU. The legacy extensions (EIDs 0 to 8, SBI 0.1) are not
+ * offered and answer SBI_ERR_NOT_SUPPORTED like anything unknown. What is machine-wide (hart states, interrupts, power,
+ * console) is asked of the machine through `struct sbi_ops`; this module checks parameters, keeps the PMU's counters
+ * and answers.
+ *
+ * Calls of different harts run at the same time, each on its hart's thread. A hart's counters are changed by its own
+ * thread only, except the totals of firmware events, which are atomic.
+ */
+#ifndef TUFF_MACHINE_SBI_H
+#define TUFF_MACHINE_SBI_H
+
+#include "base/compiler.h"
+#include "dev/device.h"
+#include "engine/vcpu.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mem;
+struct sbi;
+
+enum sbi_error {
+    SBI_SUCCESS = 0,
+    SBI_ERR_FAILED = -1,
+    SBI_ERR_NOT_SUPPORTED = -2,
+    SBI_ERR_INVALID_PARAM = -3,
+    SBI_ERR_DENIED = -4,
+    SBI_ERR_INVALID_ADDRESS = -5,
+    SBI_ERR_ALREADY_AVAILABLE = -6,
+    SBI_ERR_ALREADY_STARTED = -7,
+    SBI_ERR_ALREADY_STOPPED = -8,
+    SBI_ERR_NO_SHMEM = -9,
+};
+
+enum sbi_extension_id {
+    SBI_EID_BASE = 0x10,
+    SBI_EID_TIME = 0x54494d45,
+    SBI_EID_IPI = 0x735049,
+    SBI_EID_RFENCE = 0x52464e43,
+    SBI_EID_HSM = 0x48534d,
+    SBI_EID_SRST = 0x53525354,
+    SBI_EID_DBCN = 0x4442434e,
+    SBI_EID_PMU = 0x504d55,
+};
+
+enum {
+    SBI_SPEC_VERSION = 2 << 24, /* major 2, minor 0 */
+    /* The specification's table has no entry for Tuff; this value ("TUFF") is far from those given out. */
+    SBI_IMPL_ID = 0x54554646,
+    SBI_IMPL_VERSION = 0x000100, /* 0.1.0 */
+    SBI_HARTS_MAX = 64,
+};
+
+/* HSM hart states, table "HSM Hart States". */
+enum sbi_hsm_state {
+    SBI_HSM_STARTED,
+    SBI_HSM_STOPPED,
+    SBI_HSM_START_PENDING,
+    SBI_HSM_STOP_PENDING,
+    SBI_HSM_SUSPENDED,
+    SBI_HSM_SUSPEND_PENDING,
+    SBI_HSM_RESUME_PENDING,
+};
+
+enum sbi_reset_type { SBI_RESET_SHUTDOWN, SBI_RESET_COLD_REBOOT, SBI_RESET_WARM_REBOOT };
+
+struct sbi_ret {
+    int64_t error; /* enum sbi_error */
+    uint64_t value;
+};
+
+/* What the machine does for the SBI. Called on the thread of the hart that made the call (`self` where it matters);
+ * hart numbers and masks are valid, addresses lie in RAM. None may block, remote_fence excepted. */
+struct sbi_ops {
+    enum sbi_hsm_state (*hart_state)(void *opaque, uint32_t hart);
+    /* Starts a stopped hart in S-mode (boot_supervisor_state()). 0, -EALREADY (not stopped; decided and claimed in one
+     * step: two harts may ask at once), or another negative errno. */
+    int (*hart_start)(void *opaque, uint32_t hart, uint64_t start_gpa, uint64_t arg);
+    /* Marks the calling hart stopped; its vcpu_run() returns VCPU_EXIT_STOPPED next. */
+    int (*hart_stop)(void *opaque, uint32_t self);
+    /* Marks it suspended, likewise, until an interrupt enabled in sie is pending. A retentive suspend then goes on
+     * behind the call, whose registers already say success; another enters boot_supervisor_state(resume_gpa, arg). */
+    int (*hart_suspend)(void *opaque, uint32_t self, bool retentive, uint64_t resume_gpa, uint64_t arg);
+    /* Makes the supervisor software interrupt pending in each hart of the mask. */
+    void (*send_ipi)(void *opaque, uint64_t mask);
+    void (*remote_fence)(void *opaque, uint32_t self, uint64_t mask, const struct vcpu_fence *fence);
+    /* vcpu_set_supervisor_timer(): what was pending is no longer, unless the deadline has passed. */
+    void (*set_timer)(void *opaque, uint32_t self, uint64_t deadline_ticks);
+    /* The machine ends; the calling hart's vcpu_run() returns VCPU_EXIT_STOPPED. */
+    int (*system_reset)(void *opaque, enum sbi_reset_type type, bool system_failure);
+    /* Return how many bytes were taken or given, 0 when there is no room or nothing to read. */
+    size_t (*console_write)(void *opaque, const uint8_t *bytes, size_t len);
+    size_t (*console_read)(void *opaque, uint8_t *bytes, size_t len);
+    /* Lets a hardware counter (user CSR number: cycle or instret) of the calling hart count or not, and sets it first
+     * unless `value` is NULL. sbi_vcpu_counter_control() does it. */
+    void (*counter_control)(void *opaque, uint32_t self, uint32_t csr, bool running, const uint64_t *value);
+};
+
+struct sbi_config {
+    uint32_t hart_count; /* 1 .. SBI_HARTS_MAX, hart ids 0 .. hart_count - 1 */
+    struct mem *mem;     /* borrowed; outlives the SBI */
+    const struct sbi_ops *ops;
+    void *opaque;
+};
+
+/* Returns 0, -EINVAL (hart_count) or -ENOMEM. */
+TUFF_MUST_CHECK int sbi_create(const struct sbi_config *config, struct sbi **out);
+void sbi_destroy(struct sbi *sbi);
+
+/* vcpu_env_ops.ecall with a `struct sbi *` as opaque: takes a0..a7 from the vCPU, answers in a0 and a1. After anything
+ * but RESUME the machine looks at what its ops were asked to do. */
+enum vcpu_action sbi_ecall(void *opaque, struct vcpu *vcpu);
+
+/* The same without a vCPU: `args` are a0..a7. With VCPU_ACTION_STOP `ret` is what the caller sees if it ever goes on.
+ */
+enum vcpu_action sbi_handle(struct sbi *sbi, uint32_t hart, const uint64_t args[8], struct sbi_ret *ret);
+
+/* sbi_ops.counter_control for a vCPU, through mcountinhibit and the counters' offsets. Own thread. */
+void sbi_vcpu_counter_control(struct vcpu *vcpu, uint32_t csr, bool running, const uint64_t *value);
+
+/* The hart's state that a snapshot saves: its PMU. Hart states and timers are saved by the machine and the vCPU. */
+enum { SBI_COUNTERS = 19, SBI_FW_EVENTS = 22, SBI_STATE_VERSION = 1 };
+
+struct sbi_hart_state {
+    uint32_t event_idx[SBI_COUNTERS]; /* what each counter counts; 0: not configured */
+    uint8_t started[SBI_COUNTERS];
+    uint64_t value[SBI_COUNTERS];     /* firmware counters: the value; less the event's total while started */
+    uint64_t fw_total[SBI_FW_EVENTS]; /* firmware events since the start, by code; atomic */
+};
+
+extern const struct device_field sbi_hart_fields[];
+
+/* Borrowed; read and written while no vCPU runs. Any content is safe. */
+struct sbi_hart_state *sbi_hart_state(struct sbi *sbi, uint32_t hart);
+
+#endif

@@ -1,0 +1,49 @@
+/* What sbi.c (dispatch and the small extensions) and sbi_pmu.c share. */
+#ifndef TUFF_MACHINE_SBI_INTERNAL_H
+#define TUFF_MACHINE_SBI_INTERNAL_H
+
+#include "machine/sbi.h"
+
+struct sbi {
+    struct sbi_config config;
+    struct sbi_hart_state harts[SBI_HARTS_MAX];
+};
+
+/* One call in progress. */
+struct sbi_call {
+    struct sbi *sbi;
+    uint32_t hart;
+    const uint64_t *args; /* a0..a5 are the function's */
+    uint64_t fid;
+    struct sbi_ret *ret;
+};
+
+/* Codes of firmware events that the VM sees happen (table "PMU Firmware Events"). It never handles a misaligned access,
+ * an access fault or an illegal instruction for S-mode (those are delegated), so the codes 0 to 4 cannot be counted
+ * here. */
+enum sbi_fw_event {
+    SBI_FW_SET_TIMER = 5,
+    SBI_FW_IPI_SENT,
+    SBI_FW_IPI_RECEIVED,
+    SBI_FW_FENCE_I_SENT,
+    SBI_FW_FENCE_I_RECEIVED,
+    SBI_FW_SFENCE_VMA_SENT,
+    SBI_FW_SFENCE_VMA_RECEIVED,
+    SBI_FW_SFENCE_VMA_ASID_SENT,
+    SBI_FW_SFENCE_VMA_ASID_RECEIVED,
+    SBI_FW_EVENT_END,
+};
+
+static inline enum vcpu_action sbi_return(const struct sbi_call *call, int64_t error, uint64_t value)
+{
+    *call->ret = (struct sbi_ret){.error = error, .value = value};
+    return VCPU_ACTION_RESUME;
+}
+
+enum vcpu_action sbi_pmu_call(const struct sbi_call *call);
+/* Any thread: the event happened to (or on) the hart. */
+void sbi_pmu_count(struct sbi *sbi, uint32_t hart, enum sbi_fw_event event);
+/* All counters stopped and without a configuration. Own thread. */
+void sbi_pmu_reset(struct sbi *sbi, uint32_t hart);
+
+#endif

@@ -1,0 +1,300 @@
+/* SBI Performance Monitoring Unit extension (SBI 2.0, chapter "Performance Monitoring Unit Extension").
+ *
+ * Counters, the same for each hart:
+ *
+ *     index 0        hardware, CSR cycle     counts SBI_PMU_HW_CPU_CYCLES
+ *     index 2        hardware, CSR instret   counts SBI_PMU_HW_INSTRUCTIONS
+ *     the others     firmware, 64 bits       counts one of the events the VM sees (sbi_internal.h)
+ *
+ * Indices 0 and 2 are where Linux's legacy user-access mode expects the two CSRs. Both CSRs run from reset, as M-mode
+ * firmware leaves them, although the counters are "stopped" here until somebody starts them.
+ *
+ * A firmware counter is the difference of its event's total, so that events are counted without a lock by whichever
+ * hart causes them. The snapshot function is optional and not offered: it serves sampling, which needs Sscofpmf. */
+#include "machine/sbi_internal.h"
+
+enum {
+    COUNTER_CYCLE = 0,
+    COUNTER_INSTRET = 2,
+    CSR_CYCLE = 0xc00,
+    CSR_INSTRET = 0xc02,
+    COUNTER_WIDTH_BITS = 64,
+    COUNTER_INFO_WIDTH_SHIFT = 12,
+
+    EVENT_NONE = 0,
+    EVENT_HW_CYCLES = 1,
+    EVENT_HW_INSTRUCTIONS = 2,
+    EVENT_TYPE_FIRMWARE = 0xf0000,
+    EVENT_CODE_MASK = 0xffff,
+
+    CONFIG_SKIP_MATCH = 1 << 0,
+    CONFIG_CLEAR_VALUE = 1 << 1,
+    CONFIG_AUTO_START = 1 << 2,
+    CONFIG_FLAGS = 0xff, /* bits 3 to 7 are filters: hints that may be ignored */
+
+    START_SET_INIT_VALUE = 1 << 0,
+    START_INIT_SNAPSHOT = 1 << 1,
+    STOP_RESET = 1 << 0,
+    STOP_TAKE_SNAPSHOT = 1 << 1,
+    SNAPSHOT_FLAGS = 3,
+};
+
+#define COUNTER_INFO_FIRMWARE (1ull << 63)
+
+const struct device_field sbi_hart_fields[] = {
+    DEVICE_FIELD_ARRAY(struct sbi_hart_state, event_idx, 1),
+    DEVICE_FIELD_ARRAY(struct sbi_hart_state, started, 1),
+    DEVICE_FIELD_ARRAY(struct sbi_hart_state, value, 1),
+    DEVICE_FIELD_ARRAY(struct sbi_hart_state, fw_total, 1),
+    {0},
+};
+
+static bool is_hardware(uint64_t counter)
+{
+    return counter == COUNTER_CYCLE || counter == COUNTER_INSTRET;
+}
+
+static uint32_t counter_csr(uint64_t counter)
+{
+    return counter == COUNTER_CYCLE ? CSR_CYCLE : CSR_INSTRET;
+}
+
+static bool is_firmware_event(uint64_t event)
+{
+    return event >= EVENT_TYPE_FIRMWARE + SBI_FW_SET_TIMER && event < EVENT_TYPE_FIRMWARE + SBI_FW_EVENT_END;
+}
+
+static bool can_count(uint64_t counter, uint64_t event)
+{
+    if (counter == COUNTER_CYCLE)
+        return event == EVENT_HW_CYCLES;
+    if (counter == COUNTER_INSTRET)
+        return event == EVENT_HW_INSTRUCTIONS;
+    return is_firmware_event(event);
+}
+
+void sbi_pmu_count(struct sbi *sbi, uint32_t hart, enum sbi_fw_event event)
+{
+    __atomic_fetch_add(&sbi->harts[hart].fw_total[event], 1, __ATOMIC_RELAXED);
+}
+
+/* The total that a firmware counter follows; 0 for one without a (valid) event. */
+static uint64_t followed_total(const struct sbi_hart_state *state, uint64_t counter)
+{
+    uint32_t event = state->event_idx[counter];
+
+    if (!is_firmware_event(event))
+        return 0;
+    return __atomic_load_n(&state->fw_total[event & EVENT_CODE_MASK], __ATOMIC_RELAXED);
+}
+
+static void hardware_control(const struct sbi_call *call, uint64_t counter, bool running, const uint64_t *value)
+{
+    const struct sbi_config *c = &call->sbi->config;
+
+    c->ops->counter_control(c->opaque, call->hart, counter_csr(counter), running, value);
+}
+
+/* The counter is stopped. */
+static void start(const struct sbi_call *call, struct sbi_hart_state *state, uint64_t counter, const uint64_t *value)
+{
+    if (is_hardware(counter)) {
+        hardware_control(call, counter, true, value);
+    } else {
+        if (value)
+            state->value[counter] = *value;
+        state->value[counter] -= followed_total(state, counter);
+    }
+    state->started[counter] = true;
+}
+
+/* The counter is started. */
+static void stop(const struct sbi_call *call, struct sbi_hart_state *state, uint64_t counter)
+{
+    if (is_hardware(counter))
+        hardware_control(call, counter, false, NULL);
+    else
+        state->value[counter] += followed_total(state, counter);
+    state->started[counter] = false;
+}
+
+static void clear(const struct sbi_call *call, struct sbi_hart_state *state, uint64_t counter)
+{
+    static const uint64_t zero;
+
+    if (is_hardware(counter))
+        hardware_control(call, counter, state->started[counter], &zero);
+    else
+        state->value[counter] = state->started[counter] ? 0 - followed_total(state, counter) : 0;
+}
+
+void sbi_pmu_reset(struct sbi *sbi, uint32_t hart)
+{
+    struct sbi_hart_state *state = &sbi->harts[hart];
+
+    for (uint64_t counter = 0; counter < SBI_COUNTERS; counter++) {
+        state->event_idx[counter] = EVENT_NONE;
+        state->started[counter] = false;
+        state->value[counter] = 0;
+    }
+}
+
+/* A set of counters: bit i of `mask` is counter base + i. At least one, all of them existing. */
+static bool resolve_counters(uint64_t base, uint64_t mask, uint64_t *counters)
+{
+    if (mask == 0 || base >= SBI_COUNTERS || (mask << base) >> base != mask || (mask << base) >> SBI_COUNTERS)
+        return false;
+    *counters = mask << base;
+    return true;
+}
+
+static enum vcpu_action counter_get_info(const struct sbi_call *call)
+{
+    uint64_t counter = call->args[0];
+    uint64_t width = (uint64_t)(COUNTER_WIDTH_BITS - 1) << COUNTER_INFO_WIDTH_SHIFT;
+
+    if (counter >= SBI_COUNTERS)
+        return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
+    if (is_hardware(counter))
+        return sbi_return(call, SBI_SUCCESS, width | counter_csr(counter));
+    return sbi_return(call, SBI_SUCCESS, COUNTER_INFO_FIRMWARE | width);
+}
+
+/* A stopped counter of the set that can count the event, one without a configuration before one that has: the
+ * caller may hold several that it has not started yet. SBI_COUNTERS when there is none. */
+static uint64_t find_counter(const struct sbi_hart_state *state, uint64_t counters, uint64_t event)
+{
+    uint64_t configured = SBI_COUNTERS;
+
+    for (uint64_t left = counters; left; left &= left - 1) {
+        uint64_t counter = (uint64_t)__builtin_ctzll(left);
+        if (state->started[counter] || !can_count(counter, event))
+            continue;
+        if (state->event_idx[counter] == EVENT_NONE)
+            return counter;
+        if (configured == SBI_COUNTERS)
+            configured = counter;
+    }
+    return configured;
+}
+
+/* With SKIP_MATCH the first of the set is the caller's choice, which stands if that counter can count the event at all
+ * and does not count another one now. */
+static uint64_t first_counter(const struct sbi_hart_state *state, uint64_t counters, uint64_t event)
+{
+    uint64_t counter = (uint64_t)__builtin_ctzll(counters);
+
+    if (!can_count(counter, event) || (state->started[counter] && state->event_idx[counter] != event))
+        return SBI_COUNTERS;
+    return counter;
+}
+
+static enum vcpu_action counter_config_matching(const struct sbi_call *call)
+{
+    struct sbi_hart_state *state = &call->sbi->harts[call->hart];
+    uint64_t counters, flags = call->args[2], event = call->args[3], event_data = call->args[4];
+
+    if (!resolve_counters(call->args[0], call->args[1], &counters) || (flags & ~(uint64_t)CONFIG_FLAGS))
+        return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
+    uint64_t counter =
+        flags & CONFIG_SKIP_MATCH ? first_counter(state, counters, event) : find_counter(state, counters, event);
+    if (counter == SBI_COUNTERS)
+        return sbi_return(call, SBI_ERR_NOT_SUPPORTED, 0);
+    if (event_data) /* reserved for every event that can be counted here */
+        return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
+    state->event_idx[counter] = (uint32_t)event;
+    if (flags & CONFIG_CLEAR_VALUE)
+        clear(call, state, counter);
+    if ((flags & CONFIG_AUTO_START) && !state->started[counter])
+        start(call, state, counter, NULL);
+    return sbi_return(call, SBI_SUCCESS, counter);
+}
+
+static bool all_configured(const struct sbi_hart_state *state, uint64_t counters)
+{
+    for (uint64_t left = counters; left; left &= left - 1)
+        if (state->event_idx[__builtin_ctzll(left)] == EVENT_NONE)
+            return false;
+    return true;
+}
+
+/* The counters that can be started are, also when another of the set already was. */
+static enum vcpu_action counter_start(const struct sbi_call *call)
+{
+    struct sbi_hart_state *state = &call->sbi->harts[call->hart];
+    uint64_t counters, flags = call->args[2];
+    const uint64_t *value = flags & START_SET_INIT_VALUE ? &call->args[3] : NULL;
+    int error = SBI_SUCCESS;
+
+    if (!resolve_counters(call->args[0], call->args[1], &counters) || (flags & ~(uint64_t)SNAPSHOT_FLAGS) ||
+        flags == (START_SET_INIT_VALUE | START_INIT_SNAPSHOT) || !all_configured(state, counters))
+        return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
+    if (flags & START_INIT_SNAPSHOT)
+        return sbi_return(call, SBI_ERR_NO_SHMEM, 0);
+    for (uint64_t left = counters; left; left &= left - 1) {
+        uint64_t counter = (uint64_t)__builtin_ctzll(left);
+        if (state->started[counter])
+            error = SBI_ERR_ALREADY_STARTED;
+        else
+            start(call, state, counter, value);
+    }
+    return sbi_return(call, error, 0);
+}
+
+/* Likewise; a reset takes the configuration from stopped ones too, which is how a caller gives a counter back. */
+static enum vcpu_action counter_stop(const struct sbi_call *call)
+{
+    struct sbi_hart_state *state = &call->sbi->harts[call->hart];
+    uint64_t counters, flags = call->args[2];
+    int error = SBI_SUCCESS;
+
+    if (!resolve_counters(call->args[0], call->args[1], &counters) || (flags & ~(uint64_t)SNAPSHOT_FLAGS))
+        return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
+    if (flags & STOP_TAKE_SNAPSHOT)
+        return sbi_return(call, SBI_ERR_NO_SHMEM, 0);
+    for (uint64_t left = counters; left; left &= left - 1) {
+        uint64_t counter = (uint64_t)__builtin_ctzll(left);
+        if (state->started[counter])
+            stop(call, state, counter);
+        else
+            error = SBI_ERR_ALREADY_STOPPED;
+        if (flags & STOP_RESET)
+            state->event_idx[counter] = EVENT_NONE;
+    }
+    return sbi_return(call, error, 0);
+}
+
+/* `high`: the upper half, which RV64 callers find in the value already. */
+static enum vcpu_action counter_fw_read(const struct sbi_call *call, bool high)
+{
+    const struct sbi_hart_state *state = &call->sbi->harts[call->hart];
+    uint64_t counter = call->args[0];
+
+    if (counter >= SBI_COUNTERS || is_hardware(counter))
+        return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
+    uint64_t value = state->value[counter];
+    if (state->started[counter])
+        value += followed_total(state, counter);
+    return sbi_return(call, SBI_SUCCESS, high ? 0 : value);
+}
+
+enum vcpu_action sbi_pmu_call(const struct sbi_call *call)
+{
+    switch (call->fid) {
+    case 0:
+        return sbi_return(call, SBI_SUCCESS, SBI_COUNTERS);
+    case 1:
+        return counter_get_info(call);
+    case 2:
+        return counter_config_matching(call);
+    case 3:
+        return counter_start(call);
+    case 4:
+        return counter_stop(call);
+    case 5:
+    case 6:
+        return counter_fw_read(call, call->fid == 6);
+    default: /* 7, the snapshot memory, is not available */
+        return sbi_return(call, SBI_ERR_NOT_SUPPORTED, 0);
+    }
+}

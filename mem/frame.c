@@ -1,0 +1,138 @@
+/* Code marks, stale log and dirty log of RAM pages; the protocol is in frame.h. */
+#include "mem/frame.h"
+
+#include "mem/mem_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+uint32_t mem_frame_of(const struct mem *mem, const void *host)
+{
+    return (uint32_t)((uint64_t)((const uint8_t *)host - mem->ram_host) >> MEM_PAGE_SHIFT);
+}
+
+uint8_t *mem_frame_host(const struct mem *mem, uint32_t frame)
+{
+    return mem->ram_host + ((uint64_t)frame << MEM_PAGE_SHIFT);
+}
+
+uint64_t mem_frame_mark_code(struct mem *mem, uint32_t frame, uint64_t lines)
+{
+    struct mem_frame *f = &mem->frames[frame];
+
+    if ((atomic_load(&f->code_lines) & lines) != lines)
+        atomic_fetch_or(&f->code_lines, lines);
+    return atomic_load(&f->writers);
+}
+
+static bool is_dirty(const struct mem *mem, uint32_t frame)
+{
+    return atomic_load_explicit(&mem->dirty[frame / 64], memory_order_relaxed) >> (frame % 64) & 1;
+}
+
+bool mem_frame_may_write(struct mem *mem, uint32_t frame, uint32_t hart)
+{
+    struct mem_frame *f = &mem->frames[frame];
+    uint64_t bit = 1ull << hart;
+
+    if (frame == mem->watched_frame || (mem->dirty && !is_dirty(mem, frame)))
+        return false;
+    if (!(atomic_load_explicit(&f->writers, memory_order_relaxed) & bit))
+        atomic_fetch_or(&f->writers, bit);
+    return atomic_load(&f->code_lines) == 0;
+}
+
+void mem_frame_drop_writer(struct mem *mem, uint32_t frame, uint32_t hart)
+{
+    atomic_fetch_and(&mem->frames[frame].writers, ~(1ull << hart));
+}
+
+/* Two harts that log at once take different positions; a reader that arrives between the two steps sees an old position in the slot
+ * and stops there. */
+static void stale_append(struct mem *mem, uint32_t frame)
+{
+    uint64_t position = atomic_fetch_add(&mem->stale_head, 1);
+
+    atomic_store(&mem->stale_log[position % MEM_STALE_LOG], (position + 1) << 32 | frame);
+}
+
+void mem_frame_stored(struct mem *mem, uint32_t frame, unsigned offset, unsigned len_bytes)
+{
+    struct mem_frame *f = &mem->frames[frame];
+    uint64_t lines = mem_lines(offset, len_bytes);
+
+    if (mem->dirty && !is_dirty(mem, frame))
+        atomic_fetch_or(&mem->dirty[frame / 64], 1ull << (frame % 64));
+    if (atomic_load(&f->code_lines) & lines) {
+        atomic_fetch_and(&f->code_lines, ~lines);
+        stale_append(mem, frame);
+    }
+    if (frame == mem->watched_frame)
+        mem->watch(mem->watch_opaque, mem->ram_gpa + ((uint64_t)frame << MEM_PAGE_SHIFT) + offset, len_bytes);
+}
+
+uint64_t mem_stale_head(const struct mem *mem)
+{
+    return atomic_load(&mem->stale_head);
+}
+
+int mem_stale_next(const struct mem *mem, uint64_t *position, uint32_t *frame)
+{
+    uint64_t head = atomic_load(&mem->stale_head);
+
+    if (*position == head)
+        return 0;
+    if (head - *position > MEM_STALE_LOG) {
+        *position = head;
+        return -EOVERFLOW;
+    }
+    uint64_t slot = atomic_load(&mem->stale_log[*position % MEM_STALE_LOG]);
+    if (slot >> 32 != (uint32_t)(*position + 1)) {
+        /* Either overwritten meanwhile, or its writer has taken the position and not filled it yet: that store is not ordered before
+         * this FENCE.I by anything, but nothing is lost by treating all as stale. */
+        *position = head;
+        return -EOVERFLOW;
+    }
+    (*position)++;
+    *frame = (uint32_t)slot;
+    return 1;
+}
+
+uint32_t mem_tlb_generation(const struct mem *mem)
+{
+    return atomic_load_explicit(&mem->tlb_generation, memory_order_acquire);
+}
+
+static size_t dirty_words(const struct mem *mem)
+{
+    return ((mem->ram_bytes >> MEM_PAGE_SHIFT) + 63) / 64;
+}
+
+int mem_dirty_start(struct mem *mem)
+{
+    if (!mem->dirty) {
+        mem->dirty = calloc(dirty_words(mem), sizeof(*mem->dirty));
+        if (!mem->dirty)
+            return -ENOMEM;
+    }
+    for (size_t i = 0; i < dirty_words(mem); i++)
+        atomic_store(&mem->dirty[i], 0);
+    atomic_fetch_add(&mem->tlb_generation, 1);
+    return 0;
+}
+
+void mem_dirty_stop(struct mem *mem)
+{
+    free((void *)mem->dirty);
+    mem->dirty = NULL;
+}
+
+int mem_dirty_fetch(struct mem *mem, uint64_t *words, size_t len_words)
+{
+    if (!mem->dirty || len_words != dirty_words(mem))
+        return -EINVAL;
+    for (size_t i = 0; i < len_words; i++)
+        words[i] = atomic_exchange(&mem->dirty[i], 0);
+    atomic_fetch_add(&mem->tlb_generation, 1);
+    return 0;
+}

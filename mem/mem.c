@@ -1,0 +1,257 @@
+/* The guest-physical address space: ranges, RAM, device dispatch. Ranges are fixed before the first vCPU
+ * runs; look-ups are binary searches without a lock. */
+#include "mem/mem_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int mem_create(struct mem **out)
+{
+    *out = aligned_alloc(64, (sizeof(struct mem) + 63) & ~(size_t)63);
+    if (!*out)
+        return -ENOMEM;
+    memset(*out, 0, sizeof(**out));
+    (*out)->watched_frame = UINT32_MAX;
+    return 0;
+}
+
+void mem_destroy(struct mem *mem)
+{
+    if (!mem)
+        return;
+    if (mem->ram_mapping)
+        munmap(mem->ram_mapping, mem->ram_mapping_bytes);
+    if (mem->frames)
+        munmap(mem->frames, (mem->ram_bytes >> MEM_PAGE_SHIFT) * sizeof(*mem->frames));
+    free((void *)mem->dirty);
+    free(mem);
+}
+
+/* Index of the first range that ends above `gpa`. */
+static unsigned range_after(const struct mem *mem, uint64_t gpa)
+{
+    unsigned low = 0, high = mem->range_count;
+
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        const struct mem_range *range = &mem->ranges[middle];
+        if (range->gpa + (range->size_bytes - 1) < gpa)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The range that holds all of [gpa, gpa + size_bytes), or NULL. */
+static const struct mem_range *range_find(const struct mem *mem, uint64_t gpa, uint64_t size_bytes)
+{
+    unsigned i = range_after(mem, gpa);
+
+    if (i == mem->range_count || gpa < mem->ranges[i].gpa)
+        return NULL;
+    uint64_t offset = gpa - mem->ranges[i].gpa;
+    if (size_bytes > mem->ranges[i].size_bytes - offset)
+        return NULL;
+    return &mem->ranges[i];
+}
+
+static int range_insert(struct mem *mem, const struct mem_range *range)
+{
+    if (!range->size_bytes || ((range->gpa | range->size_bytes) & (MEM_PAGE_BYTES - 1)) ||
+        range->gpa + (range->size_bytes - 1) < range->gpa)
+        return -EINVAL;
+    if (mem->range_count == MEM_RANGES_MAX)
+        return -ENOMEM;
+    unsigned i = range_after(mem, range->gpa);
+    if (i < mem->range_count && mem->ranges[i].gpa <= range->gpa + (range->size_bytes - 1))
+        return -EEXIST;
+    memmove(&mem->ranges[i + 1], &mem->ranges[i], (mem->range_count - i) * sizeof(*range));
+    mem->ranges[i] = *range;
+    mem->range_count++;
+    return 0;
+}
+
+/* Maps `size_bytes` of a fresh memfd between two guard pages. */
+static int map_ram(struct mem *mem, uint64_t size_bytes)
+{
+    size_t total = size_bytes + 2 * MEM_PAGE_BYTES;
+    int rc = 0;
+    int fd = memfd_create("tuff-ram", MFD_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    if (ftruncate(fd, (off_t)size_bytes) != 0) {
+        rc = -errno;
+        goto out;
+    }
+    uint8_t *base = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED) {
+        rc = -errno;
+        goto out;
+    }
+    if (mmap(base + MEM_PAGE_BYTES, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) ==
+        MAP_FAILED) {
+        rc = -errno;
+        munmap(base, total);
+        goto out;
+    }
+    /* Huge pages halve the cost of first touches where the host allows them for shared memory; refusal is harmless. */
+    (void)madvise(base + MEM_PAGE_BYTES, size_bytes, MADV_HUGEPAGE);
+    mem->ram_mapping = base;
+    mem->ram_mapping_bytes = total;
+    mem->ram_host = base + MEM_PAGE_BYTES;
+out:
+    close(fd);
+    return rc;
+}
+
+int mem_add_ram(struct mem *mem, uint64_t gpa, uint64_t size_bytes)
+{
+    if (mem->ram_host)
+        return -EEXIST;
+    if (size_bytes > (1ull << 40))
+        return -EINVAL;
+    struct mem_range range = {.gpa = gpa, .size_bytes = size_bytes};
+    int rc = range_insert(mem, &range);
+    if (rc)
+        return rc;
+    size_t frames_bytes = (size_bytes >> MEM_PAGE_SHIFT) * sizeof(*mem->frames);
+    void *frames = mmap(NULL, frames_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (frames == MAP_FAILED) {
+        rc = -ENOMEM;
+    } else {
+        rc = map_ram(mem, size_bytes);
+        if (rc)
+            munmap(frames, frames_bytes);
+    }
+    unsigned i = range_after(mem, gpa);
+    if (rc) {
+        memmove(&mem->ranges[i], &mem->ranges[i + 1], (--mem->range_count - i) * sizeof(range));
+        return rc;
+    }
+    mem->frames = frames;
+    mem->ranges[i].host = mem->ram_host;
+    mem->ram_gpa = gpa;
+    mem->ram_bytes = size_bytes;
+    return 0;
+}
+
+int mem_add_mmio(struct mem *mem, uint64_t gpa, uint64_t size_bytes, const struct mem_ops *ops, void *opaque)
+{
+    struct mem_range range = {.gpa = gpa, .size_bytes = size_bytes, .ops = ops, .opaque = opaque};
+
+    return range_insert(mem, &range);
+}
+
+void *mem_ram_ptr(const struct mem *mem, uint64_t gpa, uint64_t size_bytes)
+{
+    uint64_t offset = gpa - mem->ram_gpa;
+
+    if (offset >= mem->ram_bytes || size_bytes > mem->ram_bytes - offset)
+        return NULL;
+    return mem->ram_host + offset;
+}
+
+uint64_t mem_host_to_gpa(const struct mem *mem, const void *host)
+{
+    return mem->ram_gpa + (uint64_t)((const uint8_t *)host - mem->ram_host);
+}
+
+int mem_read(const struct mem *mem, uint64_t gpa, void *buf, size_t len)
+{
+    const void *host = mem_ram_ptr(mem, gpa, len);
+
+    if (!host)
+        return -EFAULT;
+    memcpy(buf, host, len);
+    return 0;
+}
+
+/* Reservations are broken granule by granule before the bytes change; the copy itself need not be atomic. */
+static void break_reservations(struct mem *mem, uint64_t gpa, size_t len)
+{
+    struct mem_reservations *r = &mem->reservations;
+    uint64_t granule_bytes = 1ull << RESERVATION_GRANULE_SHIFT;
+
+    for (uint64_t at = gpa & ~(granule_bytes - 1); atomic_load(&r->active) && at < gpa + len; at += granule_bytes) {
+        reservation_store_begin(r, MEM_HARTS_MAX, at);
+        reservation_store_end(r, at);
+    }
+}
+
+int mem_write(struct mem *mem, uint64_t gpa, const void *buf, size_t len)
+{
+    void *host = mem_ram_ptr(mem, gpa, len);
+
+    if (!host)
+        return -EFAULT;
+    memcpy(host, buf, len);
+    mem_note_write(mem, gpa, len);
+    return 0;
+}
+
+void mem_note_write(struct mem *mem, uint64_t gpa, size_t len)
+{
+    break_reservations(mem, gpa, len);
+    for (uint64_t at = gpa; at < gpa + len;) {
+        uint64_t offset = at & (MEM_PAGE_BYTES - 1);
+        uint64_t piece = MEM_PAGE_BYTES - offset;
+        if (piece > gpa + len - at)
+            piece = gpa + len - at;
+        mem_frame_stored(mem, (uint32_t)((at - mem->ram_gpa) >> MEM_PAGE_SHIFT), (unsigned)offset, (unsigned)piece);
+        at += piece;
+    }
+}
+
+/* The device range for an access it accepts, or NULL. */
+static const struct mem_range *device_range(const struct mem *mem, uint64_t gpa, unsigned size_bytes)
+{
+    const struct mem_range *range = range_find(mem, gpa, size_bytes);
+
+    if (!range || !range->ops || (gpa & (size_bytes - 1)) || size_bytes < range->ops->min_access_bytes ||
+        size_bytes > range->ops->max_access_bytes)
+        return NULL;
+    return range;
+}
+
+int mem_mmio_read(const struct mem *mem, uint64_t gpa, unsigned size_bytes, uint64_t *value)
+{
+    const struct mem_range *range = device_range(mem, gpa, size_bytes);
+
+    return range && range->ops->read ? range->ops->read(range->opaque, gpa - range->gpa, size_bytes, value) : -EFAULT;
+}
+
+int mem_mmio_write(const struct mem *mem, uint64_t gpa, unsigned size_bytes, uint64_t value)
+{
+    const struct mem_range *range = device_range(mem, gpa, size_bytes);
+
+    return range && range->ops->write ? range->ops->write(range->opaque, gpa - range->gpa, size_bytes, value) : -EFAULT;
+}
+
+uint64_t mem_ram_base(const struct mem *mem)
+{
+    return mem->ram_gpa;
+}
+
+uint64_t mem_ram_bytes(const struct mem *mem)
+{
+    return mem->ram_bytes;
+}
+
+void mem_watch_stores(struct mem *mem, uint64_t gpa, void (*fn)(void *opaque, uint64_t gpa, unsigned len_bytes), void *opaque)
+{
+    if (!mem_ram_ptr(mem, gpa, 1))
+        return;
+    mem->watched_frame = (uint32_t)((gpa - mem->ram_gpa) >> MEM_PAGE_SHIFT);
+    mem->watch = fn;
+    mem->watch_opaque = opaque;
+}
+
+struct mem_reservations *mem_reservations(struct mem *mem)
+{
+    return &mem->reservations;
+}

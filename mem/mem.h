@@ -1,0 +1,83 @@
+/* The guest-physical address space: RAM, MMIO dispatch, dirty log and code-line marks.
+ *
+ * One `struct mem` per virtual machine. RAM and device ranges are added before the first vCPU runs
+ * and do not change afterwards, so look-ups take no lock. Everything that writes guest RAM goes through one
+ * of three doors, and each of them feeds the dirty log and the code marks: a vCPU's TLB fill and slow store
+ * path (mem/tlb.h), mem_write() for devices and loaders, and mem_note_write() for whoever wrote through
+ * a pointer from mem_ram_ptr().
+ */
+#ifndef TUFF_MEM_MEM_H
+#define TUFF_MEM_MEM_H
+
+#include "base/compiler.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    MEM_PAGE_SHIFT = 12,
+    MEM_PAGE_BYTES = 1 << MEM_PAGE_SHIFT,
+    MEM_LINE_SHIFT = 6, /* granularity of code marks: 64 lines of 64 bytes a page */
+};
+
+struct mem;
+
+/* What a device does when its range is accessed. `offset` is relative to the range's start; `size_bytes` is
+ * 1, 2, 4 or 8, within [min_access_bytes, max_access_bytes], and the offset is a multiple of it: anything else is refused by the
+ * memory map and never arrives here. Called on vCPU threads, several at a time: a device locks for itself.
+ * Must not block. Returns 0, or -EFAULT for an access fault at the guest. */
+struct mem_ops {
+    const char *name;
+    int (*read)(void *opaque, uint64_t offset, unsigned size_bytes, uint64_t *value);
+    int (*write)(void *opaque, uint64_t offset, unsigned size_bytes, uint64_t value);
+    uint8_t min_access_bytes;
+    uint8_t max_access_bytes;
+};
+
+/* Creates an empty address space, owned by the caller. Returns 0 or -ENOMEM. */
+TUFF_MUST_CHECK int mem_create(struct mem **out);
+void mem_destroy(struct mem *mem);
+
+/* Adds zeroed RAM backed by a memfd with guard pages on both sides. `gpa` and `size_bytes` are multiples of
+ * MEM_PAGE_BYTES. Returns 0, -EINVAL (alignment, overflow), -EEXIST (overlaps a range), -ENOMEM. Before vCPUs run. */
+TUFF_MUST_CHECK int mem_add_ram(struct mem *mem, uint64_t gpa, uint64_t size_bytes);
+
+/* Adds a device range. `ops` and `opaque` are borrowed and outlive `mem`. Errors as mem_add_ram(). */
+TUFF_MUST_CHECK int mem_add_mmio(struct mem *mem, uint64_t gpa, uint64_t size_bytes, const struct mem_ops *ops,
+                               void *opaque);
+
+/* Host address of [gpa, gpa + size_bytes) when all of it is one RAM range, else NULL. Any thread. The
+ * pointer lives as long as `mem`. Writers call mem_note_write() afterwards. */
+void *mem_ram_ptr(const struct mem *mem, uint64_t gpa, uint64_t size_bytes);
+
+/* Guest-physical address of a host pointer into RAM; the pointer must lie in RAM. */
+uint64_t mem_host_to_gpa(const struct mem *mem, const void *host);
+
+/* Copies between guest RAM and a host buffer: DMA and loaders. Any thread. Returns 0, or -EFAULT when any byte
+ * is not RAM (nothing is copied then). mem_write() marks pages dirty, makes translations of the bytes stale and breaks
+ * reservations on them. */
+TUFF_MUST_CHECK int mem_read(const struct mem *mem, uint64_t gpa, void *buf, size_t len);
+TUFF_MUST_CHECK int mem_write(struct mem *mem, uint64_t gpa, const void *buf, size_t len);
+void mem_note_write(struct mem *mem, uint64_t gpa, size_t len);
+
+/* A device access by a vCPU: finds the range, checks size and alignment, calls it. Returns 0, or -EFAULT where
+ * nothing is mapped, where the device refuses the size or alignment, or the device said so. */
+TUFF_MUST_CHECK int mem_mmio_read(const struct mem *mem, uint64_t gpa, unsigned size_bytes, uint64_t *value);
+TUFF_MUST_CHECK int mem_mmio_write(const struct mem *mem, uint64_t gpa, unsigned size_bytes, uint64_t value);
+
+/* The lowest RAM range: where it starts, how large it is. 0 bytes when there is none. */
+uint64_t mem_ram_base(const struct mem *mem);
+uint64_t mem_ram_bytes(const struct mem *mem);
+
+/* Calls `fn` on the storing thread after each store to the page that holds `gpa` (HTIF's tohost). One page a machine; before vCPUs run. */
+void mem_watch_stores(struct mem *mem, uint64_t gpa, void (*fn)(void *opaque, uint64_t gpa, unsigned len_bytes), void *opaque);
+
+/* Dirty log, one bit a RAM page of the first RAM range (bit 0 of word 0 is the first page). Starting and fetching need the vCPUs to
+ * be outside run(): their TLBs may hold write permission for pages, which the next run drops.
+ * mem_dirty_fetch() copies (len_words words of 64 pages) and clears. Returns 0, -EINVAL (not started, wrong length), -ENOMEM. */
+TUFF_MUST_CHECK int mem_dirty_start(struct mem *mem);
+void mem_dirty_stop(struct mem *mem);
+TUFF_MUST_CHECK int mem_dirty_fetch(struct mem *mem, uint64_t *words, size_t len_words);
+
+#endif

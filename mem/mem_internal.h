@@ -1,0 +1,53 @@
+/* Layout of the guest-physical address space; used only inside mem/. */
+#ifndef TUFF_MEM_MEM_INTERNAL_H
+#define TUFF_MEM_MEM_INTERNAL_H
+
+#include "mem/frame.h"
+#include "mem/mem.h"
+#include "mem/reservation.h"
+
+#include <stdatomic.h>
+
+enum { MEM_RANGES_MAX = 64, MEM_STALE_LOG = 4096 };
+
+/* What is known of one RAM page. 16 bytes, so 4 MiB a GiB of RAM, touched only where used. */
+struct mem_frame {
+    _Atomic uint64_t code_lines; /* bit n: line n holds bytes that some hart has translated */
+    _Atomic uint64_t writers;    /* bit h: hart h may hold a TLB entry that lets it store without asking */
+};
+
+struct mem_range {
+    uint64_t gpa;
+    uint64_t size_bytes;
+    uint8_t *host; /* RAM, else NULL */
+    const struct mem_ops *ops;
+    void *opaque;
+};
+
+struct mem {
+    struct mem_range ranges[MEM_RANGES_MAX]; /* sorted by gpa, disjoint */
+    unsigned range_count;
+
+    /* The one RAM range. A second is refused: boards of this kind have one. */
+    uint64_t ram_gpa;
+    uint64_t ram_bytes;
+    uint8_t *ram_host;
+    void *ram_mapping; /* with the guard pages */
+    size_t ram_mapping_bytes;
+    struct mem_frame *frames;
+
+    /* Frames whose translated bytes were stored to; position n of the log is slot n % MEM_STALE_LOG. */
+    _Atomic uint64_t stale_head;
+    _Atomic uint64_t stale_log[MEM_STALE_LOG]; /* (position + 1) << 32 | frame: a slot not yet written is told by its position */
+
+    _Atomic uint64_t *dirty; /* NULL while the dirty log is off */
+    _Atomic uint32_t tlb_generation;
+
+    uint32_t watched_frame; /* UINT32_MAX: none */
+    void (*watch)(void *opaque, uint64_t gpa, unsigned len_bytes);
+    void *watch_opaque;
+
+    struct mem_reservations reservations;
+};
+
+#endif

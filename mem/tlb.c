@@ -1,0 +1,283 @@
+/* Filling and flushing of the software TLB; see tlb.h. */
+#include "mem/tlb.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    LEVELS = 3,
+    LEAVES_4K = 1024, /* second-level entries by page size */
+    LEAVES_2M = 256,
+    LEAVES_1G = 32,
+    REGION_SHIFT = 30,
+};
+
+static const unsigned leaf_slots[LEVELS] = {LEAVES_4K, LEAVES_2M, LEAVES_1G};
+static const unsigned leaf_base[LEVELS] = {0, LEAVES_4K, LEAVES_4K + LEAVES_2M};
+
+struct leaf_entry {
+    uint64_t page; /* gva >> the level's shift */
+    uint64_t pte;
+    uint64_t gpa; /* of the leaf's start */
+    uint16_t asid;
+    bool valid, global;
+};
+
+struct tlb {
+    struct tlb_bank banks[TLB_BANKS];
+    struct leaf_entry leaves[LEAVES_4K + LEAVES_2M + LEAVES_1G];
+    uint64_t uses;
+};
+
+static unsigned level_shift(unsigned level)
+{
+    return MEM_PAGE_SHIFT + 9 * level;
+}
+
+static void clear_entry(struct tlb_entry *entry)
+{
+    *entry = (struct tlb_entry){TLB_TAG_NONE, TLB_TAG_NONE, TLB_TAG_NONE, 0};
+}
+
+static void clear_bank(struct tlb_bank *bank)
+{
+    for (unsigned i = 0; i < TLB_ENTRIES; i++)
+        clear_entry(&bank->entries[i]);
+    memset(bank->jumps, 0, sizeof(bank->jumps));
+    bank->has_private = false;
+    bank->big_count = 0;
+}
+
+int tlb_create(struct tlb **out)
+{
+    *out = aligned_alloc(64, (sizeof(struct tlb) + 63) & ~(size_t)63);
+    if (!*out)
+        return -ENOMEM;
+    memset(*out, 0, sizeof(**out));
+    for (unsigned i = 0; i < TLB_BANKS; i++)
+        clear_bank(&(*out)->banks[i]);
+    return 0;
+}
+
+void tlb_destroy(struct tlb *tlb)
+{
+    free(tlb);
+}
+
+/* A bank whose entries are all global serves any ASID: that is how the kernel keeps its own over a switch of address space. */
+static bool bank_serves(const struct tlb_bank *bank, const struct tlb_view *view)
+{
+    const struct tlb_view *own = &bank->view;
+
+    return bank->used && own->priv == view->priv && own->translated == view->translated && own->sum == view->sum &&
+           own->mxr == view->mxr && (own->asid == view->asid || !bank->has_private);
+}
+
+struct tlb_bank *tlb_select(struct tlb *tlb, const struct tlb_view *view)
+{
+    struct tlb_bank *oldest = &tlb->banks[0];
+    struct tlb_bank *chosen = NULL;
+
+    for (unsigned i = 0; i < TLB_BANKS && !chosen; i++) {
+        struct tlb_bank *bank = &tlb->banks[i];
+        if (bank_serves(bank, view))
+            chosen = bank;
+        else if (bank->last_use < oldest->last_use)
+            oldest = bank;
+    }
+    if (!chosen) {
+        chosen = oldest;
+        if (chosen->used)
+            clear_bank(chosen);
+        chosen->used = true;
+    }
+    chosen->view = *view;
+    chosen->last_use = ++tlb->uses;
+    return chosen;
+}
+
+static void drop_jumps_of_page(struct tlb_bank *bank, uint64_t gva)
+{
+    unsigned first = tlb_jump_index(gva & TLB_PAGE_MASK) & ~((1u << TLB_JUMP_GROUP_SHIFT) - 1);
+
+    memset(&bank->jumps[first], 0, sizeof(bank->jumps[0]) << TLB_JUMP_GROUP_SHIFT);
+}
+
+/* The page an entry stands for, or TLB_TAG_NONE. */
+static uint64_t entry_page(const struct tlb_entry *entry)
+{
+    if (entry->tag_read != TLB_TAG_NONE)
+        return entry->tag_read;
+    return entry->tag_write != TLB_TAG_NONE ? entry->tag_write : entry->tag_execute;
+}
+
+static void evict(struct tlb_bank *bank, struct tlb_entry *entry)
+{
+    if (entry->tag_execute != TLB_TAG_NONE)
+        drop_jumps_of_page(bank, entry->tag_execute);
+    clear_entry(entry);
+}
+
+static bool in_big_region(const struct tlb_bank *bank, uint64_t gva)
+{
+    if (bank->big_count > TLB_BIG_REGIONS)
+        return true;
+    for (unsigned i = 0; i < bank->big_count; i++) {
+        if (bank->big_regions[i] == gva >> REGION_SHIFT)
+            return true;
+    }
+    return false;
+}
+
+static void note_big(struct tlb_bank *bank, uint64_t gva)
+{
+    if (in_big_region(bank, gva))
+        return;
+    if (bank->big_count < TLB_BIG_REGIONS)
+        bank->big_regions[bank->big_count] = gva >> REGION_SHIFT;
+    bank->big_count++;
+}
+
+void tlb_fill(struct tlb_bank *bank, uint64_t gva, void *host_page, bool read, bool write, bool execute,
+              const struct walk_leaf *leaf)
+{
+    struct tlb_entry *entry = &bank->entries[tlb_index(gva)];
+    uint64_t page = gva & TLB_PAGE_MASK;
+    uint64_t addend = (uint64_t)host_page - page;
+
+    if (entry_page(entry) != page || entry->addend != addend)
+        evict(bank, entry);
+    entry->addend = addend;
+    if (read)
+        entry->tag_read = page;
+    if (write)
+        entry->tag_write = page;
+    if (execute)
+        entry->tag_execute = page;
+    if (leaf) {
+        bank->has_private |= !leaf->global;
+        if (leaf->level > 0)
+            note_big(bank, gva);
+    }
+}
+
+static struct leaf_entry *leaf_slot(const struct tlb *tlb, uint64_t gva, unsigned level)
+{
+    uint64_t page = gva >> level_shift(level);
+    unsigned slot = leaf_base[level] + (unsigned)((page ^ page >> 9) & (leaf_slots[level] - 1));
+
+    return (struct leaf_entry *)&tlb->leaves[slot];
+}
+
+bool tlb_leaf_find(const struct tlb *tlb, uint64_t gva, uint16_t asid, struct walk_leaf *leaf)
+{
+    for (unsigned level = 0; level < LEVELS; level++) {
+        const struct leaf_entry *entry = leaf_slot(tlb, gva, level);
+        if (!entry->valid || entry->page != gva >> level_shift(level) || !(entry->global || entry->asid == asid))
+            continue;
+        uint64_t inside = gva & ((1ull << level_shift(level)) - 1) & TLB_PAGE_MASK;
+        *leaf = (struct walk_leaf){
+            .pte = entry->pte, .gpa = entry->gpa | inside, .level = level, .global = entry->global};
+        return true;
+    }
+    return false;
+}
+
+void tlb_leaf_insert(struct tlb *tlb, uint64_t gva, uint16_t asid, const struct walk_leaf *leaf)
+{
+    *leaf_slot(tlb, gva, leaf->level) = (struct leaf_entry){
+        .page = gva >> level_shift(leaf->level),
+        .pte = leaf->pte,
+        .gpa = leaf->gpa & ~((1ull << level_shift(leaf->level)) - 1),
+        .asid = asid,
+        .valid = true,
+        .global = leaf->global,
+    };
+}
+
+void tlb_leaf_drop(struct tlb *tlb, uint64_t gva)
+{
+    for (unsigned level = 0; level < LEVELS; level++) {
+        struct leaf_entry *entry = leaf_slot(tlb, gva, level);
+        if (entry->page == gva >> level_shift(level))
+            entry->valid = false;
+    }
+}
+
+static void flush_bank_address(struct tlb_bank *bank, uint64_t gva)
+{
+    struct tlb_entry *entry = &bank->entries[tlb_index(gva)];
+
+    if (in_big_region(bank, gva))
+        clear_bank(bank);
+    else if (entry_page(entry) == (gva & TLB_PAGE_MASK))
+        evict(bank, entry);
+}
+
+static void flush_first(struct tlb *tlb, const uint64_t *gva, const uint16_t *asid)
+{
+    for (unsigned i = 0; i < TLB_BANKS; i++) {
+        struct tlb_bank *bank = &tlb->banks[i];
+        if (!bank->used || !bank->view.translated)
+            continue;
+        /* By ASID global entries stay: a bank that has nothing else is left alone. */
+        if (asid && (bank->view.asid != *asid || !bank->has_private))
+            continue;
+        if (gva)
+            flush_bank_address(bank, *gva);
+        else
+            clear_bank(bank);
+    }
+}
+
+static void flush_second(struct tlb *tlb, const uint64_t *gva, const uint16_t *asid)
+{
+    if (gva) {
+        for (unsigned level = 0; level < LEVELS; level++) {
+            struct leaf_entry *entry = leaf_slot(tlb, *gva, level);
+            if (entry->page == *gva >> level_shift(level) && (!asid || (!entry->global && entry->asid == *asid)))
+                entry->valid = false;
+        }
+        return;
+    }
+    for (unsigned i = 0; i < TUFF_ARRAY_LEN(tlb->leaves); i++) {
+        struct leaf_entry *entry = &tlb->leaves[i];
+        if (!asid || (!entry->global && entry->asid == *asid))
+            entry->valid = false;
+    }
+}
+
+void tlb_flush(struct tlb *tlb, const uint64_t *gva, const uint16_t *asid)
+{
+    flush_first(tlb, gva, asid);
+    flush_second(tlb, gva, asid);
+}
+
+void tlb_flush_first_level(struct tlb *tlb)
+{
+    for (unsigned i = 0; i < TLB_BANKS; i++) {
+        if (tlb->banks[i].used)
+            clear_bank(&tlb->banks[i]);
+    }
+}
+
+void tlb_drop_writes(struct tlb *tlb, const void *host_page)
+{
+    for (unsigned i = 0; i < TLB_BANKS; i++) {
+        struct tlb_bank *bank = &tlb->banks[i];
+        if (!bank->used)
+            continue;
+        for (unsigned j = 0; j < TLB_ENTRIES; j++) {
+            struct tlb_entry *entry = &bank->entries[j];
+            if (entry->tag_write != TLB_TAG_NONE && entry->tag_write + entry->addend == (uint64_t)host_page)
+                entry->tag_write = TLB_TAG_NONE;
+        }
+    }
+}
+
+void tlb_flush_jumps(struct tlb *tlb)
+{
+    for (unsigned i = 0; i < TLB_BANKS; i++)
+        memset(tlb->banks[i].jumps, 0, sizeof(tlb->banks[i].jumps));
+}

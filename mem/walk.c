@@ -1,0 +1,87 @@
+/* Sv39 walks; see walk.h. Steps in comments are those of the algorithm in the Privileged Architecture, section 12.3.2. */
+#include "mem/walk.h"
+
+#include <stdatomic.h>
+
+enum { PTE_BYTES_SHIFT = 3, LEVEL_BITS = 9 };
+
+/* N, PBMT and the reserved bits 60..54: zero until Svnapot and Svpbmt say otherwise. */
+#define PTE_RESERVED (0x3ffull << 54)
+#define PTE_PPN_MASK (((1ull << 44) - 1) << PTE_PPN_SHIFT)
+
+bool walk_permits(uint64_t pte, enum mem_access access, bool user, bool sum, bool mxr)
+{
+    if (pte & PTE_U) {
+        /* Supervisor code never runs from user pages, and reads them only under SUM. */
+        if (!user && (!sum || access == MEM_EXECUTE))
+            return false;
+    } else if (user) {
+        return false;
+    }
+    switch (access) {
+    case MEM_READ:
+        return (pte & PTE_R) || (mxr && (pte & PTE_X));
+    case MEM_WRITE:
+        return pte & PTE_W;
+    case MEM_EXECUTE:
+        return pte & PTE_X;
+    }
+    return false;
+}
+
+static bool canonical(uint64_t gva, unsigned levels)
+{
+    unsigned shift = 64 - (MEM_PAGE_SHIFT + levels * LEVEL_BITS);
+
+    return (uint64_t)((int64_t)(gva << shift) >> shift) == gva;
+}
+
+enum walk_result walk_page_table(const struct walk_params *params, uint64_t gva, struct walk_leaf *leaf)
+{
+    uint64_t table_gpa = params->root_gpa;
+    bool global = false;
+
+    if (!canonical(gva, params->levels))
+        return WALK_PAGE_FAULT;
+    for (unsigned level = params->levels; level-- > 0;) {
+        unsigned shift = MEM_PAGE_SHIFT + level * LEVEL_BITS;
+        uint64_t pte_gpa = table_gpa + (((gva >> shift) & ((1u << LEVEL_BITS) - 1)) << PTE_BYTES_SHIFT);
+        _Atomic uint64_t *host = mem_ram_ptr(params->mem, pte_gpa, sizeof(uint64_t));
+        if (!host || !params->pte_allowed(params->opaque, pte_gpa, false))
+            return WALK_ACCESS_FAULT;
+        uint64_t pte = atomic_load_explicit(host, memory_order_relaxed);
+    again:
+        /* Step 3: invalid, or an encoding reserved for later. */
+        if (!(pte & PTE_V) || (!(pte & PTE_R) && (pte & PTE_W)) || (pte & PTE_RESERVED))
+            return WALK_PAGE_FAULT;
+        global |= (pte & PTE_G) != 0;
+        uint64_t next_gpa = ((pte & PTE_PPN_MASK) >> PTE_PPN_SHIFT) << MEM_PAGE_SHIFT;
+        if (!(pte & (PTE_R | PTE_X))) {
+            /* Step 4: a pointer; A, D and U are reserved in it. */
+            if (pte & (PTE_A | PTE_D | PTE_U))
+                return WALK_PAGE_FAULT;
+            table_gpa = next_gpa;
+            continue;
+        }
+        /* Steps 5 to 8: a leaf. */
+        uint64_t in_leaf = ((1ull << shift) - 1) & ~(uint64_t)(MEM_PAGE_BYTES - 1);
+        if (!walk_permits(pte, params->access, params->user, params->sum, params->mxr) || (next_gpa & in_leaf))
+            return WALK_PAGE_FAULT;
+        uint64_t wanted = pte | PTE_A | (params->access == MEM_WRITE ? PTE_D : 0);
+        if (wanted != pte) {
+            if (!params->update_ad)
+                return WALK_PAGE_FAULT;
+            if (!params->pte_allowed(params->opaque, pte_gpa, true))
+                return WALK_ACCESS_FAULT;
+            /* Step 9: atomically, and from step 3 again if somebody changed the PTE meanwhile. */
+            if (!atomic_compare_exchange_strong(host, &pte, wanted))
+                goto again;
+            mem_note_write(params->mem, pte_gpa, sizeof(uint64_t));
+            pte = wanted;
+        }
+        *leaf = (struct walk_leaf){
+            .pte = pte, .gpa = next_gpa | (gva & in_leaf), .level = level, .global = global};
+        return WALK_OK;
+    }
+    return WALK_PAGE_FAULT;
+}
