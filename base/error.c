@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-int error_set(struct error *err, int negative_errno, const char *format, ...)
+int(error_set)(struct error *err, int negative_errno, const char *format, ...)
 {
     if (err) {
         va_list args;

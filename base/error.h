@@ -15,4 +15,9 @@ struct error {
  * a failing function can end in `return error_set(err, -EINVAL, "...", ...)`. */
 int error_set(struct error *err, int negative_errno, const char *format, ...) TUFF_PRINTF(3, 4);
 
+#ifdef __clang_analyzer__
+/* The analyser sees one file at a time and would follow paths on which a failing function returns 0. */
+#define error_set(err, negative_errno, ...) ((void)error_set(err, negative_errno, __VA_ARGS__), (negative_errno))
+#endif
+
 #endif

@@ -9,7 +9,8 @@
  * mtime cannot disagree. The device arms no timer: it says when the next comparison is due, and the machine calls
  * aclint_timer_check() then.
  *
- * All callbacks and lines are called with the device's lock held: they must not call the device.
+ * All callbacks and lines are called with the device's lock held: they must not call the device. aclint_create()
+ * already calls them, as it resets the device.
  */
 #ifndef TUFF_DEV_ACLINT_H
 #define TUFF_DEV_ACLINT_H

@@ -10,7 +10,8 @@
  *   0x1c CLEAR_INTERRUPT  write: lowers the line
  *
  * The host's clock comes through a callback; setting the time changes only this device's offset to it. Callbacks and
- * the interrupt line are called with the device's lock held: they must not call the device.
+ * the interrupt line are called with the device's lock held: they must not call the device. goldfish_rtc_create()
+ * already calls them.
  */
 #ifndef TUFF_DEV_GOLDFISH_RTC_H
 #define TUFF_DEV_GOLDFISH_RTC_H

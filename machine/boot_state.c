@@ -30,6 +30,10 @@ static const uint64_t pmpaddr_everything = (1ull << 54) - 1;
 
 static void open_machine_level(struct vcpu_state *state, uint64_t isa)
 {
+    /* On the first entry (nothing is delegated yet) a timer that was never set must not be pending. Later it is the
+     * guest's own: it may be what a suspended hart woke up for. */
+    if (state->mideleg == 0)
+        state->stimecmp = UINT64_MAX;
     state->mideleg = MIDELEG_S;
     state->medeleg = MEDELEG_ALL;
     state->mcounteren = COUNTEREN_CY_TM_IR;
@@ -55,8 +59,6 @@ void boot_supervisor_state(struct vcpu_state *state, uint64_t isa, uint64_t pc, 
     state->priv = VCPU_PRIV_S;
     state->satp = 0;
     state->mstatus &= ~(MSTATUS_SIE | MSTATUS_MIE | MSTATUS_MPRV | MSTATUS_SUM | MSTATUS_MXR);
-    /* A timer that was never set must not be pending: the compare value's reset state is unspecified. */
-    state->stimecmp = UINT64_MAX;
 }
 
 void boot_machine_state(struct vcpu_state *state, uint64_t pc, uint64_t dtb_gpa)

@@ -134,20 +134,14 @@ int loader_load_initrd(struct mem *mem, const char *path, const struct boot_imag
 
     if (rc)
         return rc;
-    if (file.size_bytes > top - kernel->end) {
-        rc = error_set(err, -EFBIG,
-                       "initrd '%s' is %" PRIu64 " bytes, above the kernel there are %" PRIu64
-                       "; give a larger --memory",
-                       path, file.size_bytes, top - kernel->end);
-        goto out;
-    }
+    /* A file larger than all addresses below `top` wraps to a start that is not in RAM. */
     uint64_t start = (top - file.size_bytes) & ~(uint64_t)(MEM_PAGE_BYTES - 1);
     uint8_t *host = start >= kernel->end ? mem_ram_ptr(mem, start, file.size_bytes) : NULL;
     if (!host) {
         rc = error_set(err, -EFBIG,
-                       "initrd '%s' (%" PRIu64 " bytes) leaves no room beside the kernel; give a larger "
-                       "--memory",
-                       path, file.size_bytes);
+                       "initrd '%s' is %" PRIu64 " bytes, above the kernel there are %" PRIu64
+                       " (page-aligned); give a larger --memory",
+                       path, file.size_bytes, top - kernel->end);
         goto out;
     }
     rc = loader_file_read(&file, 0, host, file.size_bytes, err);

@@ -150,7 +150,8 @@ static int check_in_ram(const struct program *p, const struct mem *mem, struct e
 
     for (uint32_t i = 0; i < p->count; i++) {
         const struct segment *s = &p->segments[i];
-        if (s->gpa < base || s->gpa - base > bytes || s->mem_bytes > bytes - (s->gpa - base))
+        /* An address below RAM wraps to one far above it. */
+        if (s->gpa - base > bytes || s->mem_bytes > bytes - (s->gpa - base))
             return error_set(err, -EFBIG,
                              "kernel '%s': segment %u (0x%" PRIx64 ", %" PRIu64
                              " bytes) is outside the guest's memory (0x%" PRIx64 ", %" PRIu64
@@ -185,7 +186,8 @@ static void note_symbol(const struct program *p, const char *name, const GElf_Sy
 {
     uint64_t gpa;
 
-    if (symbol->st_shndx == SHN_UNDEF || !translate(p, symbol->st_value, sizeof(uint64_t), &gpa))
+    if (symbol->st_shndx == SHN_UNDEF || !translate(p, symbol->st_value, sizeof(uint64_t), &gpa) ||
+        gpa % sizeof(uint64_t))
         return;
     if (!strcmp(name, "tohost")) {
         out->has_tohost = true;
@@ -246,8 +248,9 @@ static int load_program(struct program *p, Elf *elf, struct mem *mem, struct boo
     if (rc)
         return rc;
     *out = (struct boot_image){.kind = BOOT_IMAGE_ELF};
-    if ((header.e_entry & 1) || !translate(p, header.e_entry, 2, &out->entry))
-        return error_set(err, -ENOEXEC, "kernel '%s' has its entry (0x%" PRIx64 ") in no loaded segment", p->name,
+    if (!translate(p, header.e_entry, 2, &out->entry) || (out->entry & 1))
+        return error_set(err, -ENOEXEC,
+                         "kernel '%s' has its entry (0x%" PRIx64 ") at an odd address or in no loaded segment", p->name,
                          header.e_entry);
     find_symbols(p, elf, out);
     return write_segments(p, mem, out, err);

@@ -2,6 +2,7 @@
 
 A side is one of the things compared: `tuff`, `qemu` or `native`, with the program and options of its own. All sides get the
 same kernel, initramfs, command line, memory and number of harts."""
+import copy
 import json
 import os
 import selectors
@@ -36,6 +37,12 @@ class Side:
         if self.program and not shutil.which(self.program):
             raise Failure('--vm %s: %s is not a program that can be run%s' % (
                 spec, self.program, '; build Tuff first, or name it with --vm tuff=PROGRAM' if self.kind == 'tuff' else ''))
+
+    def with_options(self, options):
+        """The same side with more options."""
+        other = copy.copy(self)
+        other.options = self.options + options
+        return other
 
     def version(self):
         return 'native' if self.kind == 'native' else host.first_line([self.program, '--version'])

@@ -1,7 +1,7 @@
 # The guest code that the micro-benchmark runs: endless loops, each of one kind of instruction.
 #
 # Linked at the start of RAM as a flat image: first the table below (name of 16 bytes, address of the loop's first
-# instruction, address behind its last), then the loops. On entry the hart is in M-mode, a0 is the address of zeroed
+# instruction, address behind its last; the one without a name is the trap handler), then the loops. On entry the hart is in M-mode, a0 is the address of zeroed
 # RAM of 2 MiB, sp is the end of it, floating point is on. A loop adds 1 to s11 each time round, never leaves its addresses
 # except by calls into the functions beside it, and never traps.
 
@@ -33,7 +33,13 @@ _start:
     entry "float_single", loop_float_single
     entry "float_divide", loop_float_divide
     entry "straight", loop_straight
-    .zero 32
+    entry "", trapped
+
+# Where a trap goes, and stays: outside every loop.
+    .balign 64
+trapped:
+    j    trapped
+trapped_end:
 
 # Independent integer operations, compressed and not, in long blocks.
     .balign 64

@@ -70,6 +70,15 @@ static int make_memory(struct mem **out)
     return rc;
 }
 
+/* The end of the table: where traps go. */
+static const struct loop *find_end(void)
+{
+    const struct loop *loop = micro_image;
+    while (loop->name[0])
+        loop++;
+    return loop;
+}
+
 /* A hart at the start of a loop. */
 static int make_hart(struct mem *mem, const struct loop *loop, struct vcpu **out)
 {
@@ -81,6 +90,7 @@ static int make_hart(struct mem *mem, const struct loop *loop, struct vcpu **out
     if (!rc) {
         vcpu_get_state(vcpu, state);
         state->mstatus |= MSTATUS_FS_INITIAL;
+        state->mtvec = find_end()->start;
         state->x[REG_A0] = RAM_GPA + DATA_OFFSET;
         state->x[REG_SP] = RAM_GPA + DATA_OFFSET + DATA_BYTES;
         rc = vcpu_set_state(vcpu, state);

@@ -10,12 +10,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { HASH_SHIFT = 15, UNSURE_MAX = 256 };
+enum { HASH_SHIFT = 15, UNSURE_MAX = 8192 };
 
-/* A frame that another hart may still store to without asking; until it has done what was asked of it, FENCE.I compares. */
+/* A frame that one other hart may still store to without asking; until it has done what was asked of it, FENCE.I compares. */
 struct unsure {
     uint32_t frame;
-    uint64_t ticket[MEM_HARTS_MAX]; /* per hart: its fences_done must reach this; 0: not asked */
+    uint32_t peer;   /* index in hart.peers */
+    uint64_t ticket; /* the peer's fences_done must reach this */
 };
 
 struct block_cache {
@@ -119,17 +120,17 @@ static void take_writes_away(struct hart *h, uint32_t frame, uint64_t writers)
     }
     if (!writers)
         return;
-    struct unsure entry = {.frame = frame};
     struct vcpu_fence request = {.kind = (enum vcpu_fence_kind)FENCE_DROP_WRITES, .start_gva = frame};
     for (uint32_t i = 0; i < h->peer_count; i++) {
         struct hart *peer = h->peers[i];
-        if (peer != h && (writers >> peer->config.hart_id & 1))
-            entry.ticket[i] = hart_ask_fence(peer, &request);
+        if (peer == h || !(writers >> peer->config.hart_id & 1))
+            continue;
+        struct unsure entry = {.frame = frame, .peer = i, .ticket = hart_ask_fence(peer, &request)};
+        if (cache->unsure_count < UNSURE_MAX)
+            cache->unsure[cache->unsure_count++] = entry;
+        else
+            cache->unsure_overflow = true;
     }
-    if (cache->unsure_count < UNSURE_MAX)
-        cache->unsure[cache->unsure_count++] = entry;
-    else
-        cache->unsure_overflow = true;
 }
 
 static void mark_code(struct hart *h, const struct block *b)
@@ -182,33 +183,23 @@ static unsigned revalidate_frame(struct hart *h, uint32_t frame)
     return dropped;
 }
 
-static bool unsure_settled(const struct hart *h, const struct unsure *entry)
-{
-    for (uint32_t i = 0; i < h->peer_count; i++) {
-        if (entry->ticket[i] && !hart_fence_settled(h->peers[i], entry->ticket[i]))
-            return false;
-    }
-    return true;
-}
-
 static unsigned revalidate_unsure(struct hart *h)
 {
     struct block_cache *cache = h->blocks;
     unsigned dropped = 0;
+    unsigned kept = 0;
     unsigned count = cache->unsure_count; /* revalidating may append */
 
     for (unsigned i = 0; i < count; i++) {
-        /* Asked before comparing: if all have settled, nothing can change after the comparison unseen. */
-        if (unsure_settled(h, &cache->unsure[i])) {
-            dropped += revalidate_frame(h, cache->unsure[i].frame);
-            cache->unsure[i] = cache->unsure[--cache->unsure_count];
-            if (cache->unsure_count < count)
-                count = cache->unsure_count;
-            i--;
-        } else {
-            dropped += revalidate_frame(h, cache->unsure[i].frame);
-        }
+        struct unsure entry = cache->unsure[i];
+        /* Asked before comparing: once it has settled nothing can change after the comparison unseen. */
+        bool settled = hart_fence_settled(h->peers[entry.peer], entry.ticket);
+        dropped += revalidate_frame(h, entry.frame);
+        if (!settled)
+            cache->unsure[kept++] = entry;
     }
+    memmove(&cache->unsure[kept], &cache->unsure[count], (cache->unsure_count - count) * sizeof(cache->unsure[0]));
+    cache->unsure_count -= count - kept;
     return dropped;
 }
 

@@ -7,6 +7,9 @@
  * Counting: a block's instructions are charged when it is entered; what does not retire is refunded (traps). `insns_ahead` says how
  * much of the charge lies ahead while something outside looks at the count in mid-block.
  */
+/* Before the bodies: it governs what follows it. */
+#pragma STDC FENV_ACCESS ON
+
 #include "engine/interp/interp.h"
 
 #include "engine/interp/block.h"
@@ -14,8 +17,6 @@
 #include "engine/isa/riscv/sem_int.h"
 #include "engine/isa/riscv/sem_mem.h"
 #include "engine/isa/riscv/sem_sys.h"
-
-#pragma STDC FENV_ACCESS ON
 
 #define HANDLER static PRESERVE_NONE void
 #define OP_PARAMS struct hart *h, const struct op *op, uint64_t pc, struct block *block

@@ -1,4 +1,6 @@
 /* Saved sections: round trip, every kind of damage, versions, and hostile values behind a right checksum. */
+#include "dev/aclint.h"
+#include "dev/goldfish_rtc.h"
 #include "dev/ns16550a.h"
 #include "dev/plic.h"
 #include "dev_test.h"
@@ -293,6 +295,50 @@ START_TEST(hostile_plic_values_are_brought_into_range)
 }
 END_TEST
 
+static uint64_t fixed_time(void *opaque)
+{
+    return 1000;
+}
+
+START_TEST(hostile_aclint_values_are_brought_into_range)
+{
+    struct mem *mem = make_mem();
+    struct line_log lines[2] = {{0}};
+    const struct irq_line msi = line_to(lines, 0), mti = line_to(lines, 1);
+    const struct aclint_config config = {
+        .mem = mem, .gpa = 0x2000000, .hart_count = 1, .msi = &msi, .mti = &mti, .time_now = fixed_time};
+    struct device *dev;
+
+    ck_assert_int_eq(aclint_create(&config, &dev), 0);
+    load_all_ones(dev);
+    ck_assert(lines[0].level);
+    ck_assert(!lines[1].level);
+    ck_assert_uint_eq(mmio_read(mem, 0x2000000, 4), 1);
+    mem_destroy(mem);
+    dev->ops->destroy(dev);
+}
+END_TEST
+
+START_TEST(hostile_rtc_values_are_brought_into_range)
+{
+    struct mem *mem = make_mem();
+    struct line_log line = {0};
+    const struct goldfish_rtc_config config = {
+        .mem = mem, .gpa = 0x101000, .irq = line_to(&line, 0), .epoch_now_ns = fixed_time};
+    struct device *dev;
+
+    ck_assert_int_eq(goldfish_rtc_create(&config, &dev), 0);
+    load_all_ones(dev);
+    ck_assert(line.level);
+    ck_assert_uint_eq(mmio_read(mem, 0x101010, 4), 1);
+    ck_assert_uint_eq(mmio_read(mem, 0x101018, 4), 1);
+    mmio_write(mem, 0x10101c, 4, 0);
+    ck_assert(!line.level);
+    mem_destroy(mem);
+    dev->ops->destroy(dev);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("device_state");
@@ -309,6 +355,8 @@ int main(void)
     tcase_add_test(tc, save_into_too_small_a_buffer_is_refused);
     tcase_add_test(tc, hostile_uart_values_are_brought_into_range);
     tcase_add_test(tc, hostile_plic_values_are_brought_into_range);
+    tcase_add_test(tc, hostile_aclint_values_are_brought_into_range);
+    tcase_add_test(tc, hostile_rtc_values_are_brought_into_range);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }

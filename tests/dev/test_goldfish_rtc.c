@@ -251,6 +251,15 @@ START_TEST(node_has_qemus_properties)
 }
 END_TEST
 
+START_TEST(create_at_a_taken_address_is_refused)
+{
+    const struct goldfish_rtc_config config = {.mem = mem, .gpa = BASE, .epoch_now_ns = epoch_now_ns};
+    struct device *other;
+
+    ck_assert_int_eq(goldfish_rtc_create(&config, &other), -EEXIST);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("goldfish_rtc");
@@ -271,6 +280,7 @@ int main(void)
     tcase_add_test(tc, other_registers_and_sizes_are_harmless);
     tcase_add_test(tc, saved_state_restores_offset_and_alarm);
     tcase_add_test(tc, node_has_qemus_properties);
+    tcase_add_test(tc, create_at_a_taken_address_is_refused);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }

@@ -584,6 +584,28 @@ START_TEST(node_has_qemus_properties)
 }
 END_TEST
 
+START_TEST(create_at_a_taken_address_is_refused)
+{
+    const struct ns16550a_config config = {.mem = mem, .gpa = BASE};
+    struct device *other;
+
+    ck_assert_int_eq(ns16550a_create(&config, &other), -EEXIST);
+}
+END_TEST
+
+START_TEST(reset_empties_the_receiver_and_wakes_a_waiting_host)
+{
+    out(IER, 0x01);
+    ck_assert_uint_eq(receive("ab"), 1);
+    ck_assert(irq.level);
+    dev->ops->reset(dev);
+    ck_assert(!irq.level);
+    ck_assert_uint_eq(in(LSR), 0x60);
+    ck_assert_uint_eq(in(IER), 0);
+    ck_assert_uint_eq(wakes, 1);
+}
+END_TEST
+
 /* A host thread feeds a stream and sleeps when refused; the guest polls. Nothing is lost, doubled or stuck. */
 enum { STREAM = 20000 };
 
@@ -667,6 +689,7 @@ int main(void)
     tcase_add_test(tc, lsr_and_msr_ignore_writes);
     tcase_add_test(tc, saved_state_restores_fifo_registers_and_line);
     tcase_add_test(tc, node_has_qemus_properties);
+    tcase_add_test(tc, create_at_a_taken_address_is_refused);
     suite_add_tcase(suite, tc);
     tcase_add_checked_fixture(rx, setup, teardown);
     tcase_set_timeout(rx, 60);
@@ -679,6 +702,7 @@ int main(void)
     tcase_add_test(rx, break_is_a_zero_byte_with_an_error_shown_once);
     tcase_add_test(rx, break_in_the_fifo_shows_when_it_is_the_oldest_byte);
     tcase_add_test(rx, break_into_a_full_receiver_is_an_overrun);
+    tcase_add_test(rx, reset_empties_the_receiver_and_wakes_a_waiting_host);
     tcase_add_test(rx, stream_from_another_thread_arrives_whole);
     suite_add_tcase(suite, rx);
     tcase_add_checked_fixture(interrupts, setup, teardown);

@@ -430,6 +430,23 @@ START_TEST(node_for_a_supervisor_guest_marks_machine_contexts_absent)
 }
 END_TEST
 
+START_TEST(create_refuses_impossible_hart_counts_and_taken_addresses)
+{
+    const struct irq_line lines[1] = {{0}};
+    const uint32_t phandles[1] = {1};
+    struct plic_config config = {
+        .mem = mem, .gpa = BASE, .hart_count = 1, .mei = lines, .sei = lines, .intc_phandles = phandles};
+    struct device *other;
+
+    ck_assert_int_eq(plic_create(&config, &other), -EEXIST);
+    config.gpa = 0x20000000;
+    config.hart_count = 0;
+    ck_assert_int_eq(plic_create(&config, &other), -EINVAL);
+    config.hart_count = PLIC_HARTS_MAX + 1;
+    ck_assert_int_eq(plic_create(&config, &other), -EINVAL);
+}
+END_TEST
+
 /* Two harts claim and complete while two devices pulse their lines: a source is never in two hands, and nothing that
  * was raised is lost. */
 enum { PULSES = 4000 };
@@ -548,6 +565,7 @@ int main(void)
     tcase_add_test(tc, saved_state_restores_service_pending_and_lines);
     tcase_add_test(tc, node_has_qemus_properties);
     tcase_add_test(tc, node_for_a_supervisor_guest_marks_machine_contexts_absent);
+    tcase_add_test(tc, create_refuses_impossible_hart_counts_and_taken_addresses);
     suite_add_tcase(suite, tc);
     tcase_add_checked_fixture(threads, setup, teardown);
     tcase_set_timeout(threads, 120);

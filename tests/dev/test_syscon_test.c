@@ -114,6 +114,15 @@ START_TEST(nodes_have_qemus_properties)
 }
 END_TEST
 
+START_TEST(create_at_a_taken_address_is_refused)
+{
+    const struct syscon_test_config config = {.mem = mem, .gpa = BASE, .event = on_event};
+    struct device *other;
+
+    ck_assert_int_eq(syscon_test_create(&config, &other), -EEXIST);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("syscon_test");
@@ -128,6 +137,7 @@ int main(void)
     tcase_add_test(tc, reads_give_zero);
     tcase_add_test(tc, state_without_fields_saves_and_loads);
     tcase_add_test(tc, nodes_have_qemus_properties);
+    tcase_add_test(tc, create_at_a_taken_address_is_refused);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }

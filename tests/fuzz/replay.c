@@ -128,8 +128,18 @@ static size_t mutate(const struct input *from, uint8_t *out)
     return len;
 }
 
+static void write_file(const char *path, const uint8_t *bytes, size_t len)
+{
+    FILE *file = fopen(path, "wb");
+    if (!file || fwrite(bytes, 1, len, file) != len || fclose(file)) {
+        fprintf(stderr, "cannot write '%s'\n", path);
+        exit(1);
+    }
+}
+
 static void run_mutations(const struct corpus *corpus, long count)
 {
+    const char *keep = getenv("TUFF_FUZZ_KEEP");
     uint8_t *buffer = malloc(INPUT_BYTES_MAX);
     if (!buffer)
         exit(1);
@@ -138,8 +148,8 @@ static void run_mutations(const struct corpus *corpus, long count)
         size_t len = corpus->count == 0 || random_below(4) == 0
                          ? random_bytes(buffer)
                          : mutate(&corpus->inputs[random_below((uint32_t)corpus->count)], buffer);
-        if (getenv("TUFF_FUZZ_VERBOSE"))
-            fprintf(stderr, "mutation %ld, %zu bytes\n", i, len);
+        if (keep)
+            write_file(keep, buffer, len);
         run_copy(buffer, len);
     }
     free(buffer);

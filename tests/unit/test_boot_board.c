@@ -5,7 +5,7 @@
 #include "machine/board_virt.h"
 #include "machine/boot_state.h"
 #include "machine/loader.h"
-#include "tests/unit/test_boot.h"
+#include "test_boot.h"
 
 #include <errno.h>
 #include <libfdt.h>
@@ -254,6 +254,7 @@ START_TEST(tree_is_accepted_by_dtc)
     }
     snprintf(command, sizeof(command), "dtc -I dtb -O dts -o /dev/null %s 2>&1", test_path);
     FILE *dtc = popen(command, "r");
+    ck_assert_ptr_nonnull(dtc);
     char said[256] = "";
     size_t len = fread(said, 1, sizeof(said) - 1, dtc);
     ck_assert_int_eq(pclose(dtc), 0);
@@ -374,6 +375,10 @@ START_TEST(adopted_tree_must_describe_the_guests_memory)
     reg[1] = cpu_to_fdt64(UINT64_MAX);
     ck_assert_int_eq(fdt_setprop_inplace(tree, node_at("/memory@80000000"), "reg", reg, sizeof(reg)), 0);
     expect_not_adopted("--memory");
+    reg[0] = cpu_to_fdt64(0x80000000 + 4 * GIB);
+    reg[1] = cpu_to_fdt64(4096);
+    ck_assert_int_eq(fdt_setprop_inplace(tree, node_at("/memory@80000000"), "reg", reg, sizeof(reg)), 0);
+    expect_not_adopted("0x180000000");
     ck_assert_int_eq(fdt_setprop_inplace_u32(tree, 0, "#address-cells", 3), 0);
     expect_not_adopted("3 address");
     ck_assert_int_eq(fdt_setprop_inplace_u32(tree, 0, "#address-cells", 2), 0);
@@ -404,6 +409,17 @@ START_TEST(supervisor_state_is_what_firmware_leaves)
     ck_assert_uint_eq(state.stimecmp, UINT64_MAX);
     boot_supervisor_state(&state, ISA_EXT(I), 0x80200000, 0);
     ck_assert_uint_eq(state.menvcfg, 0);
+}
+END_TEST
+
+START_TEST(supervisor_state_keeps_the_timer_of_a_hart_that_resumes)
+{
+    struct vcpu_state state = {.hart_id = 1};
+
+    boot_supervisor_state(&state, ISA_ALL, 0x80200000, 0);
+    state.stimecmp = 12345;
+    boot_supervisor_state(&state, ISA_ALL, 0x80200000, 0);
+    ck_assert_uint_eq(state.stimecmp, 12345);
 }
 END_TEST
 
@@ -444,6 +460,7 @@ int main(void)
     tcase_add_test(board, adopted_tree_without_chosen_gets_one);
     tcase_add_test(board, adopted_tree_must_describe_the_guests_memory);
     tcase_add_test(board, supervisor_state_is_what_firmware_leaves);
+    tcase_add_test(board, supervisor_state_keeps_the_timer_of_a_hart_that_resumes);
     tcase_add_test(board, machine_state_changes_only_the_registers_of_the_boot_protocol);
     suite_add_tcase(suite, board);
     return test_run(suite);

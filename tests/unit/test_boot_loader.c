@@ -1,6 +1,6 @@
 /* The loader on Images, gzip, zboot, initrds and device trees made here, whole ones and ones damaged in every field. */
 #include "machine/loader.h"
-#include "tests/unit/test_boot.h"
+#include "test_boot.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -43,8 +43,8 @@ static void make_image(void)
     put32(32, 2);
     put32(36, 0);
     put64(40, 0);
-    memcpy(image + 48, "RISCV\0\0\0", 8);
-    memcpy(image + 56, "RSC\x05", 4);
+    put64(48, 0x5643534952); /* "RISCV" */
+    put32(56, 0x05435352);   /* "RSC\x05" */
     put32(60, 0);
 }
 
@@ -52,9 +52,9 @@ static void make_image(void)
 static void make_efi_image(void)
 {
     make_image();
-    memcpy(image, "MZ", 2);
+    put16(0, 0x5a4d); /* "MZ" */
     put32(60, PE_AT);
-    memcpy(image + PE_AT, "PE\0\0", 4);
+    put32(PE_AT, 0x4550); /* "PE" */
     put16(PE_AT + 4, 0x5064);
     put16(PE_AT + 6, 2);
     put16(PE_AT + 20, 16);
@@ -333,7 +333,7 @@ END_TEST
 static size_t make_zboot(uint8_t *file, size_t capacity, const char *type)
 {
     memset(file, 0, capacity);
-    memcpy(file, "MZ\0\0zimg", 8);
+    memcpy(file, "MZ\0\0zimg", sizeof("MZ\0\0zimg"));
     strcpy((char *)file + 24, type);
     size_t len = gzip(image, IMAGE_BYTES, file + 512, capacity - 512);
     uint32_t offset = htole32(512), size = htole32((uint32_t)len);
@@ -447,6 +447,7 @@ static size_t make_tree(uint8_t *buf, size_t capacity)
     int node = fdt_add_subnode(buf, 0, "memory@80000000");
     ck_assert_int_eq(fdt_setprop_string(buf, node, "device_type", "memory"), 0);
     ck_assert_int_eq(fdt_pack(buf), 0);
+    ck_assert_uint_gt(fdt_totalsize(buf), sizeof(struct fdt_header));
     return fdt_totalsize(buf);
 }
 

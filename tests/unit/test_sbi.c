@@ -1,6 +1,6 @@
 /* The SBI as the specification 2.0 has it: every function's answers and errors, and what the machine is asked for. The
  * PMU is in test_sbi_pmu.c. */
-#include "tests/unit/test_sbi.h"
+#include "test_sbi.h"
 
 static const uint64_t all_extensions[] = {SBI_EID_BASE, SBI_EID_TIME, SBI_EID_IPI,  SBI_EID_RFENCE,
                                           SBI_EID_HSM,  SBI_EID_SRST, SBI_EID_DBCN, SBI_EID_PMU};

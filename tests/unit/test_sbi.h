@@ -3,7 +3,7 @@
 #define TUFF_TESTS_UNIT_TEST_SBI_H
 
 #include "machine/sbi.h"
-#include "tests/unit/test_boot.h"
+#include "test_boot.h"
 
 #include <errno.h>
 

@@ -15,12 +15,13 @@ enum {
     CSR_MSCRATCH = 0x340, CSR_MEPC = 0x341, CSR_MCAUSE = 0x342, CSR_MTVAL = 0x343, CSR_MIP = 0x344,
     CSR_PMPCFG0 = 0x3a0, CSR_PMPCFG15 = 0x3af, CSR_PMPADDR0 = 0x3b0, CSR_PMPADDR63 = 0x3ef,
     CSR_MCYCLE = 0xb00, CSR_MINSTRET = 0xb02, CSR_MHPMCOUNTER3 = 0xb03, CSR_MHPMCOUNTER31 = 0xb1f,
-    CSR_CYCLE = 0xc00, CSR_TIME = 0xc01, CSR_INSTRET = 0xc02,
+    CSR_CYCLE = 0xc00, CSR_TIME = 0xc01, CSR_INSTRET = 0xc02, CSR_HPMCOUNTER31 = 0xc1f,
     CSR_MVENDORID = 0xf11, CSR_MARCHID = 0xf12, CSR_MIMPID = 0xf13, CSR_MHARTID = 0xf14, CSR_MCONFIGPTR = 0xf15,
 };
 
 enum { PMP_ENTRIES = 16 };
-enum { COUNTER_CY = 1, COUNTER_TM = 2, COUNTER_IR = 4, COUNTERS = 7 };
+enum { COUNTER_CY = 1, COUNTER_TM = 2, COUNTER_IR = 4 };
+#define COUNTERS 0xffffffffull /* all of the counter-enable bits stick */
 
 #define INTERRUPTS_S (1ull << VCPU_IRQ_SSI | 1ull << VCPU_IRQ_STI | 1ull << VCPU_IRQ_SEI)
 #define INTERRUPTS_M (1ull << VCPU_IRQ_MSI | 1ull << VCPU_IRQ_MTI | 1ull << VCPU_IRQ_MEI)
@@ -176,8 +177,10 @@ static bool read_counter(struct hart *h, unsigned number, uint64_t *value)
         *value = hart_time(h);
     else if (number == CSR_CYCLE)
         *value = counter_read(h, h->cycle_offset, COUNTER_CY);
-    else
+    else if (number == CSR_INSTRET)
         *value = counter_read(h, h->instret_offset, COUNTER_IR);
+    else
+        *value = 0; /* a performance monitor: counts nothing */
     return true;
 }
 
@@ -240,9 +243,9 @@ static bool csr_read(struct hart *h, unsigned number, uint64_t *value)
     switch (number) {
     case CSR_FFLAGS: case CSR_FRM: case CSR_FCSR:
         return (h->isa & ISA_EXT(F)) && read_fp(h, number, value);
-    case CSR_CYCLE: case CSR_TIME: case CSR_INSTRET:
-        return (h->isa & ISA_EXT(ZICNTR)) && read_counter(h, number, value);
     default:
+        if (number >= CSR_CYCLE && number <= CSR_HPMCOUNTER31)
+            return (h->isa & ISA_EXT(ZICNTR)) && read_counter(h, number, value);
         return (number >> 8 & 3) == VCPU_PRIV_S ? read_supervisor(h, number, value) : read_machine(h, number, value);
     }
 }

@@ -183,14 +183,15 @@ SEM(fclass_d)
     NEXT;
 }
 
-/* To an integer. The host's truncating conversion is right inside (low, high); rounding in the host's mode first keeps one more away from the
- * ends. A comparison with NaN raises invalid, which the conversion would too. All else is outlined. */
-#define TO_INT(fp, reg, low, high, type, kind)                                                                         \
+/* To an integer. The host's truncating conversion is right inside (low, high); rounding in the host's mode comes first inside the narrower
+ * (round_low, round_high), whose ends cannot be rounded across. The bounds are literals: with FENV_ACCESS arithmetic on constants is done
+ * when it runs, flags included. A comparison with NaN raises invalid, which the conversion would too. All else is outlined. */
+#define TO_INT(fp, reg, low, high, round_low, round_high, type, kind)                                                  \
     {                                                                                                                  \
         fp v = (reg);                                                                                                  \
         if (RM == RM_RTZ && v > (low) && v < (high)) {                                                                 \
             SET_RD((int64_t)(type)(int64_t)v);                                                                         \
-        } else if (RM == RM_HOST && v > (low) + 1 && v < (high) - 1) {                                                 \
+        } else if (RM == RM_HOST && v > (round_low) && v < (round_high)) {                                             \
             SET_RD((int64_t)(type)(int64_t)(fp)__builtin_rint((double)v));                                             \
         } else {                                                                                                       \
             if (!slow)                                                                                                 \
@@ -202,14 +203,14 @@ SEM(fclass_d)
     }
 
 /* clang-format off */
-SEM(fcvt_w_s)  TO_INT(float, fp_s(FS1), -0x1p31f, 0x1p31f, int32_t, FP_INT32)
-SEM(fcvt_wu_s) TO_INT(float, fp_s(FS1), -1.0f, 0x1p32f, int32_t, FP_UINT32)
-SEM(fcvt_l_s)  TO_INT(float, fp_s(FS1), -0x1p63f, 0x1p63f, int64_t, FP_INT64)
-SEM(fcvt_lu_s) TO_INT(float, fp_s(FS1), -1.0f, 0x1p63f, int64_t, FP_UINT64)
-SEM(fcvt_w_d)  TO_INT(double, fp_d(FS1), -0x1p31 - 1, 0x1p31, int32_t, FP_INT32)
-SEM(fcvt_wu_d) TO_INT(double, fp_d(FS1), -1.0, 0x1p32, int32_t, FP_UINT32)
-SEM(fcvt_l_d)  TO_INT(double, fp_d(FS1), -0x1p63, 0x1p63, int64_t, FP_INT64)
-SEM(fcvt_lu_d) TO_INT(double, fp_d(FS1), -1.0, 0x1p63, int64_t, FP_UINT64)
+SEM(fcvt_w_s)  TO_INT(float, fp_s(FS1), -0x1p31f, 0x1p31f, -0x1p31f, 0x1p31f, int32_t, FP_INT32)
+SEM(fcvt_wu_s) TO_INT(float, fp_s(FS1), -1.0f, 0x1p32f, 0.0f, 0x1p32f, int32_t, FP_UINT32)
+SEM(fcvt_l_s)  TO_INT(float, fp_s(FS1), -0x1p63f, 0x1p63f, -0x1p63f, 0x1p63f, int64_t, FP_INT64)
+SEM(fcvt_lu_s) TO_INT(float, fp_s(FS1), -1.0f, 0x1p63f, 0.0f, 0x1p63f, int64_t, FP_UINT64)
+SEM(fcvt_w_d)  TO_INT(double, fp_d(FS1), -2147483649.0, 0x1p31, -0x1p31, 2147483647.0, int32_t, FP_INT32)
+SEM(fcvt_wu_d) TO_INT(double, fp_d(FS1), -1.0, 0x1p32, 0.0, 4294967295.0, int32_t, FP_UINT32)
+SEM(fcvt_l_d)  TO_INT(double, fp_d(FS1), -0x1p63, 0x1p63, -0x1p63, 0x1p63, int64_t, FP_INT64)
+SEM(fcvt_lu_d) TO_INT(double, fp_d(FS1), -1.0, 0x1p63, 0.0, 0x1p63, int64_t, FP_UINT64)
 
 /* From an integer; what fits exactly needs no mode. */
 SEM(fcvt_d_w)  { SET_F(fp_reg_d((double)(int32_t)RS1_W)); NEXT; }

@@ -9,7 +9,8 @@ static const char mode_name[] = {'U', 'S', '?', 'M'};
 
 /* ---- existence ---- */
 
-/* Reads and writes nothing: CSRRS with rs1 = x0 does not write (Zicsr). The debug and trigger registers are left out: having them is optional. */
+/* Reads and writes nothing: CSRRS with rs1 = x0 does not write (Zicsr). The debug and trigger registers are left out:
+ * having them is optional. */
 static bool optional_debug(unsigned csr)
 {
     return (csr >= 0x5a8 && csr <= 0x5ab) || (csr >= 0x6a8 && csr <= 0x6ab) || (csr >= 0x7a0 && csr <= 0x7bf);
@@ -24,24 +25,25 @@ static void existence(const char *what, int priv)
         struct outcome out = rt_run1(priv, insn, 0, 0, 0);
         if (!out.trapped)
             rt_print("csr.%s.%c.%x: ok", what, mode_name[priv], (uint64_t)csr);
-        rt_expect(!out.trapped || (out.cause == CAUSE_ILLEGAL && out.tval == insn), "csr.read.%c.%x: %s", mode_name[priv],
-                  (uint64_t)csr, rt_describe(&out, (uint64_t)rt_code_buffer));
+        rt_expect(!out.trapped || (out.cause == CAUSE_ILLEGAL && out.tval == insn), "csr.read.%c.%x: %s",
+                  mode_name[priv], (uint64_t)csr, rt_describe(&out, (uint64_t)rt_code_buffer));
         /* Bits 9:8 are the lowest privilege that may access (section 2.1). */
         rt_expect(out.trapped || (csr >> 8 & 3) <= (unsigned)priv, "csr.read.%c: %x readable", mode_name[priv],
                   (uint64_t)csr);
     }
 }
 
-/* Writes to read-only CSRs (bits 11:10 are 11) are illegal in every form that writes, also when the value would not change. */
+/* Writes to read-only CSRs (bits 11:10 are 11) are illegal in every form that writes, also when the value would not
+ * change. */
 static void read_only(void)
 {
     static const struct {
         const char *name;
         uint32_t funct3, rs1;
         bool writes;
-    } forms[] = {{"csrrw", 1, 12, true},     {"csrrs", 2, 12, true},    {"csrrc", 3, 12, true},
-                 {"csrrs_x0", 2, 0, false},  {"csrrc_x0", 3, 0, false}, {"csrrwi", 5, 0, true},
-                 {"csrrsi", 6, 1, true},     {"csrrci", 7, 1, true},    {"csrrsi_0", 6, 0, false},
+    } forms[] = {{"csrrw", 1, 12, true},    {"csrrs", 2, 12, true},    {"csrrc", 3, 12, true},
+                 {"csrrs_x0", 2, 0, false}, {"csrrc_x0", 3, 0, false}, {"csrrwi", 5, 0, true},
+                 {"csrrsi", 6, 1, true},    {"csrrci", 7, 1, true},    {"csrrsi_0", 6, 0, false},
                  {"csrrci_0", 7, 0, false}, {"csrrw_x0", 1, 0, true}};
     static const uint32_t csrs[] = {0xf11, 0xf12, 0xf13, 0xf14, 0xf15, 0xc00, 0xc01, 0xc02, 0xc03, 0xc1f};
     for (unsigned c = 0; c < RT_COUNT(csrs); c++)
@@ -67,10 +69,11 @@ static void counter_gates(void)
             for (uint32_t counter = 0; counter < 3; counter++) {
                 struct outcome in_s = rt_run1(RT_S, rt_csrrs(11, 0xc00 + counter, 0), 0, 0, 0);
                 struct outcome in_u = rt_run1(RT_U, rt_csrrs(11, 0xc00 + counter, 0), 0, 0, 0);
-                rt_print("counteren.m%d.s%d.%x: S %s, U %s", m, s, 0xc00ull + counter,
-                         in_s.trapped ? "illegal" : "ok", in_u.trapped ? "illegal" : "ok");
+                rt_print("counteren.m%d.s%d.%x: S %s, U %s", m, s, 0xc00ull + counter, in_s.trapped ? "illegal" : "ok",
+                         in_u.trapped ? "illegal" : "ok");
                 rt_expect(in_s.trapped == !(m >> counter & 1), "counteren.m%d.s%d.%x: S", m, s, 0xc00ull + counter);
-                rt_expect(in_u.trapped == !(m & s & 1u << counter), "counteren.m%d.s%d.%x: U", m, s, 0xc00ull + counter);
+                rt_expect(in_u.trapped == !(m & s & 1u << counter), "counteren.m%d.s%d.%x: U", m, s,
+                          0xc00ull + counter);
             }
         }
     rt_csr_write(mcounteren, 7);
@@ -126,7 +129,7 @@ static const struct warl warl[] = {
     {"stimecmp", 0x14d, ALL, ALL},
     {"satp", 0x180, ~(7ull << 60), ALL},
     {"mstatus", 0x300, ~(1ull << 12), ~XLS}, /* MPP 2 is reserved: 0 and 1 here, 3 with the traps */
-    {"medeleg", 0x302, ALL, 0xb1fe},        /* misaligned fetches cannot happen with C; cause 9's delegation is of no use */
+    {"medeleg", 0x302, ALL, 0xb1fe}, /* misaligned fetches cannot happen with C; cause 9's delegation is of no use */
     {"mideleg", 0x303, ALL, 0x222},
     {"mie", 0x304, ALL, 0xaaa},
     {"mtvec", 0x305, ~2ull, ALL},
@@ -142,7 +145,8 @@ static const struct warl warl[] = {
     {"pmpaddr15", 0x3bf, ALL, ALL},
 };
 
-/* In one probe, so that a handler's own use of the CSR does not come between: swap in a0, read back into a1, restore. */
+/* In one probe, so that a handler's own use of the CSR does not come between: swap in a0, read back into a1, restore.
+ */
 static uint64_t written(uint32_t csr, uint64_t value)
 {
     uint32_t code[] = {rt_csrrw(12, csr, 10), rt_csrrs(11, csr, 0), rt_csrrw(0, csr, 12)};
@@ -155,7 +159,8 @@ static void warl_fields(void)
     static const uint64_t values[] = {-1ull, 0, 0x5555555555555555, 0xaaaaaaaaaaaaaaaa};
     for (unsigned i = 0; i < RT_COUNT(warl); i++)
         for (unsigned v = 0; v < RT_COUNT(values); v++)
-            rt_print("warl.%s.%d: %x", warl[i].name, (int64_t)v, written(warl[i].csr, values[v] & warl[i].writes) & warl[i].mask);
+            rt_print("warl.%s.%d: %x", warl[i].name, (int64_t)v,
+                     written(warl[i].csr, values[v] & warl[i].writes) & warl[i].mask);
 }
 
 /* Every bit alone: a bit that sticks only together with another would hide behind the patterns above. */
@@ -199,8 +204,8 @@ static void mstatus_fields(void)
         rt_csr_write(mie, -1ull);
         uint64_t sie_full = rt_csr_read(sie);
         rt_csr_write(sie, 0);
-        rt_print("mideleg.%d: mideleg=%x sie=%x mie=%x", (int64_t)bit, rt_csr_read(mideleg) & 0x222,
-                 sie_full & 0x222, rt_csr_read(mie) & 0xaaa);
+        rt_print("mideleg.%d: mideleg=%x sie=%x mie=%x", (int64_t)bit, rt_csr_read(mideleg) & 0x222, sie_full & 0x222,
+                 rt_csr_read(mie) & 0xaaa);
         rt_csr_write(mie, 0);
     }
     rt_csr_write(mideleg, 0x222);
@@ -246,9 +251,11 @@ static void read_modify_write(void)
     };
     for (unsigned i = 0; i < RT_COUNT(cases); i++) {
         /* mscratch belongs to the trap handler: swapped in and out around the instruction. */
-        uint32_t code[] = {0x340612f3 /* csrrw t0, mscratch, a2 */, cases[i].insn, 0x340295f3 /* csrrw a1, mscratch, t0 */};
+        uint32_t code[] = {0x340612f3 /* csrrw t0, mscratch, a2 */, cases[i].insn,
+                           0x340295f3 /* csrrw a1, mscratch, t0 */};
         struct outcome out = rt_run(RT_M, code, 3, 0x123, 0x0ff00ff00ff00ff0, 0xff00ff00ff00ff00);
-        rt_print("csr.rmw.%s: %s rd=%x csr=%x", cases[i].name, rt_describe(&out, (uint64_t)rt_code_buffer), out.a0, out.a1);
+        rt_print("csr.rmw.%s: %s rd=%x csr=%x", cases[i].name, rt_describe(&out, (uint64_t)rt_code_buffer), out.a0,
+                 out.a1);
         bool same = i >= 6;
         rt_expect(out.a0 == cases[i].rd, "csr.rmw.%s: rd", cases[i].name);
         rt_expect(out.a1 == (same && i == 7 ? (0xff00ff00ff00ff00 | 0x123) : cases[i].csr), "csr.rmw.%s: csr",

@@ -5,7 +5,8 @@
 
 enum { SSI = 1, MSI = 3, STI = 5, MTI = 7, SEI = 9, MEI = 11 };
 static const uint8_t sources[] = {MEI, MSI, MTI, SEI, SSI, STI}; /* in descending priority, section 3.1.9 */
-static const char *const source_name[] = {[1] = "SSI", [3] = "MSI", [5] = "STI", [7] = "MTI", [9] = "SEI", [11] = "MEI"};
+static const char *const source_name[] = {
+    [1] = "SSI", [3] = "MSI", [5] = "STI", [7] = "MTI", [9] = "SEI", [11] = "MEI"};
 static const int modes[] = {RT_M, RT_S, RT_U};
 static const char mode_name[] = {'U', 'S', '?', 'M'};
 
@@ -220,7 +221,8 @@ static void vectored(void)
                          rt_describe(&out, CODE), s ? -1 : (int64_t)slot);
                 rt_expect(out.trapped && out.by == (s ? 'S' : 'M'), "vector.%s", source_name[sources[i]]);
                 if (!s)
-                    rt_expect(slot == (mode ? sources[i] : 0), "vector.%s: slot %d", source_name[sources[i]], (int64_t)slot);
+                    rt_expect(slot == (mode ? sources[i] : 0), "vector.%s: slot %d", source_name[sources[i]],
+                              (int64_t)slot);
             }
 }
 
@@ -342,7 +344,8 @@ static void timers(void)
 
 /* ---- WFI ---- */
 
-/* WFI; NOP. With the interrupt enabled globally the trap comes with epc behind WFI (section 3.3.3), else execution goes on. */
+/* WFI; NOP. With the interrupt enabled globally the trap comes with epc behind WFI (section 3.3.3), else execution goes
+ * on. */
 static void wfi_case(const char *what, unsigned source, int priv, bool global, bool deleg, bool later)
 {
     static const uint32_t code[] = {0x10500073, RT_NOP, RT_NOP};
@@ -367,7 +370,8 @@ static void wfi_case(const char *what, unsigned source, int priv, bool global, b
     rt_expect(due && still && out.trapped == traps, "wfi.%s.%s.%c.%d.%d", what, source_name[source], mode_name[priv],
               (int64_t)global, (int64_t)deleg);
     if (traps)
-        rt_expect(out.epc == (later ? CODE + 4 : CODE), "wfi.%s.%s.%c: epc", what, source_name[source], mode_name[priv]);
+        rt_expect(out.epc == (later ? CODE + 4 : CODE), "wfi.%s.%s.%c: epc", what, source_name[source],
+                  mode_name[priv]);
 }
 
 static void wfi(void)
@@ -464,7 +468,8 @@ static void plic_thresholds(void)
             clear_all();
             rt_print("plic.priority%d.threshold%d: line=%d id=%d", (int64_t)priority, (int64_t)threshold, (int64_t)line,
                      (int64_t)id);
-            rt_expect(line == (priority > threshold), "plic.priority%d.threshold%d", (int64_t)priority, (int64_t)threshold);
+            rt_expect(line == (priority > threshold), "plic.priority%d.threshold%d", (int64_t)priority,
+                      (int64_t)threshold);
         }
 }
 
@@ -504,7 +509,8 @@ static void plic_delivery(void)
         *plic_claim(context) = id;
         uint64_t left = rt_csr_read(mip) & (1 << MEI | 1 << SEI);
         clear_all();
-        rt_print("plic.delivery.context%d: %s id=%d left=%x", (int64_t)context, rt_describe(&out, CODE), (int64_t)id, left);
+        rt_print("plic.delivery.context%d: %s id=%d left=%x", (int64_t)context, rt_describe(&out, CODE), (int64_t)id,
+                 left);
         rt_expect(out.trapped && out.by == (context ? 'S' : 'M') && id == RT_UART_IRQ && !left, "plic.delivery.%d",
                   (int64_t)context);
     }

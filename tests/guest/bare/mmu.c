@@ -1,8 +1,8 @@
 /* Sv39: permissions exhaustively, page-table errors of every kind, A and D bits, ASIDs and SFENCE.VMA, accesses that
  * cross pages. Privileged Architecture 1.13, sections 3.1.6.3, 12.2.1, 12.3.2, 12.4.
  *
- * Layout while translation is on: 0x80000000 (1 GiB) is the identity for S-mode; ALIAS above it the same memory for U-mode;
- * WINDOW is a gigapage whose tables the cases change. Programs print outcomes with virtual addresses.
+ * Layout while translation is on: 0x80000000 (1 GiB) is the identity for S-mode; ALIAS above it the same memory for
+ * U-mode; WINDOW is a gigapage whose tables the cases change. Programs print outcomes with virtual addresses.
  */
 #include "rt.h"
 
@@ -14,8 +14,8 @@ enum { FULL = PTE_V | PTE_R | PTE_W | PTE_X | PTE_A | PTE_D };
 #define SATP(root, asid) (8ull << 60 | (uint64_t)(asid) << 44 | (uint64_t)(root) >> 12)
 
 static const char mode_name[] = {'U', 'S', '?', 'M'};
-static uint64_t root[512], level1[512], level0[512], other_root[512], other1[512], other0[512]
-    __attribute__((aligned(4096)));
+static uint64_t root[512], level1[512], level0[512], other_root[512], other1[512],
+    other0[512] __attribute__((aligned(4096)));
 static uint64_t page_a[512], page_b[512] __attribute__((aligned(4096)));
 static uint8_t big[4 << 20] __attribute__((aligned(2 << 20)));
 
@@ -42,12 +42,12 @@ static void map_common(uint64_t *top, uint64_t *middle, uint64_t *bottom)
 enum access { LOAD, STORE, FETCH, AMO, LR, SC, ACCESSES };
 static const char *const access_name[] = {"load", "store", "fetch", "amo", "lr", "sc"};
 
-/* Address in a0. All but FETCH return by the c.jr ra that rt_code() adds; a fetch finds one at the address. The data in a1 is
- * c.jr ra again and the AMO an OR, so that every page stays executable. SC is an LR and an SC, which is never without reservation. */
+/* Address in a0. All but FETCH return by the c.jr ra that rt_code() adds; a fetch finds one at the address. The data in
+ * a1 is c.jr ra again and the AMO an OR, so that every page stays executable. SC is an LR and an SC, which is never
+ * without reservation. */
 static const uint32_t access_code[ACCESSES][2] = {
-    {0x00053583, RT_NOP}, {0x00b53023, RT_NOP},     {0x00050067, RT_NOP},
-    {0x40b5362f, RT_NOP}, {0x100535af, RT_NOP},
-    {0x100535af, 0x18b5362f},
+    {0x00053583, RT_NOP}, {0x00b53023, RT_NOP}, {0x00050067, RT_NOP},
+    {0x40b5362f, RT_NOP}, {0x100535af, RT_NOP}, {0x100535af, 0x18b5362f},
 };
 
 static uint64_t access_entry[ACCESSES];
@@ -80,7 +80,9 @@ static uint64_t page_fault(enum access access)
 
 static uint64_t access_fault(enum access access)
 {
-    return access == LOAD || access == LR ? CAUSE_LOAD_ACCESS : access == FETCH ? CAUSE_FETCH_ACCESS : CAUSE_STORE_ACCESS;
+    return access == LOAD || access == LR ? CAUSE_LOAD_ACCESS
+           : access == FETCH              ? CAUSE_FETCH_ACCESS
+                                          : CAUSE_STORE_ACCESS;
 }
 
 static void prepare_page(uint64_t *page)
@@ -92,16 +94,19 @@ static void prepare_page(uint64_t *page)
 
 static void print_access(const char *name, enum access access, int priv, uint64_t va, const struct outcome *out)
 {
-    rt_print("%s.%s.%c: %s", name, access_name[access], mode_name[priv], rt_describe(out, access == FETCH ? va : probe_base(access, priv)));
+    rt_print("%s.%s.%c: %s", name, access_name[access], mode_name[priv],
+             rt_describe(out, access == FETCH ? va : probe_base(access, priv)));
 }
 
-static void expect_fault(const char *name, enum access access, int priv, uint64_t va, const struct outcome *out, uint64_t cause)
+static void expect_fault(const char *name, enum access access, int priv, uint64_t va, const struct outcome *out,
+                         uint64_t cause)
 {
     uint64_t epc = access == FETCH ? va : probe_base(access, priv);
     if (access == SC && out->epc == epc && cause != CAUSE_STORE_PAGE && cause != CAUSE_STORE_ACCESS)
         return; /* its LR faulted */
     rt_expect(out->trapped && out->tval == va, "%s.%s.%c: no fault", name, access_name[access], mode_name[priv]);
-    rt_expect(out->cause == cause || (access == SC && out->cause == (cause == CAUSE_STORE_PAGE ? CAUSE_LOAD_PAGE : CAUSE_LOAD_ACCESS)),
+    rt_expect(out->cause == cause ||
+                  (access == SC && out->cause == (cause == CAUSE_STORE_PAGE ? CAUSE_LOAD_PAGE : CAUSE_LOAD_ACCESS)),
               "%s.%s.%c: cause %x", name, access_name[access], mode_name[priv], out->cause);
     rt_expect(out->epc == epc || access == SC, "%s.%s.%c: epc", name, access_name[access], mode_name[priv]);
 }
@@ -143,8 +148,8 @@ static void permission_case(uint64_t pte, enum access access, int priv, unsigned
     struct outcome out = access_at(access, priv, va);
     uint64_t after = level0[5] & 0x3ff;
     bool ok = permitted(pte, access, priv, sum_mxr & 1, sum_mxr & 2);
-    /* A page fault leaves the PTE alone. But the LR before a failing SC sets A, and for an AMO that may read and not write A may be set too
-     * (A may be set speculatively, section 12.3.1). */
+    /* A page fault leaves the PTE alone. But the LR before a failing SC sets A, and for an AMO that may read and not
+     * write A may be set too (A may be set speculatively, section 12.3.1). */
     if (!ok && (access == SC || access == AMO))
         after = (after & ~(uint64_t)PTE_A) | (pte & PTE_A);
     rt_group_line("pte=%x sum%d mxr%d: %s pte=%x", pte, (int64_t)(sum_mxr & 1), (int64_t)(sum_mxr >> 1),
@@ -198,8 +203,7 @@ static void mprv_permissions(void)
                     rt_csr_clear(mstatus, MSTATUS_SUM | MSTATUS_MXR);
                     rt_group_line("pte=%x sum_mxr%d: %s pte=%x", pte, (int64_t)sum_mxr,
                                   rt_describe(&out, (uint64_t)rt_code_buffer), level0[5] & 0x3ff);
-                    rt_expect(out.trapped ==
-                                  !permitted(pte, is_store ? STORE : LOAD, mpp, sum_mxr & 1, sum_mxr & 2),
+                    rt_expect(out.trapped == !permitted(pte, is_store ? STORE : LOAD, mpp, sum_mxr & 1, sum_mxr & 2),
                               "mprv.%d.%d pte=%x", (int64_t)is_store, (int64_t)mpp, pte);
                 }
             rt_group_end();
@@ -257,13 +261,15 @@ static void page_sizes(void)
     uint64_t offset_in_gig = (uint64_t)big & 0x3fffffff;
     page_size("size.4k", &level0[9], leaf(page_a, FULL), WINDOW + 9 * 4096 + 56, true, true);
     page_size("size.2m", &level1[1], leaf(big, FULL), WINDOW + (2 << 20) + 5 * 4096 + 56, true, true);
-    page_size("size.1g", &root[5], leaf((void *)0x80000000, FULL), WINDOW + 0x40000000 + offset_in_gig + 56, true, true);
+    page_size("size.1g", &root[5], leaf((void *)0x80000000, FULL), WINDOW + 0x40000000 + offset_in_gig + 56, true,
+              true);
     /* A superpage whose low PPN bits are not zero is misaligned: each bit. */
     for (unsigned bit = 0; bit < 9; bit++)
-        page_size("misaligned.2m", &level1[1], leaf(big, FULL) | 1ull << (10 + bit), WINDOW + (2 << 20) + 56, false, true);
+        page_size("misaligned.2m", &level1[1], leaf(big, FULL) | 1ull << (10 + bit), WINDOW + (2 << 20) + 56, false,
+                  true);
     for (unsigned bit = 0; bit < 18; bit++)
-        page_size("misaligned.1g", &root[5], leaf((void *)0x80000000, FULL) | 1ull << (10 + bit), WINDOW + 0x40000000 + 56,
-                  false, true);
+        page_size("misaligned.1g", &root[5], leaf((void *)0x80000000, FULL) | 1ull << (10 + bit),
+                  WINDOW + 0x40000000 + 56, false, true);
     /* A pointer at the last level. */
     page_size("pointer.level0", &level0[9], pointer(page_a), WINDOW + 9 * 4096 + 56, false, true);
 }
@@ -334,7 +340,7 @@ static const struct {
     uint32_t insn;
     unsigned bytes;
     bool store;
-} wide[] = {{"lh", 0x00051583, 2, false}, {"lw", 0x00052583, 4, false}, {"ld", 0x00053583, 8, false},
+} wide[] = {{"lh", 0x00051583, 2, false},  {"lw", 0x00052583, 4, false},  {"ld", 0x00053583, 8, false},
             {"flw", 0x00052507, 4, false}, {"fld", 0x00053507, 8, false}, {"sh", 0x00b51023, 2, true},
             {"sw", 0x00b52023, 4, true},   {"sd", 0x00b53023, 8, true},   {"fsd", 0x00a53027, 8, true}};
 
@@ -344,7 +350,8 @@ static void crossing_case(const char *name, unsigned w, uint64_t first, uint64_t
     level0[21] = second;
     rt_sfence();
     for (uint64_t offset = 4096 - wide[w].bytes + 1; offset < 4096; offset++) {
-        /* Whether A and D of the first page are set when the second faults is open: PTEs are printed after successes only. */
+        /* Whether A and D of the first page are set when the second faults is open: PTEs are printed after successes
+         * only. */
         page_a[511] = 0x1122334455667788;
         page_b[0] = 0x99aabbccddeeff00;
         uint64_t va = WINDOW + 20 * 4096 + offset;
@@ -383,7 +390,8 @@ static void crossing(void)
 
 static void accessed_dirty(void)
 {
-    /* Without D, a read must not set it, and the write that follows must (a cached translation without D may not be written through). */
+    /* Without D, a read must not set it, and the write that follows must (a cached translation without D may not be
+     * written through). */
     level0[7] = leaf(page_a, FULL & ~(PTE_A | PTE_D));
     rt_sfence();
     uint64_t va = WINDOW + 7 * 4096 + 64;
@@ -465,7 +473,8 @@ static void fence_kind(unsigned kind, uint64_t va, uint64_t asid)
     }
 }
 
-/* Each kind of fence makes a changed mapping visible in the ASID it names. Global mappings need a fence without ASID. */
+/* Each kind of fence makes a changed mapping visible in the ASID it names. Global mappings need a fence without ASID.
+ */
 static void fences(void)
 {
     static const char *const kinds[] = {"all", "va", "asid", "va_asid"};
@@ -478,7 +487,8 @@ static void fences(void)
                 uint64_t bits = FULL | (global ? PTE_G : 0);
                 volatile uint64_t *slot = size ? &level1[3] : &level0[30];
                 uint64_t at = size ? WINDOW + 3 * (2 << 20) + 8 : va;
-                uint64_t *first = size ? (uint64_t *)big : page_a, *second = size ? (uint64_t *)(big + (2 << 20)) : page_b;
+                uint64_t *first = size ? (uint64_t *)big : page_a,
+                         *second = size ? (uint64_t *)(big + (2 << 20)) : page_b;
                 first[1] = 0xaaaa;
                 second[1] = 0xbbbb;
                 *slot = leaf(first, bits);
@@ -491,7 +501,8 @@ static void fences(void)
                 *slot = 0;
                 fence_kind(kind, at, 7);
                 uint64_t gone = load_value(at);
-                rt_print("fence.%s.%s.g%d: %x %x %x", kinds[kind], size ? "2m" : "4k", (int64_t)global, before, after, gone);
+                rt_print("fence.%s.%s.g%d: %x %x %x", kinds[kind], size ? "2m" : "4k", (int64_t)global, before, after,
+                         gone);
                 rt_expect(before == 0xaaaa && after == 0xbbbb && gone == 0xbad0000 + CAUSE_LOAD_PAGE, "fence.%s.%d.%d",
                           kinds[kind], (int64_t)size, (int64_t)global);
             }
@@ -513,7 +524,8 @@ static void fences(void)
     struct outcome second = access_at(STORE, RT_S, va);
     rt_print("fence.write_protect: %s, %s", rt_describe(&first, 0), rt_describe(&second, probe_base(STORE, RT_S)));
     rt_expect(!first.trapped && second.trapped, "fence.write_protect");
-    /* Making a page valid after a fault on it needs the fence only for implementations that cache absence: with the fence it must work. */
+    /* Making a page valid after a fault on it needs the fence only for implementations that cache absence: with the
+     * fence it must work. */
     level0[30] = 0;
     rt_sfence();
     uint64_t absent = load_value(va);
@@ -560,7 +572,8 @@ static void asids(void)
     two = load_value(va);
     rt_print("asid.reuse: %x %x", one, two);
     rt_expect(one == 0x1111 && two == 0x2222, "asid.reuse");
-    /* Many ASIDs, each with a page of its own behind one address, more than any small TLB index keeps apart by accident. */
+    /* Many ASIDs, each with a page of its own behind one address, more than any small TLB index keeps apart by
+     * accident. */
     uint64_t errors = 0;
     for (unsigned round = 0; round < 2; round++)
         for (unsigned asid = 1; asid < 256; asid++) {

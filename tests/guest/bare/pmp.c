@@ -1,8 +1,9 @@
 /* Physical memory protection: matching, priority, permissions, locks, and what it does to page-table walks.
  * Privileged Architecture 1.13, section 3.7.
  *
- * Entries 0 to 3 are the cases' own, entry 15 opens everything. What an access must do is computed by a model of section 3.7.1
- * from the values that the CSRs really hold (read back), so a granularity above four bytes would be followed, too.
+ * Entries 0 to 3 are the cases' own, entry 15 opens everything. What an access must do is computed by a model of
+ * section 3.7.1 from the values that the CSRs really hold (read back), so a granularity above four bytes would be
+ * followed, too.
  */
 #include "rt.h"
 
@@ -184,7 +185,8 @@ static void priorities(void)
     sweep("priority.narrow_first", absolute, count);
     program((R | W | X | NAPOT) | (uint64_t)(R | NAPOT) << 8, napot(area, 16384), napot(area, 4096), 0, 0);
     sweep("priority.wide_first", absolute, count);
-    program((NAPOT) | (uint64_t)(R | TOR) << 8 | (uint64_t)(X | TOR) << 16, napot(area + 8192, 4096), word(4096), word(12288), 0);
+    program((NAPOT) | (uint64_t)(R | TOR) << 8 | (uint64_t)(X | TOR) << 16, napot(area + 8192, 4096), word(4096),
+            word(12288), 0);
     sweep("priority.tor_chain", absolute, count);
     /* TOR with an upper bound at or below the lower one matches nothing; entry 0 as TOR starts at address 0. */
     program((uint64_t)TOR << 8, word(8192), word(4096), 0, 0);
@@ -195,7 +197,8 @@ static void priorities(void)
     rt_expect(!below.trapped, "tor.from_zero");
 }
 
-static const uint64_t small_places[] = {0x7e0, 0x7e8, 0x7f0, 0x7f8, 0x7fc, 0x800, 0x804, 0x808, 0x80c, 0x810, 0x818, 0x81c, 0x820, 0x840};
+static const uint64_t small_places[] = {0x7e0, 0x7e8, 0x7f0, 0x7f8, 0x7fc, 0x800, 0x804,
+                                        0x808, 0x80c, 0x810, 0x818, 0x81c, 0x820, 0x840};
 
 static void small_regions(void)
 {
@@ -261,10 +264,10 @@ static void walks(void)
         const char *name;
         unsigned table; /* 3: the page itself */
         uint8_t cfg;
-    } cases[] = {{"open", 2, R | W | X | NAPOT}, {"root.none", 0, NAPOT},      {"level1.none", 1, NAPOT},
-                 {"level0.none", 2, NAPOT},      {"level0.x", 2, X | NAPOT},   {"level0.r", 2, R | NAPOT},
-                 {"level0.rw", 2, R | W | NAPOT}, {"page.none", 3, NAPOT},     {"page.r", 3, R | NAPOT},
-                 {"page.x", 3, X | NAPOT},       {"page.rw", 3, R | W | NAPOT}};
+    } cases[] = {{"open", 2, R | W | X | NAPOT},  {"root.none", 0, NAPOT},      {"level1.none", 1, NAPOT},
+                 {"level0.none", 2, NAPOT},       {"level0.x", 2, X | NAPOT},   {"level0.r", 2, R | NAPOT},
+                 {"level0.rw", 2, R | W | NAPOT}, {"page.none", 3, NAPOT},      {"page.r", 3, R | NAPOT},
+                 {"page.x", 3, X | NAPOT},        {"page.rw", 3, R | W | NAPOT}};
     for (unsigned c = 0; c < RT_COUNT(cases); c++)
         for (unsigned access = LOAD; access <= FETCH; access++)
             for (unsigned page = 0; page < 2; page++) {
@@ -285,11 +288,12 @@ static void walks(void)
                 static const uint8_t needs[] = {R, W, X};
                 bool data = cases[c].table != 3 || (cases[c].cfg & needs[access]);
                 static const uint64_t faults[] = {CAUSE_LOAD_ACCESS, CAUSE_STORE_ACCESS, CAUSE_FETCH_ACCESS};
-                rt_expect(out.trapped == !(walk && data), "walk.%s.%s.%d", cases[c].name, access_name[access], (int64_t)page);
+                rt_expect(out.trapped == !(walk && data), "walk.%s.%s.%d", cases[c].name, access_name[access],
+                          (int64_t)page);
                 /* With the root closed, the code's own fetch is the first to fail. */
                 uint64_t fault = cases[c].table ? faults[access] : CAUSE_FETCH_ACCESS;
-                rt_expect(!out.trapped || (out.cause == fault && out.tval == (cases[c].table ? va : pc)), "walk.%s.%s.%d: cause",
-                          cases[c].name, access_name[access], (int64_t)page);
+                rt_expect(!out.trapped || (out.cause == fault && out.tval == (cases[c].table ? va : pc)),
+                          "walk.%s.%s.%d: cause", cases[c].name, access_name[access], (int64_t)page);
             }
 }
 
@@ -300,7 +304,8 @@ static void mprv(void)
     for (uint64_t mpp = 0; mpp < 4; mpp++)
         for (uint64_t at = 0; mpp != 2 && at <= 4096; at += 4096) {
             rt_code(rt_code_buffer + 4096, code, 3);
-            struct outcome out = rt_probe(RT_M, (uint64_t)rt_code_buffer + 4096, (uint64_t)area + at, MSTATUS_MPRV | MSTATUS_MPP(mpp), 0);
+            struct outcome out = rt_probe(RT_M, (uint64_t)rt_code_buffer + 4096, (uint64_t)area + at,
+                                          MSTATUS_MPRV | MSTATUS_MPP(mpp), 0);
             rt_print("mprv.%c.%d: %s", mode_name[mpp], (int64_t)at, rt_describe(&out, (uint64_t)rt_code_buffer + 4096));
             rt_expect(out.trapped == (mpp != 3 && at == 0), "mprv.%c.%d", mode_name[mpp], (int64_t)at);
         }
@@ -318,7 +323,8 @@ static void no_entry(void)
             continue;
         struct outcome out = rt_probe(priv, entries[LOAD][3], (uint64_t)area, 0, 0);
         rt_print("no_entry.%c: %s", mode_name[priv], rt_describe(&out, entries[LOAD][3]));
-        rt_expect(out.trapped == (priv != RT_M) && (!out.trapped || out.cause == CAUSE_FETCH_ACCESS), "no_entry.%c", mode_name[priv]);
+        rt_expect(out.trapped == (priv != RT_M) && (!out.trapped || out.cause == CAUSE_FETCH_ACCESS), "no_entry.%c",
+                  mode_name[priv]);
     }
     rt_csr_write(pmpcfg2, 0x1full << 56);
     rt_sfence();
@@ -349,7 +355,8 @@ static void locks(void)
     rt_csr_write(pmpaddr0, 0);
     rt_csr_write(pmpcfg0, 0x1f);
     rt_print("lock.unchanged: cfg=%x addr=%d", rt_csr_read(pmpcfg0), (int64_t)(rt_csr_read(pmpaddr0) == addresses[0]));
-    rt_expect((rt_csr_read(pmpcfg0) & 0xff) == (R | L | NAPOT) && rt_csr_read(pmpaddr0) == addresses[0], "lock.unchanged");
+    rt_expect((rt_csr_read(pmpcfg0) & 0xff) == (R | L | NAPOT) && rt_csr_read(pmpaddr0) == addresses[0],
+              "lock.unchanged");
     /* A locked TOR entry locks the address register below it, too. */
     rt_csr_write(pmpaddr1, word(8192));
     rt_csr_write(pmpaddr2, word(12288));

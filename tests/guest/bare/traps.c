@@ -117,9 +117,14 @@ static void memory_encodings(void)
     rt_group_begin("enc.load-store-misc");
     for (unsigned o = 0; o < RT_COUNT(opcodes); o++)
         for (uint32_t f3 = 0; f3 < 8; f3++) {
-            /* MISC-MEM's funct3 2 is Zicbo, with a page of its own among the differences; rd and rs1 0 are plain fences. */
+            /* MISC-MEM's funct3 2 is Zicbo, with a page of its own among the differences; rd and rs1 0 are plain
+             * fences. */
             bool fence = opcodes[o] == 0x0f;
-            uint32_t insn = rt_r(opcodes[o], f3, 0, fence ? 0 : opcodes[o] & 0x20 ? 8 : 10, fence ? 0 : 11, fence ? 0 : 12);
+            uint32_t insn = rt_r(opcodes[o], f3, 0,
+                                 fence               ? 0
+                                 : opcodes[o] & 0x20 ? 8
+                                                     : 10,
+                                 fence ? 0 : 11, fence ? 0 : 12);
             data[0] = 0x8899aabbccddeeff;
             data[1] = 0x0011223344556677;
             data[2] = 0xfffefdfcfbfaf9f8;
@@ -152,7 +157,8 @@ static void fp_encodings(void)
     rt_csr_write(fcsr, 0);
 }
 
-/* funct3 0 of SYSTEM, from U- and S-mode; rd and rs1 0 and 1. SRET and WFI succeed in S-mode and are tested on their own. */
+/* funct3 0 of SYSTEM, from U- and S-mode; rd and rs1 0 and 1. SRET and WFI succeed in S-mode and are tested on their
+ * own. */
 static void system_encodings(void)
 {
     rt_csr_set(mstatus, MSTATUS_TW | MSTATUS_TSR);
@@ -177,22 +183,23 @@ static const struct {
     uint8_t bytes;
     bool store, amo;
 } accesses[] = {
-    {"lb", 0x00050583, 1, false, false},     {"lh", 0x00051583, 2, false, false},
-    {"lw", 0x00052583, 4, false, false},     {"ld", 0x00053583, 8, false, false},
-    {"lbu", 0x00054583, 1, false, false},    {"lhu", 0x00055583, 2, false, false},
-    {"lwu", 0x00056583, 4, false, false},    {"flw", 0x00052507, 4, false, false},
-    {"fld", 0x00053507, 8, false, false},    {"sb", 0x00b50023, 1, true, false},
-    {"sh", 0x00b51023, 2, true, false},      {"sw", 0x00b52023, 4, true, false},
-    {"sd", 0x00b53023, 8, true, false},      {"fsw", 0x00a52027, 4, true, false},
-    {"fsd", 0x00a53027, 8, true, false},     {"c.lw", 0x410c, 4, false, false},
-    {"c.ld", 0x610c, 8, false, false},       {"c.sw", 0xc10c, 4, true, false},
-    {"c.sd", 0xe10c, 8, true, false},        {"lr.w", 0x100525af, 4, false, true},
-    {"lr.d", 0x100535af, 8, false, true},    {"amoadd.w", 0x00b525af, 4, true, true},
-    {"amoadd.d", 0x00b535af, 8, true, true}, {"amoswap.w", 0x08b525af, 4, true, true},
+    {"lb", 0x00050583, 1, false, false},      {"lh", 0x00051583, 2, false, false},
+    {"lw", 0x00052583, 4, false, false},      {"ld", 0x00053583, 8, false, false},
+    {"lbu", 0x00054583, 1, false, false},     {"lhu", 0x00055583, 2, false, false},
+    {"lwu", 0x00056583, 4, false, false},     {"flw", 0x00052507, 4, false, false},
+    {"fld", 0x00053507, 8, false, false},     {"sb", 0x00b50023, 1, true, false},
+    {"sh", 0x00b51023, 2, true, false},       {"sw", 0x00b52023, 4, true, false},
+    {"sd", 0x00b53023, 8, true, false},       {"fsw", 0x00a52027, 4, true, false},
+    {"fsd", 0x00a53027, 8, true, false},      {"c.lw", 0x410c, 4, false, false},
+    {"c.ld", 0x610c, 8, false, false},        {"c.sw", 0xc10c, 4, true, false},
+    {"c.sd", 0xe10c, 8, true, false},         {"lr.w", 0x100525af, 4, false, true},
+    {"lr.d", 0x100535af, 8, false, true},     {"amoadd.w", 0x00b525af, 4, true, true},
+    {"amoadd.d", 0x00b535af, 8, true, true},  {"amoswap.w", 0x08b525af, 4, true, true},
     {"amomaxu.d", 0xe0b535af, 8, true, true},
 };
 
-static const uint64_t holes[] = {RT_HOLE, RT_HOLE + 0xff8, RT_BEYOND_RAM, 0x88000000, 0x1000000000000, 0x80000000000000};
+static const uint64_t holes[] = {RT_HOLE,    RT_HOLE + 0xff8, RT_BEYOND_RAM,
+                                 0x88000000, 0x1000000000000, 0x80000000000000};
 
 static void access_faults(void)
 {
@@ -223,7 +230,8 @@ static void edge_of_ram(void)
         for (uint64_t at = end - 8; !accesses[i].amo && at < end; at++) {
             struct outcome out = rt_run1(RT_M, accesses[i].insn, at, 1, 0);
             rt_print("edge.%s.%d: %s", accesses[i].name, (int64_t)(at - end), rt_describe(&out, CODE));
-            rt_expect(out.trapped == (at + accesses[i].bytes > end), "edge.%s.%d", accesses[i].name, (int64_t)(at - end));
+            rt_expect(out.trapped == (at + accesses[i].bytes > end), "edge.%s.%d", accesses[i].name,
+                      (int64_t)(at - end));
         }
     *(volatile uint16_t *)(end - 2) = 0x0013;
     rt_fence_i();
@@ -292,8 +300,14 @@ static void misaligned_atomics(void)
 
 static void delegation(void)
 {
-    static const uint64_t bits[] = {0, CAUSE_FETCH_ACCESS, CAUSE_ILLEGAL, CAUSE_BREAK, CAUSE_LOAD_ACCESS,
-                                    CAUSE_STORE_MISALIGNED, CAUSE_STORE_ACCESS, CAUSE_ECALL_U};
+    static const uint64_t bits[] = {0,
+                                    CAUSE_FETCH_ACCESS,
+                                    CAUSE_ILLEGAL,
+                                    CAUSE_BREAK,
+                                    CAUSE_LOAD_ACCESS,
+                                    CAUSE_STORE_MISALIGNED,
+                                    CAUSE_STORE_ACCESS,
+                                    CAUSE_ECALL_U};
     static const struct {
         const char *name;
         uint32_t insn;
@@ -329,7 +343,8 @@ static void delegation(void)
     rt_csr_clear(mstatus, MSTATUS_SIE | MSTATUS_SPIE);
 }
 
-/* Synchronous exceptions go to the base in vectored mode too; a table of jumps at +4 would be taken by mistake otherwise. */
+/* Synchronous exceptions go to the base in vectored mode too; a table of jumps at +4 would be taken by mistake
+ * otherwise. */
 static void vectored_exceptions(void)
 {
     extern char traps_vector_table[];
@@ -346,10 +361,11 @@ static void vectored_exceptions(void)
 
 /* ---- xRET ---- */
 
-#define MSTATUS_SHOWN                                                                                                  \
+#define MSTATUS_SHOWN \
     (MSTATUS_SIE | MSTATUS_MIE | MSTATUS_SPIE | MSTATUS_MPIE | MSTATUS_SPP | MSTATUS_MPP(3) | MSTATUS_MPRV)
 
-/* Executes MRET in M-mode with the given status; the target traps at once with an illegal instruction, whose trap shows where we landed. */
+/* Executes MRET in M-mode with the given status; the target traps at once with an illegal instruction, whose trap shows
+ * where we landed. */
 static void mret_cases(void)
 {
     static const uint32_t code[] = {0x30051073 /* csrw mstatus, a0 */, 0x34159073 /* csrw mepc, a1 */, 0x30200073};
@@ -365,7 +381,7 @@ static void mret_cases(void)
                      rt_describe(&out, end), out.status & MSTATUS_SHOWN);
             rt_expect(out.trapped && out.cause == CAUSE_ILLEGAL && out.epc == end, "mret.mpp%d", (int64_t)mpp);
             rt_expect((out.status >> 11 & 3) == mpp, "mret.mpp%d: landed in %d", (int64_t)mpp,
-                          (int64_t)(out.status >> 11 & 3));
+                      (int64_t)(out.status >> 11 & 3));
         }
 }
 
@@ -411,9 +427,9 @@ static void trap_bits(void)
         uint32_t insn;
         uint64_t bit; /* of mstatus that makes it illegal in S-mode */
     } cases[] = {
-        {"csrr_satp", 0x18002573, MSTATUS_TVM},  {"csrw_satp", 0x18001073, MSTATUS_TVM},
-        {"sfence", 0x12000073, MSTATUS_TVM},     {"sfence_va_asid", 0x12b50073, MSTATUS_TVM},
-        {"csrr_sstatus", 0x10002573, 0},         {"csrr_scause", 0x14202573, 0},
+        {"csrr_satp", 0x18002573, MSTATUS_TVM}, {"csrw_satp", 0x18001073, MSTATUS_TVM},
+        {"sfence", 0x12000073, MSTATUS_TVM},    {"sfence_va_asid", 0x12b50073, MSTATUS_TVM},
+        {"csrr_sstatus", 0x10002573, 0},        {"csrr_scause", 0x14202573, 0},
     };
     for (unsigned m = 0; m < RT_COUNT(modes); m++)
         for (unsigned c = 0; c < RT_COUNT(cases); c++)
@@ -481,13 +497,13 @@ static const struct {
     uint32_t insn;
     bool writes; /* changes f registers or fcsr: FS must be Dirty afterwards */
 } fp[] = {
-    {"flw", 0x00052507, true},      {"fld", 0x00053507, true},       {"c.fld", 0x2108, true},
-    {"fsw", 0x00a52027, false},     {"fsd", 0x00a53027, false},      {"c.fsd", 0xa108, false},
-    {"fadd.d", 0x02b57553, true},   {"fmadd.s", 0x68b57543, true},   {"fsgnj.d", 0x22b50553, true},
-    {"fmv.d.x", 0xf2050553, true},  {"fmv.x.d", 0xe2050553, false},  {"fcvt.l.d", 0xc2257553, false},
-    {"feq.d", 0xa2b52553, false},   {"fclass.d", 0xe2051553, false}, {"frflags", 0x00102573, false},
-    {"fsflags", 0x00159073, true},  {"frrm", 0x00202573, false},     {"fsrm", 0x00259073, true},
-    {"frcsr", 0x00302573, false},   {"fscsr", 0x00359073, true},
+    {"flw", 0x00052507, true},     {"fld", 0x00053507, true},       {"c.fld", 0x2108, true},
+    {"fsw", 0x00a52027, false},    {"fsd", 0x00a53027, false},      {"c.fsd", 0xa108, false},
+    {"fadd.d", 0x02b57553, true},  {"fmadd.s", 0x68b57543, true},   {"fsgnj.d", 0x22b50553, true},
+    {"fmv.d.x", 0xf2050553, true}, {"fmv.x.d", 0xe2050553, false},  {"fcvt.l.d", 0xc2257553, false},
+    {"feq.d", 0xa2b52553, false},  {"fclass.d", 0xe2051553, false}, {"frflags", 0x00102573, false},
+    {"fsflags", 0x00159073, true}, {"frrm", 0x00202573, false},     {"fsrm", 0x00259073, true},
+    {"frcsr", 0x00302573, false},  {"fscsr", 0x00359073, true},
 };
 
 static void fs(void)
@@ -502,7 +518,8 @@ static void fs(void)
                 rt_print("fs.%s.%c.fs%d: %s fs=%d sd=%d", fp[i].name, mode_name[modes[m]], state,
                          rt_describe(&out, CODE), (int64_t)(after >> 13 & 3), (int64_t)(after >> 63));
                 rt_expect(out.trapped == (state == 0), "fs.%s.fs%d", fp[i].name, state);
-                rt_expect(!state || !fp[i].writes || (after >> 13 & 3) == 3, "fs.%s.fs%d: not dirty", fp[i].name, state);
+                rt_expect(!state || !fp[i].writes || (after >> 13 & 3) == 3, "fs.%s.fs%d: not dirty", fp[i].name,
+                          state);
                 rt_expect((after >> 63) == ((after >> 13 & 3) == 3), "fs.%s.fs%d: SD", fp[i].name, state);
             }
     rt_csr_write(mstatus, (rt_csr_read(mstatus) & ~MSTATUS_FS(3)) | MSTATUS_FS(1));

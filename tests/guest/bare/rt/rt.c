@@ -121,15 +121,15 @@ static void uart_line(const char *text)
     uart_char('\n');
 }
 
-#define FORMAT_LINE(buffer, format)                                                                                    \
-    char buffer[512];                                                                                                  \
-    do {                                                                                                               \
-        struct text text_ = {buffer, buffer + sizeof(buffer) - 1};                                                     \
-        va_list args_;                                                                                                 \
-        va_start(args_, format);                                                                                       \
-        text_format(&text_, format, args_);                                                                            \
-        va_end(args_);                                                                                                 \
-        *text_.at = 0;                                                                                                 \
+#define FORMAT_LINE(buffer, format)                                \
+    char buffer[512];                                              \
+    do {                                                           \
+        struct text text_ = {buffer, buffer + sizeof(buffer) - 1}; \
+        va_list args_;                                             \
+        va_start(args_, format);                                   \
+        text_format(&text_, format, args_);                        \
+        va_end(args_);                                             \
+        *text_.at = 0;                                             \
     } while (0)
 
 void rt_print(const char *format, ...)
@@ -170,6 +170,25 @@ void rt_group_line(const char *format, ...)
     group.count++;
 #ifdef RT_VERBOSE
     rt_print("%s/%s", group.name, line);
+#endif
+}
+
+void rt_group_numbers(const char *what, const uint64_t *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        group.hash = (group.hash ^ values[i]) * 0x100000001b3ull;
+        group.hash ^= group.hash >> 29; /* a plain product never carries high bits down */
+    }
+    group.count++;
+#ifdef RT_VERBOSE
+    char line[512];
+    struct text text = {line, line + sizeof(line) - 1};
+    for (size_t i = 0; i < count; i++) {
+        text_char(&text, ' ');
+        text_number(&text, values[i], 16);
+    }
+    *text.at = 0;
+    rt_print("%s/%s:%s", group.name, what, line);
 #endif
 }
 

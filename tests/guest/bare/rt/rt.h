@@ -1,12 +1,13 @@
 /* What bare-metal test programs stand on: a report on the UART, probes at any privilege, traps as values.
  *
- * A program is `void bare_main(void)` plus an optional `bare_secondary(hart)`. It runs on Tuff and on QEMU's virt board and prints what
- * it observed, one case a line, "case: observation"; the text before the colon names the case, and both machines must print the same
- * lines. Nothing that legitimately differs from run to run (times, addresses of the stack) may be printed. What the
- * specification decides is also checked by the program itself with rt_expect(), which makes the exit code 1.
+ * A program is `void bare_main(void)` plus an optional `bare_secondary(hart)`. It runs on Tuff and on QEMU's virt board
+ * and prints what it observed, one case a line, "case: observation"; the text before the colon names the case, and both
+ * machines must print the same lines. Nothing that legitimately differs from run to run (times, addresses of the stack)
+ * may be printed. What the specification decides is also checked by the program itself with rt_expect(), which makes
+ * the exit code 1.
  *
- * Big tables of cases are groups: each line of the group is hashed and only the hash is printed, unless the program was built with
- * RT_VERBOSE, which is how a difference is located.
+ * Big tables of cases are groups: each line of the group is hashed and only the hash is printed, unless the program was
+ * built with RT_VERBOSE, which is how a difference is located.
  */
 #ifndef TUFF_TESTS_GUEST_BARE_RT_H
 #define TUFF_TESTS_GUEST_BARE_RT_H
@@ -78,8 +79,8 @@ struct hart {
     struct outcome outcome;
     bool probing;
     bool s_took_trap;
-    /* When set, called for each trap in M- or S-mode (`mode` is 'M' or 'S') before anything else. It may change hart->x and
-     * the epc CSR. True: return to the trapped code. False: the probe ends there. */
+    /* When set, called for each trap in M- or S-mode (`mode` is 'M' or 'S') before anything else. It may change hart->x
+     * and the epc CSR. True: return to the trapped code. False: the probe ends there. */
     bool (*hook)(struct hart *hart, char mode);
     uint64_t note[16]; /* for hooks */
 };
@@ -103,24 +104,29 @@ void bare_secondary(struct hart *self);
 void rt_print(const char *format, ...);
 void rt_group_begin(const char *name);
 void rt_group_line(const char *format, ...);
+/* The same for a case that is only numbers: hashed as they are, which is cheaper by far than as text. */
+void rt_group_numbers(const char *what, const uint64_t *values, size_t count);
 void rt_group_end(void);
 /* Prints "FAIL" with the text when `ok` is false, and the program will end with code 1. */
 void rt_expect(bool ok, const char *format, ...);
-/* "M cause=2 tval=0 epc=+4" with epc relative to `base`; "ok" when nothing was trapped. The buffer is static, one of four in turn. */
+/* "M cause=2 tval=0 epc=+4" with epc relative to `base`; "ok" when nothing was trapped. The buffer is static, one of
+ * four in turn. */
 const char *rt_describe(const struct outcome *outcome, uint64_t base);
 _Noreturn void rt_exit(unsigned code);
 
 /* ---- probes ---- */
 
-/* Runs `pc` at privilege `priv` (mstatus as it is, but MPP) with a0..a3 and ra = the gate, until it returns or traps. On return
- * MPRV, MIE and MPIE are clear. MRET enters with MIE = MPIE: a probe that wants interrupts in M-mode sets MPIE before.
- * `offset` is added to the probe's stack pointer and return address: 0, or the distance of the alias at which U-mode sees memory. */
+/* Runs `pc` at privilege `priv` (mstatus as it is, but MPP) with a0..a3 and ra = the gate, until it returns or traps.
+ * On return MPRV, MIE and MPIE are clear. MRET enters with MIE = MPIE: a probe that wants interrupts in M-mode sets
+ * MPIE before. `offset` is added to the probe's stack pointer and return address: 0, or the distance of the alias at
+ * which U-mode sees memory. */
 struct outcome rt_probe_at(int priv, uint64_t pc, const uint64_t args[4], uint64_t offset);
 struct outcome rt_probe(int priv, uint64_t pc, uint64_t a0, uint64_t a1, uint64_t a2);
 
 /* The buffer that rt_code() and rt_run() write instructions to: page-aligned, two pages. */
 extern uint8_t rt_code_buffer[8192];
-/* Writes instructions (2-byte ones have low bits != 3) at `at`, then c.jr ra, then FENCE.I. Returns the address behind. */
+/* Writes instructions (2-byte ones have low bits != 3) at `at`, then c.jr ra, then FENCE.I. Returns the address behind.
+ */
 uint64_t rt_code(void *at, const uint32_t *insns, size_t count);
 /* rt_code() into the buffer, then a probe of it. */
 struct outcome rt_run(int priv, const uint32_t *insns, size_t count, uint64_t a0, uint64_t a1, uint64_t a2);
@@ -128,11 +134,11 @@ struct outcome rt_run1(int priv, uint32_t insn, uint64_t a0, uint64_t a1, uint64
 
 /* ---- CSRs and memory ---- */
 
-#define rt_csr_read(name)                                                                                              \
-    ({                                                                                                                 \
-        uint64_t rt_value_;                                                                                            \
-        __asm__ volatile("csrr %0, " #name : "=r"(rt_value_)::"memory");                                               \
-        rt_value_;                                                                                                     \
+#define rt_csr_read(name)                                                \
+    ({                                                                   \
+        uint64_t rt_value_;                                              \
+        __asm__ volatile("csrr %0, " #name : "=r"(rt_value_)::"memory"); \
+        rt_value_;                                                       \
     })
 #define rt_csr_write(name, value) __asm__ volatile("csrw " #name ", %0" ::"r"((uint64_t)(value)) : "memory")
 #define rt_csr_set(name, value) __asm__ volatile("csrs " #name ", %0" ::"r"((uint64_t)(value)) : "memory")

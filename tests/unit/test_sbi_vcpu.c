@@ -1,0 +1,130 @@
+/* Where the SBI meets a vCPU: which registers carry a call and its answer, and what starting a counter does to the
+ * hart's state. The vCPU is a fake: the engine's own is not linked into this test. */
+#include "test_sbi.h"
+
+struct vcpu {
+    struct vcpu_state state;
+    bool refuses;
+};
+
+static struct vcpu vcpu;
+
+uint64_t *vcpu_x(struct vcpu *v)
+{
+    return v->state.x;
+}
+
+uint32_t vcpu_hart_id(const struct vcpu *v)
+{
+    return v->state.hart_id;
+}
+
+void vcpu_get_state(struct vcpu *v, struct vcpu_state *state)
+{
+    *state = v->state;
+}
+
+int vcpu_set_state(struct vcpu *v, const struct vcpu_state *state)
+{
+    if (v->refuses)
+        return -EINVAL;
+    v->state = *state;
+    return 0;
+}
+
+static void setup(void)
+{
+    test_sbi_setup();
+    memset(&vcpu, 0, sizeof(vcpu));
+    for (uint64_t i = 1; i < 32; i++)
+        vcpu.state.x[i] = 0x1000 + i;
+    vcpu.state.hart_id = 2;
+    vcpu.state.instret = 5000;
+    vcpu.state.cycle_offset = 7;
+    vcpu.state.instret_offset = 9;
+}
+
+START_TEST(ecall_answers_in_a0_and_a1_and_keeps_the_rest)
+{
+    vcpu.state.x[17] = SBI_EID_RFENCE;
+    vcpu.state.x[16] = 2;
+    vcpu.state.x[10] = 0x2;    /* a0: mask */
+    vcpu.state.x[11] = 1;      /* a1: base */
+    vcpu.state.x[12] = 0x4000; /* a2: start */
+    vcpu.state.x[13] = 0x2000; /* a3: size */
+    vcpu.state.x[14] = 33;     /* a4: ASID */
+    struct vcpu_state before = vcpu.state;
+
+    ck_assert_int_eq(sbi_ecall(test_sbi, &vcpu), VCPU_ACTION_RESUME);
+    ck_assert_uint_eq(fake.hart, 2);
+    ck_assert_uint_eq(fake.mask, 0x4);
+    ck_assert_uint_eq(fake.fence.start_gva, 0x4000);
+    ck_assert_uint_eq(fake.fence.size_bytes, 0x2000);
+    ck_assert_uint_eq(fake.fence.asid, 33);
+    before.x[10] = 0;
+    before.x[11] = 0;
+    ck_assert_mem_eq(&vcpu.state, &before, sizeof(before));
+}
+END_TEST
+
+START_TEST(ecall_gives_errors_as_negative_numbers)
+{
+    vcpu.state.x[17] = 0x1234;
+    ck_assert_int_eq(sbi_ecall(test_sbi, &vcpu), VCPU_ACTION_RESUME);
+    ck_assert_uint_eq(vcpu.state.x[10], (uint64_t)-2);
+    ck_assert_uint_eq(vcpu.state.x[11], 0);
+}
+END_TEST
+
+START_TEST(ecall_passes_stop_on)
+{
+    vcpu.state.x[17] = SBI_EID_HSM;
+    vcpu.state.x[16] = 1;
+    ck_assert_int_eq(sbi_ecall(test_sbi, &vcpu), VCPU_ACTION_STOP);
+}
+END_TEST
+
+START_TEST(counter_control_sets_inhibit_and_offset_of_one_counter)
+{
+    uint64_t value = 100;
+
+    vcpu.state.mcountinhibit = 0x5;
+    sbi_vcpu_counter_control(&vcpu, 0xc02, true, &value);
+    ck_assert_uint_eq(vcpu.state.mcountinhibit, 0x1);
+    ck_assert_uint_eq(vcpu.state.instret + vcpu.state.instret_offset, 100);
+    ck_assert_uint_eq(vcpu.state.cycle_offset, 7);
+    sbi_vcpu_counter_control(&vcpu, 0xc00, true, &value);
+    ck_assert_uint_eq(vcpu.state.mcountinhibit, 0);
+    ck_assert_uint_eq(vcpu.state.instret + vcpu.state.cycle_offset, 100);
+    sbi_vcpu_counter_control(&vcpu, 0xc00, false, NULL);
+    ck_assert_uint_eq(vcpu.state.mcountinhibit, 0x1);
+    ck_assert_uint_eq(vcpu.state.instret + vcpu.state.cycle_offset, 100);
+    sbi_vcpu_counter_control(&vcpu, 0xc02, false, NULL);
+    ck_assert_uint_eq(vcpu.state.mcountinhibit, 0x5);
+}
+END_TEST
+
+START_TEST(counter_control_survives_a_refusing_vcpu)
+{
+    struct vcpu_state before = vcpu.state;
+
+    vcpu.refuses = true;
+    sbi_vcpu_counter_control(&vcpu, 0xc02, false, NULL);
+    ck_assert_mem_eq(&vcpu.state, &before, sizeof(before));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("sbi_vcpu");
+    TCase *sbi = tcase_create("vcpu");
+
+    tcase_add_checked_fixture(sbi, setup, test_sbi_teardown);
+    tcase_add_test(sbi, ecall_answers_in_a0_and_a1_and_keeps_the_rest);
+    tcase_add_test(sbi, ecall_gives_errors_as_negative_numbers);
+    tcase_add_test(sbi, ecall_passes_stop_on);
+    tcase_add_test(sbi, counter_control_sets_inhibit_and_offset_of_one_counter);
+    tcase_add_test(sbi, counter_control_survives_a_refusing_vcpu);
+    suite_add_tcase(suite, sbi);
+    return test_run(suite);
+}
