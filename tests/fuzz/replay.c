@@ -54,12 +54,12 @@ static void add_file(struct corpus *corpus, const char *path)
         fprintf(stderr, "cannot read '%s', or the corpus is too large\n", path);
         exit(1);
     }
-    uint8_t *bytes = malloc(INPUT_BYTES_MAX);
-    if (!bytes)
+    struct input *input = &corpus->inputs[corpus->count++];
+    input->bytes = malloc(INPUT_BYTES_MAX);
+    if (!input->bytes)
         exit(1);
-    size_t len = fread(bytes, 1, INPUT_BYTES_MAX, file);
+    input->len = fread(input->bytes, 1, INPUT_BYTES_MAX, file);
     fclose(file);
-    corpus->inputs[corpus->count++] = (struct input){bytes, len};
 }
 
 static int is_visible(const struct dirent *entry)

@@ -357,11 +357,12 @@ struct integer_type {
     bool is_32;
 };
 
+/* By operation from FP_TO_W on: w, wu, l, lu. */
 static const struct integer_type integer_types[] = {
-    [FP_TO_W - FP_TO_W] = {INT32_MAX, 1ull << 31, true},
-    [FP_TO_WU - FP_TO_W] = {UINT32_MAX, 0, true},
-    [FP_TO_L - FP_TO_W] = {INT64_MAX, 1ull << 63, false},
-    [FP_TO_LU - FP_TO_W] = {UINT64_MAX, 0, false},
+    {INT32_MAX, 1ull << 31, true},
+    {UINT32_MAX, 0, true},
+    {INT64_MAX, 1ull << 63, false},
+    {UINT64_MAX, 0, false},
 };
 
 static struct fp_result integer_result(const struct integer_type *type, bool negative, uint64_t magnitude,

@@ -103,5 +103,5 @@ void minimise_print(FILE *out, const struct rand_prog *prog, uint32_t block, uin
     }
     program_free(&body);
     fprintf(out, "  inputs:\n");
-    print_inputs(out, (const struct rand_record *)(const void *)prog->program.data + record, &use);
+    print_inputs(out, (const struct rand_record *)prog->program.data + record, &use);
 }

@@ -23,7 +23,7 @@ enum {
 struct program {
     uint8_t *code;
     size_t code_bytes, code_cap;
-    uint8_t *data;
+    void *data; /* aligned for any type */
     size_t data_bytes;
 };
 

@@ -252,7 +252,7 @@ static bool choose_qemu(const struct settings *s, struct run *run, char *why, si
 int main(int argc, char **argv)
 {
     static struct run run;
-    struct settings settings = {
+    static struct settings settings = {
         .seed = 1, .insns = 1000000, .blocks = 200, .items = 64, .inputs = 4, .stepped = 1, .setting = NULL};
     char why[4096 + 256];
     if (parse(argc, (const char **)argv, &settings))

@@ -20,7 +20,7 @@ static uint64_t record_base_gpa(uint32_t record)
 
 static struct rand_record *record_at(const struct program *program, uint32_t record)
 {
-    return (struct rand_record *)(void *)program->data + record;
+    return (struct rand_record *)program->data + record;
 }
 
 /* The registers that point into the record itself. */

@@ -167,6 +167,7 @@ static void relate_operands(struct fp_record *record, struct rng *rng)
 static void fill_case(const struct fp_row *row, uint32_t index, struct rng *rng, struct fp_record *record)
 {
     uint32_t corners = corner_count(row);
+    ck_assert_uint_gt(corners, 0);
     bool random = index >= case_count(row) - RANDOM_CASES;
     for (unsigned i = 0; i < 3; i++) {
         record->in[i] = random ? random_operand(row, rng) : corner(row, index % corners);
@@ -235,7 +236,7 @@ static void build_program(struct program *program, const struct fp_row *row)
 {
     uint32_t cases = case_count(row);
     program_init(program, (size_t)section_count(row) * cases * sizeof(struct fp_record));
-    struct fp_record *records = (struct fp_record *)(void *)program->data;
+    struct fp_record *records = program->data;
     for (unsigned s = 0; s < section_count(row); s++) {
         struct section section = section_at(s);
         struct rng rng = rng_derive(1, (uint64_t)row->row, s);
@@ -261,8 +262,9 @@ static void report(const struct fp_row *row, const struct section *section, cons
            (unsigned long long)record->flags, (unsigned long long)expected->bits, expected->flags);
 }
 
-static uint32_t compare_records(const struct fp_row *row, const struct fp_record *records)
+static uint32_t compare_records(const struct fp_row *row, const void *output)
 {
+    const struct fp_record *records = output;
     uint32_t wrong = 0, cases = case_count(row);
     for (unsigned s = 0; s < section_count(row); s++) {
         struct section section = section_at(s);
@@ -293,7 +295,7 @@ static void check_row(const struct fp_row *row, const struct program *program, c
     struct subject_result result;
     run_program(program, setting, &result);
     ck_assert_msg(result.ended, "%s: %s", rv_rows[row->row].mnemonic, result.why);
-    uint32_t wrong = compare_records(row, (const struct fp_record *)(const void *)result.output);
+    uint32_t wrong = compare_records(row, result.output);
     ck_assert_msg(wrong == 0, "%s on %s: %u of %u results are wrong", rv_rows[row->row].mnemonic,
                   qemu_path[0] ? "QEMU" : setting->name, wrong, section_count(row) * case_count(row));
     subject_result_free(&result);

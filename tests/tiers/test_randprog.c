@@ -175,8 +175,8 @@ START_TEST(single_block_program_keeps_the_input)
     struct program single;
     rand_prog_create(&prog, &small);
     rand_prog_single(&single, &prog, 4, 4 * prog.config.inputs + 1);
-    const struct rand_record *from = (const void *)prog.program.data;
-    const struct rand_record *to = (const void *)single.data;
+    const struct rand_record *from = prog.program.data;
+    const struct rand_record *to = single.data;
     from += 4 * prog.config.inputs + 1;
     ck_assert_mem_eq(from->scratch, to->scratch, sizeof(to->scratch));
     ck_assert_mem_eq(from->f, to->f, sizeof(to->f));

@@ -142,7 +142,7 @@ static const struct warl warl[] = {
     {"mtval", 0x343, ALL, ALL},
     /* MTIP, MSIP, MEIP and STIP (menvcfg.STCE = 1) follow lines, SEIP may: only SSIP is plain. */
     {"mip", 0x344, 2, 2},
-    {"pmpaddr15", 0x3bf, ALL, ALL},
+    {"pmpaddr15", 0x3bf, ALL, (1ull << 54) - 1},
 };
 
 /* In one probe, so that a handler's own use of the CSR does not come between: swap in a0, read back into a1, restore.
@@ -197,6 +197,8 @@ static void mstatus_fields(void)
         if (mode != 0 && mode != 8)
             rt_expect(got == 0, "satp.mode%d: %x", mode, got);
     }
+    /* Physical addresses have 56 bits: the rest of pmpaddr is zero (section 3.7.1). */
+    rt_expect(written(0x3bf, -1ull) >> 54 == 0, "pmpaddr15: %x", written(0x3bf, -1ull));
     rt_print("satp.asid: %x", written(0x180, 8ull << 60 | 0xffffull << 44) >> 44);
     /* sstatus, sie and sip are windows onto mstatus, mie and mip through mideleg. */
     for (unsigned bit = 0; bit < 16; bit++) {

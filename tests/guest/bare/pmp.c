@@ -341,7 +341,10 @@ static void granularity(void)
         if (locks || reserved)
             continue;
         rt_csr_write(pmpcfg0, cfg << 16);
-        rt_print("cfg.%x: %x", cfg, rt_csr_read(pmpcfg0));
+        uint64_t got = rt_csr_read(pmpcfg0) >> 16;
+        rt_print("cfg.%x: %x", cfg, got & ~0x60ull);
+        /* Bits 5 and 6 are zero (section 3.7.1). */
+        rt_expect(got == (cfg & ~0x60ull), "cfg.%x: %x", cfg, got);
     }
     rt_csr_write(pmpcfg0, 0);
 }

@@ -525,6 +525,27 @@ static void fs(void)
     rt_csr_write(mstatus, (rt_csr_read(mstatus) & ~MSTATUS_FS(3)) | MSTATUS_FS(1));
 }
 
+/* Instructions that write an x register but raise a flag change fcsr: FS must be Dirty, and the flag be there. */
+static void fs_by_flag(void)
+{
+    static const struct {
+        const char *name;
+        uint32_t insn;
+    } cases[] = {{"feq.d", 0xa2a52553}, {"flt.d", 0xa2a51553}, {"fcvt.w.d", 0xc2057553}, {"fcvt.l.d", 0xc2257553}};
+    for (unsigned i = 0; i < RT_COUNT(cases); i++)
+        for (uint64_t state = 1; state < 3; state++) {
+            /* fa0 = signalling NaN; fscsr x0; csrc mstatus, a1; csrs mstatus, a2; the instruction; a1 = fcsr */
+            const uint32_t code[] = {0xf2050553, 0x00301073, 0x3005b073, 0x30062073, cases[i].insn, 0x003025f3};
+            struct outcome out = rt_run(RT_M, code, 6, 0x7ff0000000000001, MSTATUS_FS(3), MSTATUS_FS(state));
+            uint64_t after = rt_csr_read(mstatus) >> 13 & 3;
+            rt_print("fs_by_flag.%s.fs%d: %s flags=%x", cases[i].name, state, rt_describe(&out, CODE), out.a1);
+            rt_print("fs_dirty_by_flag.%s.fs%d: %d", cases[i].name, state, (int64_t)after);
+            rt_expect(!out.trapped && out.a1 == 16 && after == 3, "fs_by_flag.%s: flags=%x FS=%d", cases[i].name,
+                      out.a1, (int64_t)after);
+        }
+    rt_csr_write(fcsr, 0);
+}
+
 void bare_main(void)
 {
     instructions();
@@ -544,4 +565,5 @@ void bare_main(void)
     trap_bits();
     mprv();
     fs();
+    fs_by_flag();
 }
