@@ -77,17 +77,19 @@ static int hart_start(void *opaque, uint32_t index, uint64_t start_gpa, uint64_t
     struct machine *m = opaque;
     struct machine_hart *hart = &m->harts[index];
     int expected = SBI_HSM_STOPPED;
+    int rc = -EALREADY;
 
-    /* START_PENDING claims the hart; its thread waits for the signal below before it reads what to do. */
-    if (!atomic_compare_exchange_strong(&hart->state, &expected, SBI_HSM_START_PENDING))
-        return -EALREADY;
+    /* Under the lock, so that its thread sees START_PENDING and what it means together. */
     pthread_mutex_lock(&hart->lock);
-    hart->start_pc = start_gpa;
-    hart->start_arg = arg;
-    hart->signalled = true;
-    pthread_cond_signal(&hart->changed);
+    if (atomic_compare_exchange_strong(&hart->state, &expected, SBI_HSM_START_PENDING)) {
+        hart->start_pc = start_gpa;
+        hart->start_arg = arg;
+        hart->signalled = true;
+        pthread_cond_signal(&hart->changed);
+        rc = 0;
+    }
     pthread_mutex_unlock(&hart->lock);
-    return 0;
+    return rc;
 }
 
 static int hart_stop(void *opaque, uint32_t self)
@@ -185,7 +187,9 @@ static void enter_supervisor(struct machine_hart *hart)
     struct vcpu_state state;
 
     vcpu_get_state(hart->vcpu, &state);
+    pthread_mutex_lock(&hart->lock);
     boot_supervisor_state(&state, hart->machine->config.isa, hart->start_pc, hart->start_arg);
+    pthread_mutex_unlock(&hart->lock);
     if (vcpu_set_state(hart->vcpu, &state) != 0)
         machine_end(hart->machine, MACHINE_END_ERROR, 0);
 }

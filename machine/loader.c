@@ -14,6 +14,7 @@
 enum {
     /* Linux maps two 2 MiB pages for the tree before it knows its memory, so a 2 MiB tree is seen at any alignment. */
     DTB_BYTES_MAX = 2 << 20,
+    DTB_VERSION_MIN = 16,
     DTB_ALIGN_BYTES = 2 << 20,
     DTB_ALIGN_MIN_BYTES = 8,
 };
@@ -165,6 +166,12 @@ int loader_check_dtb(const char *name, const void *dtb, size_t len, struct error
     if (fdt_totalsize(dtb) > DTB_BYTES_MAX)
         return error_set(err, -EFBIG, "device tree '%s' is %u bytes; Linux takes at most %d", name, fdt_totalsize(dtb),
                          DTB_BYTES_MAX);
+    /* Every tree since 2005 has version 16 or newer; libfdt 1.6.1's fdt_check_full() reads through a null pointer when
+     * an older one has a root without a name (found by fuzzing). */
+    if (fdt_version(dtb) < DTB_VERSION_MIN)
+        return error_set(err, -ENOEXEC,
+                         "device tree '%s' has version %u, %d is the oldest usable; make it again with dtc", name,
+                         fdt_version(dtb), DTB_VERSION_MIN);
     int rc = fdt_check_full(dtb, len);
     if (rc)
         return error_set(err, -ENOEXEC, "device tree '%s' is damaged (%s); make it again", name, fdt_strerror(rc));

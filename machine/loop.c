@@ -43,10 +43,12 @@ struct loop_posted {
 struct loop {
     int epoll_fd;
     int wake_fd;
-    pthread_t thread;
-    bool started;     /* set and read by the owner */
-    bool thread_runs; /* `thread` is valid; under lock */
-    bool stopping;    /* under lock */
+    pthread_t thread; /* with `started`, the owner's: what to join */
+    bool started;
+    pthread_t
+        self; /* with `thread_runs`, under lock: set by the thread, which may run before pthread_create() returns */
+    bool thread_runs;
+    bool stopping; /* under lock */
     pthread_mutex_t lock;
     pthread_cond_t callback_done;
     struct loop_watch *watches;
@@ -228,7 +230,7 @@ int loop_fd_modify(struct loop *loop, int fd, uint32_t events)
 
 static bool on_thread_locked(const struct loop *loop)
 {
-    return loop->thread_runs && pthread_equal(loop->thread, pthread_self());
+    return loop->thread_runs && pthread_equal(loop->self, pthread_self());
 }
 
 bool loop_is_current(struct loop *loop)
@@ -299,9 +301,8 @@ static void *loop_thread(void *opaque)
     struct epoll_event events[EVENTS_A_WAIT];
 
     pthread_setname_np(pthread_self(), "tuff-loop");
-    /* pthread_create() may not have stored loop->thread yet. */
     pthread_mutex_lock(&loop->lock);
-    loop->thread = pthread_self();
+    loop->self = pthread_self();
     loop->thread_runs = true;
     pthread_mutex_unlock(&loop->lock);
 
@@ -322,19 +323,14 @@ static void *loop_thread(void *opaque)
 int loop_start(struct loop *loop)
 {
     sigset_t all, before;
-    pthread_t thread;
     int rc;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&thread, NULL, loop_thread, loop);
+    rc = pthread_create(&loop->thread, NULL, loop_thread, loop);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc)
         return -rc;
-    pthread_mutex_lock(&loop->lock);
-    loop->thread = thread;
-    loop->thread_runs = true;
-    pthread_mutex_unlock(&loop->lock);
     loop->started = true;
     return 0;
 }

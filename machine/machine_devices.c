@@ -154,7 +154,8 @@ static int create_rtc(struct machine *m, struct device *plic)
         .irq_number = BOARD_IRQ_RTC,
         .irq_parent = BOARD_PHANDLE_PLIC,
         .epoch_now_ns = epoch_now_ns,
-        .alarm_changed = rtc_alarm_changed,
+        /* Alarms follow the host's clock; where time is instructions they stay silent, as nothing else could repeat them. */
+        .alarm_changed = m->config.clock == MACHINE_CLOCK_HOST ? rtc_alarm_changed : NULL,
         .opaque = m,
     };
     rc = goldfish_rtc_create(&config, &m->rtc);
@@ -192,6 +193,16 @@ static void htif_store(void *opaque, uint64_t gpa, unsigned len_bytes)
     htif_stored(m->htif, gpa, len_bytes);
 }
 
+/* Programs that store only the low half of tohost are noticed by looking now and then. */
+static void htif_tick(void *opaque)
+{
+    enum { HTIF_TICK_NS = 50000000 };
+    struct machine *m = opaque;
+
+    htif_poll(m->htif);
+    loop_timer_arm(m->htif_timer, loop_now_ns() + HTIF_TICK_NS);
+}
+
 static int create_htif(struct machine *m)
 {
     if (!m->has_image || !m->image.has_tohost)
@@ -209,7 +220,11 @@ static int create_htif(struct machine *m)
     if (rc)
         return rc;
     mem_watch_stores(m->mem, m->image.tohost, htif_store, m);
-    return keep(m, m->htif);
+    (void)keep(m, m->htif);
+    rc = loop_timer_create(m->loop, htif_tick, m, &m->htif_timer);
+    if (rc == 0)
+        loop_timer_arm(m->htif_timer, 0);
+    return rc;
 }
 
 /* ---- console ---- */
@@ -299,6 +314,7 @@ int machine_devices_fdt(struct machine *m, void *fdt, struct error *err)
 
 void machine_devices_destroy(struct machine *m)
 {
+    loop_timer_destroy(m->htif_timer);
     while (m->device_count) {
         struct device *dev = m->devices[--m->device_count];
         dev->ops->destroy(dev);

@@ -54,7 +54,7 @@ struct machine {
     struct device *devices[MACHINE_DEVICES_MAX];
     unsigned device_count;
     struct device *uart, *rtc, *htif;
-    struct loop_timer *rtc_timer;
+    struct loop_timer *rtc_timer, *htif_timer;
     struct console_backend *console;
     machine_console_fn console_output;
     void *console_output_opaque;

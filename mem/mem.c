@@ -171,7 +171,8 @@ int mem_read(const struct mem *mem, uint64_t gpa, void *buf, size_t len)
     return 0;
 }
 
-/* Reservations are broken granule by granule before the bytes change; the copy itself need not be atomic. */
+/* Granule by granule, after the bytes have changed: an SC that came between can be ordered before the copy, which need not be
+ * atomic. */
 static void break_reservations(struct mem *mem, uint64_t gpa, size_t len)
 {
     struct mem_reservations *r = &mem->reservations;

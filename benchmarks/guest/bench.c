@@ -175,6 +175,36 @@ static int dump_program(const char *name)
     return error ? 1 : 0;
 }
 
+/* Seconds that the CPUs have been idle since boot, summed; negative when the kernel does not say. */
+static double idle_seconds(void)
+{
+    char line[128], *after_up = NULL;
+    FILE *file = fopen("/proc/uptime", "r");
+    if (!file)
+        return -1;
+    if (fgets(line, sizeof(line), file))
+        (void)strtod(line, &after_up);
+    fclose(file);
+    return after_up && *after_up == ' ' ? strtod(after_up, NULL) : -1;
+}
+
+/* Waits until a boot's aftermath (modules, self-tests of the kernel) is over: until all CPUs are nearly idle for half a
+ * second, or the limit has passed. */
+static void settle(double limit_seconds)
+{
+    const double window = 0.5;
+    double cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
+    double end = now_seconds() + limit_seconds;
+    for (double before = idle_seconds(); before >= 0 && now_seconds() < end;) {
+        double start = now_seconds();
+        usleep((useconds_t)(window * 1e6));
+        double after = idle_seconds();
+        if (after - before >= 0.9 * cpus * (now_seconds() - start))
+            return;
+        before = after;
+    }
+}
+
 static void find_self(const char *argv0)
 {
     ssize_t len = readlink("/proc/self/exe", bench_self, sizeof(bench_self) - 1);
@@ -186,15 +216,15 @@ static void find_self(const char *argv0)
 
 static int usage(FILE *out)
 {
-    fputs(
-        "usage: bench [--seconds S] [--iterations N] [--cold] [--marks] [--list] [--dump PROGRAM] [PROGRAM|CLASS ...]\n"
-        "  --seconds S      measure each program for at least S seconds (default 2)\n"
-        "  --iterations N   do exactly N iterations instead\n"
-        "  --cold           no iteration before the clock starts\n"
-        "  --marks          print '@start NAME' when the clock starts\n"
-        "  --list           print name, class and unit of every program\n"
-        "  --dump PROGRAM   write what the program produces to standard output\n",
-        out);
+    fputs("usage: bench [--seconds S] [--iterations N] [--cold] [--marks] [--settle S] [--list] [--dump PROGRAM] "
+          "[PROGRAM|CLASS ...]\n"
+          "  --seconds S      measure each program for at least S seconds (default 2)\n"
+          "  --iterations N   do exactly N iterations instead\n"
+          "  --cold           no iteration before the clock starts\n"
+          "  --marks          print '@start NAME' when the clock starts\n"
+          "  --list           print name, class and unit of every program\n"
+          "  --dump PROGRAM   write what the program produces to standard output\n",
+          out);
     return out == stdout ? 0 : 2;
 }
 
@@ -210,13 +240,18 @@ static int parse_positive(const char *text, double *value)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"seconds", required_argument, NULL, 's'}, {"iterations", required_argument, NULL, 'i'},
-        {"cold", no_argument, NULL, 'c'},          {"marks", no_argument, NULL, 'm'},
-        {"list", no_argument, NULL, 'l'},          {"dump", required_argument, NULL, 'd'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+        {"seconds", required_argument, NULL, 's'},
+        {"iterations", required_argument, NULL, 'i'},
+        {"cold", no_argument, NULL, 'c'},
+        {"marks", no_argument, NULL, 'm'},
+        {"list", no_argument, NULL, 'l'},
+        {"dump", required_argument, NULL, 'd'},
+        {"settle", required_argument, NULL, 'w'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     struct settings s = {.seconds = 2};
-    double number;
+    double number, settle_seconds = 0;
     bool good = true;
 
     /* Before anything else: this is what fork_exec times. */
@@ -234,6 +269,8 @@ int main(int argc, char **argv)
             s.cold = true;
         } else if (c == 'm') {
             s.marks = true;
+        } else if (c == 'w' && parse_positive(optarg, &number) == 0) {
+            settle_seconds = number;
         } else if (c == 's' && parse_positive(optarg, &number) == 0) {
             s.seconds = number;
         } else if (c == 'i' && parse_positive(optarg, &number) == 0 && number >= 1) {
@@ -244,6 +281,8 @@ int main(int argc, char **argv)
     }
     if (!names_known(argv + optind, argc - optind))
         return 2;
+    if (settle_seconds > 0)
+        settle(settle_seconds);
     for (size_t i = 0; i < BENCH_LEN(programs); i++)
         if (selected(programs[i], argv + optind, argc - optind))
             good &= run_isolated(programs[i], &s);

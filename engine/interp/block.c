@@ -105,6 +105,24 @@ void block_cache_flush(struct hart *h)
     tlb_flush_jumps(h->tlb);
 }
 
+static uint16_t read_u16(const uint8_t *p)
+{
+    /* Another hart may be storing here; a torn instruction is the guest's race, a torn host read would be ours. */
+    return __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED);
+}
+
+/* Guest code is made of 16-bit parcels. */
+static bool same_code(const uint8_t *source, const uint8_t *host, unsigned len)
+{
+    for (unsigned i = 0; i < len; i += 2) {
+        uint16_t was;
+        memcpy(&was, source + i, 2);
+        if (was != read_u16(host + i))
+            return false;
+    }
+    return true;
+}
+
 /* ---- code marks ---- */
 
 /* Asks the harts that may store to the frame directly to stop, itself at once. */
@@ -167,7 +185,7 @@ static unsigned revalidate_frame(struct hart *h, uint32_t frame)
         unsigned offset = (unsigned)(b->gpa & (MEM_PAGE_BYTES - 1));
         /* Marks first: a store after the comparison must be seen. */
         mark_code(h, b);
-        if (memcmp(block_source(b), host + offset, b->straddling ? 2 : b->bytes) == 0) {
+        if (same_code(block_source(b), host + offset, b->straddling ? 2 : b->bytes)) {
             at = &b->frame_next;
             continue;
         }
@@ -239,12 +257,6 @@ void block_cache_fence(struct hart *h)
 }
 
 /* ---- decoding ---- */
-
-static uint16_t read_u16(const uint8_t *p)
-{
-    /* Another hart may be storing here; a torn instruction is the guest's race, a torn host read would be ours. */
-    return __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED);
-}
 
 /* Where the rounding mode of an FP instruction is known at decoding: the context has frm. False: reserved mode. */
 static bool decode_rounding(const struct hart *h, struct rv_insn *insn)
@@ -387,8 +399,7 @@ struct block *block_lookup(struct hart *h, uint64_t pc)
     uint64_t gpa = mem_host_to_gpa(h->mem, host);
     struct block *b = find(h->blocks, gpa, h->ctx);
     if (b && b->straddling) {
-        uint16_t high = second ? read_u16(second) : 0;
-        if (!second || memcmp(block_source(b) + 2, &high, 2) != 0) {
+        if (!second || !same_code(block_source(b) + 2, second, 2)) {
             forget(h, b);
             b = NULL;
         }

@@ -23,10 +23,10 @@ struct input {
     size_t len;
 };
 
-struct corpus {
+static struct {
     struct input inputs[INPUTS_MAX];
     size_t count;
-};
+} corpus;
 
 static uint64_t random_state = 1;
 
@@ -47,14 +47,14 @@ static void run_copy(const uint8_t *bytes, size_t len)
     free(copy);
 }
 
-static void add_file(struct corpus *corpus, const char *path)
+static void add_file(const char *path)
 {
     FILE *file = fopen(path, "rb");
-    if (!file || corpus->count == INPUTS_MAX) {
+    if (!file || corpus.count == INPUTS_MAX) {
         fprintf(stderr, "cannot read '%s', or the corpus is too large\n", path);
         exit(1);
     }
-    struct input *input = &corpus->inputs[corpus->count++];
+    struct input *input = &corpus.inputs[corpus.count++];
     input->bytes = malloc(INPUT_BYTES_MAX);
     if (!input->bytes)
         exit(1);
@@ -67,13 +67,13 @@ static int is_visible(const struct dirent *entry)
     return entry->d_name[0] != '.';
 }
 
-static void add_path(struct corpus *corpus, const char *path)
+static void add_path(const char *path)
 {
     struct stat info;
     if (stat(path, &info))
         return;
     if (!S_ISDIR(info.st_mode)) {
-        add_file(corpus, path);
+        add_file(path);
         return;
     }
     struct dirent **entries;
@@ -81,7 +81,7 @@ static void add_path(struct corpus *corpus, const char *path)
     for (int i = 0; i < count; i++) {
         char name[4096];
         snprintf(name, sizeof(name), "%s/%s", path, entries[i]->d_name);
-        add_path(corpus, name);
+        add_path(name);
         free(entries[i]);
     }
     if (count >= 0)
@@ -137,7 +137,7 @@ static void write_file(const char *path, const uint8_t *bytes, size_t len)
     }
 }
 
-static void run_mutations(const struct corpus *corpus, long count)
+static void run_mutations(long count)
 {
     const char *keep = getenv("TUFF_FUZZ_KEEP");
     uint8_t *buffer = malloc(INPUT_BYTES_MAX);
@@ -145,9 +145,9 @@ static void run_mutations(const struct corpus *corpus, long count)
         exit(1);
     for (long i = 0; i < count; i++) {
         /* One in four from nothing, the rest from the corpus. */
-        size_t len = corpus->count == 0 || random_below(4) == 0
+        size_t len = corpus.count == 0 || random_below(4) == 0
                          ? random_bytes(buffer)
-                         : mutate(&corpus->inputs[random_below((uint32_t)corpus->count)], buffer);
+                         : mutate(&corpus.inputs[random_below((uint32_t)corpus.count)], buffer);
         if (keep)
             write_file(keep, buffer, len);
         run_copy(buffer, len);
@@ -157,18 +157,17 @@ static void run_mutations(const struct corpus *corpus, long count)
 
 int main(int argc, char **argv)
 {
-    static struct corpus corpus;
     long mutations = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--mutations") == 0 && i + 1 < argc)
             mutations = strtol(argv[++i], NULL, 10);
         else
-            add_path(&corpus, argv[i]);
+            add_path(argv[i]);
     }
     run_copy((const uint8_t *)"", 0);
     for (size_t i = 0; i < corpus.count; i++)
         run_copy(corpus.inputs[i].bytes, corpus.inputs[i].len);
-    run_mutations(&corpus, mutations);
+    run_mutations(mutations);
     printf("%zu files, %ld mutations\n", corpus.count, mutations);
     for (size_t i = 0; i < corpus.count; i++)
         free(corpus.inputs[i].bytes);

@@ -10,9 +10,11 @@
 #include "subject.h"
 
 #include <popt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { EXIT_SKIPPED = 77, SLICE_INSNS = 1009, IDLE_PROGRAMS_MAX = 8 };
 
@@ -31,6 +33,30 @@ struct run {
     uint32_t differences;
     const struct program *stepped; /* what step_count() looks at */
 };
+
+/* What is running, written out when the engine crashes: without it nobody could repeat the run. */
+static char crash_line[64];
+static size_t crash_line_len;
+
+static void on_crash(int signal_number)
+{
+    if (write(STDOUT_FILENO, crash_line, crash_line_len) < 0)
+        _exit(2);
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
+
+static void note_program(uint32_t number)
+{
+    crash_line_len = (size_t)snprintf(crash_line, sizeof(crash_line), "crash in program %u\n", number);
+}
+
+static void report_crashes(void)
+{
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(signals); i++)
+        signal(signals[i], on_crash);
+}
 
 static void step_count(void *opaque, uint64_t pc)
 {
@@ -157,6 +183,7 @@ static bool run_program(struct run *run, uint32_t number, bool stepped)
     struct qemu_run qemu;
     struct subject_result expected, got;
 
+    note_program(number);
     rand_prog_create(&prog, &config);
     if (s->dump)
         dump_elf(&prog.program, s->dump);
@@ -267,5 +294,6 @@ int main(int argc, char **argv)
         printf("skipped: %s\n", why);
         return EXIT_SKIPPED;
     }
+    report_crashes();
     return run_all(&run);
 }

@@ -487,8 +487,9 @@ START_TEST(dtb_with_damaged_structure_is_refused)
     memset(tree + fdt_off_dt_struct(tree), 0xff, 4); /* no FDT_BEGIN_NODE */
     expect_bad_tree(tree, len, -ENOEXEC, "damaged");
     make_tree(tree, sizeof(tree));
-    fdt_set_version(tree, 1);
-    expect_bad_tree(tree, len, -ENOEXEC, "damaged");
+    fdt_set_version(tree, 15);
+    fdt_set_last_comp_version(tree, 1);
+    expect_bad_tree(tree, len, -ENOEXEC, "version 15");
 }
 END_TEST
 

@@ -3,8 +3,6 @@
 #include "engine/isa/riscv/hart.h"
 #include "mem/frame.h"
 
-#include <string.h>
-
 static const uint8_t page_fault_cause[] = {
     [MEM_READ] = CAUSE_LOAD_PAGE, [MEM_WRITE] = CAUSE_STORE_PAGE, [MEM_EXECUTE] = CAUSE_FETCH_PAGE};
 static const uint8_t access_fault_cause[] = {
@@ -103,10 +101,17 @@ bool mmu_translate(struct hart *h, uint64_t gva, enum mem_access access, unsigne
     return true;
 }
 
-static uint64_t ram_load(const void *host, unsigned size_bytes)
+static uint64_t ram_load_bytes(const uint8_t *host, unsigned size_bytes)
 {
     uint64_t value = 0;
 
+    for (unsigned i = 0; i < size_bytes; i++)
+        value |= (uint64_t)__atomic_load_n(host + i, __ATOMIC_RELAXED) << (8 * i);
+    return value;
+}
+
+static uint64_t ram_load(const void *host, unsigned size_bytes)
+{
     switch ((uint64_t)host & (size_bytes - 1) ? 0 : size_bytes) {
     case 1:
         return __atomic_load_n((const uint8_t *)host, __ATOMIC_RELAXED);
@@ -117,9 +122,7 @@ static uint64_t ram_load(const void *host, unsigned size_bytes)
     case 8:
         return __atomic_load_n((const uint64_t *)host, __ATOMIC_RELAXED);
     default:
-        for (unsigned i = 0; i < size_bytes; i++)
-            value |= (uint64_t)__atomic_load_n((const uint8_t *)host + i, __ATOMIC_RELAXED) << (8 * i);
-        return value;
+        return ram_load_bytes(host, size_bytes);
     }
 }
 
@@ -231,9 +234,8 @@ bool mmu_load(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value
     struct split split;
     if (!translate_split(h, gva, MEM_READ, size_bytes, &split))
         return false;
-    uint64_t low = 0, high = 0;
-    memcpy(&low, split.part[0].host, split.bytes[0]);
-    memcpy(&high, split.part[1].host, split.bytes[1]);
+    uint64_t low = ram_load_bytes(split.part[0].host, split.bytes[0]);
+    uint64_t high = ram_load_bytes(split.part[1].host, split.bytes[1]);
     *value = low | high << (8 * split.bytes[0]);
     return true;
 }
