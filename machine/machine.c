@@ -87,8 +87,10 @@ static int build_tree(struct machine *m, const struct boot_range *initrd, struct
         .initrd_end = initrd->end,
     };
     void *given = NULL;
-    int rc;
+    int rc = board_virt_seeds(&board, config->clock == MACHINE_CLOCK_INSNS, err);
 
+    if (rc)
+        return rc;
     if (config->dtb) {
         size_t len;
         rc = loader_load_dtb(config->dtb, &given, &len, err);
@@ -97,9 +99,7 @@ static int build_tree(struct machine *m, const struct boot_range *initrd, struct
         free(given);
         return rc;
     }
-    rc = board_virt_seeds(&board, config->clock == MACHINE_CLOCK_INSNS, err);
-    if (rc == 0)
-        rc = board_virt_fdt_create(&board, &m->dtb, err);
+    rc = board_virt_fdt_create(&board, &m->dtb, err);
     if (rc == 0)
         rc = machine_devices_fdt(m, m->dtb, err);
     if (rc == 0)

@@ -52,10 +52,14 @@ static TUFF_NOINLINE PRESERVE_NONE void go_lookup(OP_PARAMS)
 
     while (!(next = block_lookup(h, target))) {
         take_exception(h, target);
-        target = h->pc;
-        /* A handler that cannot be fetched traps for ever: attention must get through. */
-        if (hart_charge(h, 0) < 0)
+        if (h->pc == target) {
+            /* The trap handler itself cannot be fetched: this repeats for ever and retires nothing. Sleeping until an interrupt is the same
+             * to the guest. */
+            h->stop = true;
+            h->exit = VCPU_EXIT_HALTED;
             return;
+        }
+        target = h->pc;
     }
     ENTER(next, target);
 }

@@ -226,10 +226,17 @@ static bool translate_split(struct hart *h, uint64_t gva, enum mem_access access
 
 bool mmu_load(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value)
 {
+    const struct tlb_entry *entry = &h->bank->entries[tlb_index(gva)];
+    bool one_page = first_page_bytes(gva, size_bytes) == size_bytes;
     struct mmu_target target;
 
     h->counters.slow_accesses++;
-    if (first_page_bytes(gva, size_bytes) == size_bytes)
+    /* Misaligned, most likely: programs that do it do it often. */
+    if (one_page && (gva & TLB_PAGE_MASK) == entry->tag_read) {
+        *value = ram_load((const void *)(gva + entry->addend), size_bytes);
+        return true;
+    }
+    if (one_page)
         return mmu_translate(h, gva, MEM_READ, size_bytes, &target) && load_piece(h, &target, gva, size_bytes, value);
     struct split split;
     if (!translate_split(h, gva, MEM_READ, size_bytes, &split))
@@ -242,10 +249,16 @@ bool mmu_load(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value
 
 bool mmu_store(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t value)
 {
+    const struct tlb_entry *entry = &h->bank->entries[tlb_index(gva)];
+    bool one_page = first_page_bytes(gva, size_bytes) == size_bytes;
     struct mmu_target target;
 
     h->counters.slow_accesses++;
-    if (first_page_bytes(gva, size_bytes) == size_bytes)
+    if (one_page && (gva & TLB_PAGE_MASK) == entry->tag_write && !atomic_load(h->reservations_active)) {
+        ram_store_plain((void *)(gva + entry->addend), size_bytes, value);
+        return true;
+    }
+    if (one_page)
         return mmu_translate(h, gva, MEM_WRITE, size_bytes, &target) && store_piece(h, &target, gva, size_bytes, value);
     struct split split;
     if (!translate_split(h, gva, MEM_WRITE, size_bytes, &split))
