@@ -12,14 +12,14 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 /* name, what it covers: printed by --log=help */
-#define LOG_SUBSYSTEMS(X)                                                                                              \
-    X(GUEST, "guest", "the guest's mistakes: bad registers, unmapped accesses")                                        \
-    X(ENGINE, "engine", "vCPUs, traps, translation")                                                                   \
-    X(MEM, "mem", "guest memory")                                                                                      \
-    X(DEV, "dev", "devices")                                                                                           \
-    X(SBI, "sbi", "calls to the VM's SBI")                                                                             \
-    X(MACHINE, "machine", "composition, boot, run control")                                                            \
-    X(SNAPSHOT, "snapshot", "the snapshot store")                                                                      \
+#define LOG_SUBSYSTEMS(X)                                                       \
+    X(GUEST, "guest", "the guest's mistakes: bad registers, unmapped accesses") \
+    X(ENGINE, "engine", "vCPUs, traps, translation")                            \
+    X(MEM, "mem", "guest memory")                                               \
+    X(DEV, "dev", "devices")                                                    \
+    X(SBI, "sbi", "calls to the VM's SBI")                                      \
+    X(MACHINE, "machine", "composition, boot, run control")                     \
+    X(SNAPSHOT, "snapshot", "the snapshot store")                               \
     X(JIT, "jit", "compiled tiers")
 
 enum log_subsystem {
@@ -45,10 +45,10 @@ void log_write(enum log_level level, enum log_subsystem subsystem, const char *f
 /* At most 10 lines a second and 1,000 in all. */
 void log_guest_error(const char *format, ...) TUFF_PRINTF(1, 2);
 
-#define log_debug(subsystem, ...)                                                                                      \
-    do {                                                                                                               \
-        if (log_enabled(LOG_LEVEL_DEBUG, subsystem))                                                                   \
-            log_write(LOG_LEVEL_DEBUG, subsystem, __VA_ARGS__);                                                        \
+#define log_debug(subsystem, ...)                               \
+    do {                                                        \
+        if (log_enabled(LOG_LEVEL_DEBUG, subsystem))            \
+            log_write(LOG_LEVEL_DEBUG, subsystem, __VA_ARGS__); \
     } while (0)
 #define log_warn(subsystem, ...) log_write(LOG_LEVEL_WARN, subsystem, __VA_ARGS__)
 

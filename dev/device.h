@@ -10,7 +10,8 @@
 #include <stdint.h>
 
 /* One saved field: where it lies in the device's struct, how large it is, since which version of the
- * section it exists. Integers are saved in host order of 1, 2, 4 or 8 bytes; arrays by `count`. A table ends with a NULL name. */
+ * section it exists. Integers are saved in host order of 1, 2, 4 or 8 bytes; arrays by `count`. A table ends with a
+ * NULL name. */
 struct device_field {
     const char *name;
     uint32_t offset;
@@ -19,22 +20,21 @@ struct device_field {
     uint32_t since_version;
 };
 
-#define DEVICE_FIELD(type, member, version)                                                                            \
-    {#member, offsetof(type, member), sizeof(((type *)0)->member), 1, version}
-#define DEVICE_FIELD_ARRAY(type, member, version)                                                                      \
-    {#member, offsetof(type, member), sizeof(((type *)0)->member[0]),                                                  \
+#define DEVICE_FIELD(type, member, version) {#member, offsetof(type, member), sizeof(((type *)0)->member), 1, version}
+#define DEVICE_FIELD_ARRAY(type, member, version)                     \
+    {#member, offsetof(type, member), sizeof(((type *)0)->member[0]), \
      sizeof(((type *)0)->member) / sizeof(((type *)0)->member[0]), version}
 
 struct device;
 
 struct device_ops {
-    const char *name;          /* unique among kinds, e.g. "ns16550a" */
-    uint32_t state_version;    /* version of the saved section */
+    const char *name;       /* unique among kinds, e.g. "ns16550a" */
+    uint32_t state_version; /* version of the saved section */
     const struct device_field *fields;
     void (*reset)(struct device *dev);
     void (*destroy)(struct device *dev); /* frees the device */
-    /* Writes the device's node under /soc of the tree `fdt` (libfdt sequential-independent, rw API). Returns 0 or a negative
-     * libfdt error. NULL where the board writes the node itself. */
+    /* Writes the device's node under /soc of the tree `fdt` (libfdt sequential-independent, rw API). Returns 0 or a
+     * negative libfdt error. NULL where the board writes the node itself. */
     int (*fdt)(struct device *dev, void *fdt);
     /* Called after fields were restored, to raise lines and timers again. May be NULL. */
     void (*post_restore)(struct device *dev);

@@ -1,7 +1,8 @@
-/* The RISC-V back end of the vCPU interface: creating a hart, its run loop, requests from other threads, time, neutral state. */
+/* The RISC-V back end of the vCPU interface: creating a hart, its run loop, requests from other threads, time, neutral
+ * state. */
+#include "engine/isa/riscv/hart.h"
 #include "engine/interp/block.h"
 #include "engine/interp/interp.h"
-#include "engine/isa/riscv/hart.h"
 #include "mem/frame.h"
 
 #include <errno.h>
@@ -168,8 +169,7 @@ static bool supervisor_timer_on(const struct hart *h)
 static uint64_t next_deadline(const struct hart *h)
 {
     uint64_t machine = h->timer_lines >> VCPU_IRQ_MTI & 1 ? UINT64_MAX : atomic_load(&h->mtimecmp);
-    uint64_t supervisor =
-        !supervisor_timer_on(h) || (h->timer_lines >> VCPU_IRQ_STI & 1) ? UINT64_MAX : h->stimecmp;
+    uint64_t supervisor = !supervisor_timer_on(h) || (h->timer_lines >> VCPU_IRQ_STI & 1) ? UINT64_MAX : h->stimecmp;
 
     return machine < supervisor ? machine : supervisor;
 }
@@ -356,9 +356,9 @@ void vcpu_remote_fence(struct vcpu *self, struct vcpu *const *vcpus, uint32_t co
         if (h != own)
             tickets[i] = hart_ask_fence(h, fence);
         else if (fence->kind == VCPU_FENCE_I)
-            hart_fence_i(own);
+            hart_fence_i(h);
         else
-            fence_vma(own, fence);
+            fence_vma(h, fence);
     }
     for (uint32_t i = 0; i < count; i++) {
         unsigned spins = 0;
@@ -447,10 +447,12 @@ int vcpu_set_peers(struct vcpu *vcpu, struct vcpu *const *vcpus, uint32_t count)
 
 /* ---- state ---- */
 
-#define STATE_CSRS(X)                                                                                                  \
-    X(medeleg) X(mideleg) X(mie) X(mtvec) X(mcounteren) X(mcountinhibit) X(mscratch) X(mepc) X(mcause) X(mtval)        \
-    X(menvcfg) X(mseccfg) X(scounteren) X(senvcfg) X(stvec) X(sscratch) X(sepc) X(scause) X(stval) X(satp) X(stimecmp) \
-    X(cycle_offset) X(instret_offset) X(time_skip)
+#define STATE_CSRS(X)                                                                                                \
+    X(medeleg)                                                                                                       \
+    X(mideleg)                                                                                                       \
+    X(mie) X(mtvec) X(mcounteren) X(mcountinhibit) X(mscratch) X(mepc) X(mcause) X(mtval) X(menvcfg) X(mseccfg)      \
+        X(scounteren) X(senvcfg) X(stvec) X(sscratch) X(sepc) X(scause) X(stval) X(satp) X(stimecmp) X(cycle_offset) \
+            X(instret_offset) X(time_skip)
 
 static void get_state(struct vcpu *vcpu, struct vcpu_state *state)
 {

@@ -57,14 +57,14 @@ struct vcpu_env_ops {
 
 struct vcpu_config {
     uint32_t hart_id;
-    uint32_t hart_count;       /* harts that share `mem`; 1 lets the engine leave out what only matters for more */
-    struct mem *mem;           /* borrowed; outlives the vCPU */
+    uint32_t hart_count; /* harts that share `mem`; 1 lets the engine leave out what only matters for more */
+    struct mem *mem;     /* borrowed; outlives the vCPU */
     const struct vcpu_env_ops *env;
     void *env_opaque;
-    uint64_t isa;              /* ISA_EXT_* bits (engine/isa/riscv/isa.h) */
+    uint64_t isa; /* ISA_EXT_* bits (engine/isa/riscv/isa.h) */
     uint64_t reset_pc;
     uint32_t timebase_hz;
-    bool clock_insns;          /* time is derived from retired instructions: insns_per_tick each */
+    bool clock_insns; /* time is derived from retired instructions: insns_per_tick each */
     uint32_t insns_per_tick;
 };
 
@@ -81,7 +81,7 @@ struct vcpu_state {
     uint32_t priv; /* enum vcpu_priv */
     uint32_t fcsr; /* frm << 5 | fflags */
     uint64_t instret;
-    uint64_t cycle_offset; /* mcycle = instret + cycle_offset, mod 2^64 */
+    uint64_t cycle_offset;   /* mcycle = instret + cycle_offset, mod 2^64 */
     uint64_t instret_offset; /* minstret = instret + instret_offset */
     uint64_t mstatus, misa, medeleg, mideleg, mie, mip, mtvec, mcounteren, mcountinhibit, mscratch, mepc, mcause, mtval;
     uint64_t menvcfg, mseccfg;
@@ -92,22 +92,22 @@ struct vcpu_state {
 };
 
 /* Counters, one list: printed by --stats. X(name, text) */
-#define VCPU_COUNTERS(X)                                                                                               \
-    X(insns, "instructions retired")                                                                                   \
-    X(blocks_decoded, "blocks decoded")                                                                                \
-    X(blocks_invalidated, "blocks dropped because their bytes changed")                                                \
-    X(block_lookups, "block look-ups that missed the jump cache")                                                      \
-    X(tlb_fills, "TLB fills")                                                                                          \
-    X(page_walks, "page-table walks")                                                                                  \
-    X(slow_accesses, "loads and stores that left the fast path")                                                       \
-    X(mmio_accesses, "device accesses")                                                                                \
-    X(exceptions, "exceptions taken")                                                                                  \
-    X(interrupts, "interrupts taken")                                                                                  \
-    X(ecalls, "calls to the VM's SBI")                                                                                 \
-    X(tlb_flushes, "whole TLB flushes")                                                                                \
-    X(tlb_page_flushes, "TLB flushes by address")                                                                      \
-    X(fence_is, "FENCE.I executed")                                                                                    \
-    X(wfis, "WFI executed")                                                                                            \
+#define VCPU_COUNTERS(X)                                                \
+    X(insns, "instructions retired")                                    \
+    X(blocks_decoded, "blocks decoded")                                 \
+    X(blocks_invalidated, "blocks dropped because their bytes changed") \
+    X(block_lookups, "block look-ups that missed the jump cache")       \
+    X(tlb_fills, "TLB fills")                                           \
+    X(page_walks, "page-table walks")                                   \
+    X(slow_accesses, "loads and stores that left the fast path")        \
+    X(mmio_accesses, "device accesses")                                 \
+    X(exceptions, "exceptions taken")                                   \
+    X(interrupts, "interrupts taken")                                   \
+    X(ecalls, "calls to the VM's SBI")                                  \
+    X(tlb_flushes, "whole TLB flushes")                                 \
+    X(tlb_page_flushes, "TLB flushes by address")                       \
+    X(fence_is, "FENCE.I executed")                                     \
+    X(wfis, "WFI executed")                                             \
     X(attentions, "runs left because of a request")
 
 struct vcpu_counters {
@@ -130,14 +130,16 @@ struct vcpu_ops {
 
 extern const struct vcpu_ops vcpu_riscv_ops; /* the engine's own */
 
-/* Creates a hart in its reset state (M-mode, pc = reset_pc). Returns 0, -ENOMEM, or -EINVAL (ISA bits the engine lacks). */
+/* Creates a hart in its reset state (M-mode, pc = reset_pc). Returns 0, -ENOMEM, or -EINVAL (ISA bits the engine
+ * lacks). */
 int vcpu_create(const struct vcpu_ops *ops, const struct vcpu_config *config, struct vcpu **out) TUFF_MUST_CHECK;
 void vcpu_destroy(struct vcpu *vcpu);
 
 /* Runs until an exit reason, at most `max_insns` retired instructions (UINT64_MAX: no limit). */
 enum vcpu_exit vcpu_run(struct vcpu *vcpu, uint64_t max_insns);
 
-/* Any thread: makes vcpu_run() return VCPU_EXIT_INTERRUPTED soon; if it is not running, the next run returns at once. */
+/* Any thread: makes vcpu_run() return VCPU_EXIT_INTERRUPTED soon; if it is not running, the next run returns at once.
+ */
 void vcpu_kick(struct vcpu *vcpu);
 
 /* Any thread: level of an interrupt line into this hart. Wakes a halted hart through `vcpu_set_wake()`'s callback. */
@@ -146,7 +148,8 @@ void vcpu_set_irq(struct vcpu *vcpu, enum vcpu_irq irq, bool level);
 void vcpu_timer_expired(struct vcpu *vcpu);
 /* Called (any thread) whenever something happens that a halted hart must look at. Set before threads start. */
 void vcpu_set_wake(struct vcpu *vcpu, void (*wake)(void *opaque), void *opaque);
-/* True while a halted hart has a reason to run: an enabled interrupt is pending, or a request is waiting. Own thread. */
+/* True while a halted hart has a reason to run: an enabled interrupt is pending, or a request is waiting. Own thread.
+ */
 bool vcpu_has_work(struct vcpu *vcpu);
 
 void vcpu_get_state(struct vcpu *vcpu, struct vcpu_state *state);
@@ -162,7 +165,8 @@ void vcpu_counters_read(struct vcpu *vcpu, struct vcpu_counters *out); /* own th
 void vcpu_set_supervisor_timer(struct vcpu *vcpu, uint64_t deadline_ticks);
 /* Any thread: the deadline of the machine-level timer (mtimecmp in the ACLINT). */
 void vcpu_set_machine_timer(struct vcpu *vcpu, uint64_t deadline_ticks);
-/* The harts that share this one's memory, itself included. Before threads start. Returns 0, -EINVAL (too many) or -ENOMEM. */
+/* The harts that share this one's memory, itself included. Before threads start. Returns 0, -EINVAL (too many) or
+ * -ENOMEM. */
 int vcpu_set_peers(struct vcpu *vcpu, struct vcpu *const *vcpus, uint32_t count) TUFF_MUST_CHECK;
 /* Pretends that time has come to `ticks` in a --clock=insns machine whose only hart is halted. Own thread. */
 void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks);
@@ -171,10 +175,11 @@ uint64_t vcpu_next_deadline(struct vcpu *vcpu);
 /* The hart's time CSR. Own thread. */
 uint64_t vcpu_time(struct vcpu *vcpu);
 
-/* Remote fences, synchronous: when the call returns, each hart in `mask` (bit i: vcpus[i]) that runs has done the fence, and one that
- * does not will before its next instruction. Called on a vCPU thread (`self`) or, with self NULL, on any other thread.
- * While waiting, `self` serves requests made of it, so that two harts may fence each other. */
-enum vcpu_fence_kind { VCPU_FENCE_I, VCPU_FENCE_VMA };
+/* Remote fences, synchronous: when the call returns, each hart in `mask` (bit i: vcpus[i]) that runs has done the
+ * fence, and one that does not will before its next instruction. Called on a vCPU thread (`self`) or, with self NULL,
+ * on any other thread. While waiting, `self` serves requests made of it, so that two harts may fence each other. */
+/* The last is the engine's own: no more direct stores to the RAM frame whose number is `start_gva`. */
+enum vcpu_fence_kind { VCPU_FENCE_I, VCPU_FENCE_VMA, VCPU_FENCE_DROP_WRITES };
 struct vcpu_fence {
     enum vcpu_fence_kind kind;
     uint64_t start_gva, size_bytes; /* size 0 with start 0, or UINT64_MAX: everything */
@@ -184,7 +189,8 @@ struct vcpu_fence {
 void vcpu_remote_fence(struct vcpu *self, struct vcpu *const *vcpus, uint32_t count, uint64_t mask,
                        const struct vcpu_fence *fence);
 
-/* Reads guest memory at a virtual address as this hart sees it (SBI, gdb). Own thread or stopped. Returns 0 or -EFAULT. */
+/* Reads guest memory at a virtual address as this hart sees it (SBI, gdb). Own thread or stopped. Returns 0 or -EFAULT.
+ */
 int vcpu_read_virtual(struct vcpu *vcpu, uint64_t gva, void *buf, uint32_t len) TUFF_MUST_CHECK;
 
 #endif

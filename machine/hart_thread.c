@@ -40,7 +40,8 @@ static void wait_signal(struct machine_hart *hart, uint64_t deadline_ns)
     pthread_mutex_unlock(&hart->lock);
 }
 
-/* WFI: sleeps until there is work. The thread waits for its own timer itself, one context switch sooner than through the loop. */
+/* WFI: sleeps until there is work. The thread waits for its own timer itself, one context switch sooner than through
+ * the loop. */
 static void halt(struct machine_hart *hart)
 {
     struct machine *m = hart->machine;
@@ -141,7 +142,8 @@ static int system_reset(void *opaque, enum sbi_reset_type type, bool system_fail
     enum { EXIT_SYSTEM_FAILURE = 1 };
     bool off = type == SBI_RESET_SHUTDOWN;
 
-    machine_end(opaque, off ? MACHINE_END_POWEROFF : MACHINE_END_REBOOT, off && system_failure ? EXIT_SYSTEM_FAILURE : 0);
+    machine_end(opaque, off ? MACHINE_END_POWEROFF : MACHINE_END_REBOOT,
+                off && system_failure ? EXIT_SYSTEM_FAILURE : 0);
     return 0;
 }
 
@@ -321,8 +323,8 @@ int machine_harts_create(struct machine *m, struct error *err)
 {
     int rc;
 
-    m->env = (struct vcpu_env_ops){
-        .time_now = env_time_now, .timer_arm = env_timer_arm, .ecall = m->sbi ? env_ecall : NULL};
+    m->env =
+        (struct vcpu_env_ops){.time_now = env_time_now, .timer_arm = env_timer_arm, .ecall = m->sbi ? env_ecall : NULL};
     m->harts = calloc(m->config.cpus, sizeof(*m->harts));
     if (!m->harts)
         return error_set(err, -ENOMEM, "no memory for %u harts", m->config.cpus);

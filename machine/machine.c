@@ -1,5 +1,5 @@
-/* The composition root: from a configuration to memory, harts, devices, a loaded kernel and a device tree, and through a run to its
- * end. Creation is single-threaded; what threads there are is said in machine_internal.h. */
+/* The composition root: from a configuration to memory, harts, devices, a loaded kernel and a device tree, and through
+ * a run to its end. Creation is single-threaded; what threads there are is said in machine_internal.h. */
 #include "machine/machine.h"
 
 #include "engine/isa/riscv/isa.h"
@@ -107,7 +107,8 @@ static int build_tree(struct machine *m, const struct boot_range *initrd, struct
     return rc;
 }
 
-/* A kernel starts on hart 0 in S-mode, the others wait for hart_start; a bare-metal program starts on all of them in M-mode. */
+/* A kernel starts on hart 0 in S-mode, the others wait for hart_start; a bare-metal program starts on all of them in
+ * M-mode. */
 static int set_start_states(struct machine *m, struct error *err)
 {
     for (uint32_t i = 0; i < m->hart_count; i++) {
@@ -157,8 +158,7 @@ static int create_parts(struct machine *m, struct error *err)
     if (rc)
         return rc;
     if (!m->config.bare) {
-        struct sbi_config config = {
-            .hart_count = m->config.cpus, .mem = m->mem, .ops = &machine_sbi_ops, .opaque = m};
+        struct sbi_config config = {.hart_count = m->config.cpus, .mem = m->mem, .ops = &machine_sbi_ops, .opaque = m};
         rc = sbi_create(&config, &m->sbi);
         if (rc)
             return error_set(err, rc, "the SBI could not be created: %s", strerror(-rc));

@@ -21,24 +21,24 @@ enum machine_serial { MACHINE_SERIAL_STDIO, MACHINE_SERIAL_NULL, MACHINE_SERIAL_
 
 /* All strings are borrowed until machine_create() returns. Zero-initialise, call machine_config_default(), then set. */
 struct machine_config {
-    const char *kernel;      /* Image, gzip-compressed Image, or ELF: direct boot in S-mode with SBI served by the VM */
-    const char *bare;        /* bare-metal ELF started in M-mode; excludes kernel */
+    const char *kernel; /* Image, gzip-compressed Image, or ELF: direct boot in S-mode with SBI served by the VM */
+    const char *bare;   /* bare-metal ELF started in M-mode; excludes kernel */
     const char *initrd;
     const char *cmdline;
-    const char *dtb;         /* replaces the generated tree */
+    const char *dtb; /* replaces the generated tree */
     uint64_t memory_bytes;
     uint32_t cpus;
     enum machine_serial serial;
     const char *serial_path; /* MACHINE_SERIAL_FILE */
     enum machine_clock clock;
-    uint64_t max_insns;      /* per hart; UINT64_MAX: no limit */
-    uint64_t isa;            /* ISA_EXT bits */
+    uint64_t max_insns; /* per hart; UINT64_MAX: no limit */
+    uint64_t isa;       /* ISA_EXT bits */
 };
 
 /* How a machine's run ended. */
 enum machine_end {
-    MACHINE_END_POWEROFF,  /* the guest powered off; exit_code is what it gave (0 unless a test device said otherwise) */
-    MACHINE_END_REBOOT,    /* the guest asked for a reset */
+    MACHINE_END_POWEROFF, /* the guest powered off; exit_code is what it gave (0 unless a test device said otherwise) */
+    MACHINE_END_REBOOT,   /* the guest asked for a reset */
     MACHINE_END_MAX_INSNS, /* --max-insns reached */
     MACHINE_END_QUIT,      /* machine_quit() */
     MACHINE_END_ERROR,
@@ -51,12 +51,13 @@ struct machine_result {
 
 void machine_config_default(struct machine_config *config);
 
-/* Checks the configuration, opens and loads every file, builds memory, devices, harts and the device tree. Nothing runs yet.
- * Returns 0, or a negative errno with one line in `err`. */
+/* Checks the configuration, opens and loads every file, builds memory, devices, harts and the device tree. Nothing runs
+ * yet. Returns 0, or a negative errno with one line in `err`. */
 int machine_create(const struct machine_config *config, struct machine **out, struct error *err) TUFF_MUST_CHECK;
 void machine_destroy(struct machine *machine);
 
-/* Starts the harts and blocks until the machine ends. A reboot ends the run (the caller creates a new machine or exits). */
+/* Starts the harts and blocks until the machine ends. A reboot ends the run (the caller creates a new machine or
+ * exits). */
 int machine_run(struct machine *machine, struct machine_result *result, struct error *err) TUFF_MUST_CHECK;
 
 /* Any thread: makes machine_run() return with MACHINE_END_QUIT. */
@@ -65,7 +66,8 @@ void machine_quit(struct machine *machine);
 /* The flattened device tree as the guest gets it; borrowed until machine_destroy(). */
 const void *machine_dtb(const struct machine *machine, size_t *len);
 
-/* Console input for MACHINE_SERIAL_STDIO arrives through here (cli/ owns the terminal); output goes through the sink. Any thread. */
+/* Console input for MACHINE_SERIAL_STDIO arrives through here (cli/ owns the terminal); output goes through the sink.
+ * Any thread. */
 typedef void (*machine_console_fn)(void *opaque, const uint8_t *bytes, size_t len);
 void machine_set_console_output(struct machine *machine, machine_console_fn output, void *opaque);
 /* Returns how many bytes were taken; the rest is to be offered again later. */

@@ -154,7 +154,8 @@ static int create_rtc(struct machine *m, struct device *plic)
         .irq_number = BOARD_IRQ_RTC,
         .irq_parent = BOARD_PHANDLE_PLIC,
         .epoch_now_ns = epoch_now_ns,
-        /* Alarms follow the host's clock; where time is instructions they stay silent, as nothing else could repeat them. */
+        /* Alarms follow the host's clock; where time is instructions they stay silent, as nothing else could repeat
+           them. */
         .alarm_changed = m->config.clock == MACHINE_CLOCK_HOST ? rtc_alarm_changed : NULL,
         .opaque = m,
     };

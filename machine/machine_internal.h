@@ -1,8 +1,8 @@
-/* A machine's parts, shared by the files that compose it (machine.c), wire its devices (machine_devices.c) and run its harts
- * (hart_thread.c).
+/* A machine's parts, shared by the files that compose it (machine.c), wire its devices (machine_devices.c) and run its
+ * harts (hart_thread.c).
  *
- * Lock order: a machine_hart's lock, then nothing; the machine's end_lock, then nothing. Neither is held while calling a
- * device, a vCPU or the loop.
+ * Lock order: a machine_hart's lock, then nothing; the machine's end_lock, then nothing. Neither is held while calling
+ * a device, a vCPU or the loop.
  */
 #ifndef TUFF_MACHINE_MACHINE_INTERNAL_H
 #define TUFF_MACHINE_MACHINE_INTERNAL_H
@@ -65,8 +65,8 @@ struct machine {
     size_t dtb_len;
     uint64_t dtb_gpa;
 
-    uint64_t start_ns;            /* CLOCK_MONOTONIC at tick 0 */
-    _Atomic int64_t tick_offset;  /* added by a guest that writes mtime */
+    uint64_t start_ns;           /* CLOCK_MONOTONIC at tick 0 */
+    _Atomic int64_t tick_offset; /* added by a guest that writes mtime */
 
     pthread_mutex_t end_lock;
     pthread_cond_t end_changed;
@@ -74,7 +74,8 @@ struct machine {
     struct machine_result result;
 };
 
-/* machine_devices.c: creates every device of the board and its console. `fdt` is the tree they add themselves to, or NULL. */
+/* machine_devices.c: creates every device of the board and its console. `fdt` is the tree they add themselves to, or
+ * NULL. */
 int machine_devices_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 int machine_devices_fdt(struct machine *m, void *fdt, struct error *err) TUFF_MUST_CHECK;
 void machine_devices_destroy(struct machine *m);

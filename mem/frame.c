@@ -47,8 +47,8 @@ void mem_frame_drop_writer(struct mem *mem, uint32_t frame, uint32_t hart)
     atomic_fetch_and(&mem->frames[frame].writers, ~(1ull << hart));
 }
 
-/* Two harts that log at once take different positions; a reader that arrives between the two steps sees an old position in the slot
- * and stops there. */
+/* Two harts that log at once take different positions; a reader that arrives between the two steps sees an old position
+ * in the slot and stops there. */
 static void stale_append(struct mem *mem, uint32_t frame)
 {
     uint64_t position = atomic_fetch_add(&mem->stale_head, 1);
@@ -88,8 +88,8 @@ int mem_stale_next(const struct mem *mem, uint64_t *position, uint32_t *frame)
     }
     uint64_t slot = atomic_load(&mem->stale_log[*position % MEM_STALE_LOG]);
     if (slot >> 32 != (uint32_t)(*position + 1)) {
-        /* Either overwritten meanwhile, or its writer has taken the position and not filled it yet: that store is not ordered before
-         * this FENCE.I by anything, but nothing is lost by treating all as stale. */
+        /* Either overwritten meanwhile, or its writer has taken the position and not filled it yet: that store is not
+         * ordered before this FENCE.I by anything, but nothing is lost by treating all as stale. */
         *position = head;
         return -EOVERFLOW;
     }

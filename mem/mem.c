@@ -93,8 +93,8 @@ static int map_ram(struct mem *mem, uint64_t size_bytes)
         rc = -errno;
         goto out;
     }
-    if (mmap(base + MEM_PAGE_BYTES, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) ==
-        MAP_FAILED) {
+    if (mmap(base + MEM_PAGE_BYTES, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd,
+             0) == MAP_FAILED) {
         rc = -errno;
         munmap(base, total);
         goto out;
@@ -171,8 +171,8 @@ int mem_read(const struct mem *mem, uint64_t gpa, void *buf, size_t len)
     return 0;
 }
 
-/* Granule by granule, after the bytes have changed: an SC that came between can be ordered before the copy, which need not be
- * atomic. */
+/* Granule by granule, after the bytes have changed: an SC that came between can be ordered before the copy, which need
+ * not be atomic. */
 static void break_reservations(struct mem *mem, uint64_t gpa, size_t len)
 {
     struct mem_reservations *r = &mem->reservations;
@@ -243,7 +243,8 @@ uint64_t mem_ram_bytes(const struct mem *mem)
     return mem->ram_bytes;
 }
 
-void mem_watch_stores(struct mem *mem, uint64_t gpa, void (*fn)(void *opaque, uint64_t gpa, unsigned len_bytes), void *opaque)
+void mem_watch_stores(struct mem *mem, uint64_t gpa, void (*fn)(void *opaque, uint64_t gpa, unsigned len_bytes),
+                      void *opaque)
 {
     if (!mem_ram_ptr(mem, gpa, 1))
         return;

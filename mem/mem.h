@@ -24,9 +24,9 @@ enum {
 struct mem;
 
 /* What a device does when its range is accessed. `offset` is relative to the range's start; `size_bytes` is
- * 1, 2, 4 or 8, within [min_access_bytes, max_access_bytes], and the offset is a multiple of it: anything else is refused by the
- * memory map and never arrives here. Called on vCPU threads, several at a time: a device locks for itself.
- * Must not block. Returns 0, or -EFAULT for an access fault at the guest. */
+ * 1, 2, 4 or 8, within [min_access_bytes, max_access_bytes], and the offset is a multiple of it: anything else is
+ * refused by the memory map and never arrives here. Called on vCPU threads, several at a time: a device locks for
+ * itself. Must not block. Returns 0, or -EFAULT for an access fault at the guest. */
 struct mem_ops {
     const char *name;
     int (*read)(void *opaque, uint64_t offset, unsigned size_bytes, uint64_t *value);
@@ -45,7 +45,7 @@ TUFF_MUST_CHECK int mem_add_ram(struct mem *mem, uint64_t gpa, uint64_t size_byt
 
 /* Adds a device range. `ops` and `opaque` are borrowed and outlive `mem`. Errors as mem_add_ram(). */
 TUFF_MUST_CHECK int mem_add_mmio(struct mem *mem, uint64_t gpa, uint64_t size_bytes, const struct mem_ops *ops,
-                               void *opaque);
+                                 void *opaque);
 
 /* Host address of [gpa, gpa + size_bytes) when all of it is one RAM range, else NULL. Any thread. The
  * pointer lives as long as `mem`. Writers call mem_note_write() afterwards. */
@@ -70,12 +70,15 @@ TUFF_MUST_CHECK int mem_mmio_write(const struct mem *mem, uint64_t gpa, unsigned
 uint64_t mem_ram_base(const struct mem *mem);
 uint64_t mem_ram_bytes(const struct mem *mem);
 
-/* Calls `fn` on the storing thread after each store to the page that holds `gpa` (HTIF's tohost). One page a machine; before vCPUs run. */
-void mem_watch_stores(struct mem *mem, uint64_t gpa, void (*fn)(void *opaque, uint64_t gpa, unsigned len_bytes), void *opaque);
+/* Calls `fn` on the storing thread after each store to the page that holds `gpa` (HTIF's tohost). One page a machine;
+ * before vCPUs run. */
+void mem_watch_stores(struct mem *mem, uint64_t gpa, void (*fn)(void *opaque, uint64_t gpa, unsigned len_bytes),
+                      void *opaque);
 
-/* Dirty log, one bit a RAM page of the first RAM range (bit 0 of word 0 is the first page). Starting and fetching need the vCPUs to
- * be outside run(): their TLBs may hold write permission for pages, which the next run drops.
- * mem_dirty_fetch() copies (len_words words of 64 pages) and clears. Returns 0, -EINVAL (not started, wrong length), -ENOMEM. */
+/* Dirty log, one bit a RAM page of the first RAM range (bit 0 of word 0 is the first page). Starting and fetching need
+ * the vCPUs to be outside run(): their TLBs may hold write permission for pages, which the next run drops.
+ * mem_dirty_fetch() copies (len_words words of 64 pages) and clears. Returns 0, -EINVAL (not started, wrong length),
+ * -ENOMEM. */
 TUFF_MUST_CHECK int mem_dirty_start(struct mem *mem);
 void mem_dirty_stop(struct mem *mem);
 TUFF_MUST_CHECK int mem_dirty_fetch(struct mem *mem, uint64_t *words, size_t len_words);

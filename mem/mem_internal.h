@@ -38,7 +38,8 @@ struct mem {
 
     /* Frames whose translated bytes were stored to; position n of the log is slot n % MEM_STALE_LOG. */
     _Atomic uint64_t stale_head;
-    _Atomic uint64_t stale_log[MEM_STALE_LOG]; /* (position + 1) << 32 | frame: a slot not yet written is told by its position */
+    _Atomic uint64_t
+        stale_log[MEM_STALE_LOG]; /* (position + 1) << 32 | frame: a slot not yet written is told by its position */
 
     _Atomic uint64_t *dirty; /* NULL while the dirty log is off */
     _Atomic uint32_t tlb_generation;

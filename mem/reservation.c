@@ -48,8 +48,8 @@ void reservation_clear(struct mem_reservations *r, uint32_t hart)
         atomic_fetch_sub(&r->active, 1);
 }
 
-bool reservation_store_conditional(struct mem_reservations *r, uint32_t hart, uint64_t gpa, void *host, unsigned size_bytes,
-                                   uint64_t loaded, uint64_t value)
+bool reservation_store_conditional(struct mem_reservations *r, uint32_t hart, uint64_t gpa, void *host,
+                                   unsigned size_bytes, uint64_t loaded, uint64_t value)
 {
     _Atomic uint32_t *guard = granule_lock(r, gpa);
     bool stored = false;

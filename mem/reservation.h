@@ -2,14 +2,14 @@
  *
  * A reservation is broken by any other hart's or device's store to its granule, whatever value it stores. Plain stores
  * do not look at reservations unless `active` is non-zero, i.e. while some hart is between LR and SC; then
- * they take the slow path, which breaks matching reservations under the granule's lock. A store whose look at `active` came
- * before the LR made it non-zero can still arrive after the LR has read; SC therefore also compares the value LR
+ * they take the slow path, which breaks matching reservations under the granule's lock. A store whose look at `active`
+ * came before the LR made it non-zero can still arrive after the LR has read; SC therefore also compares the value LR
  * read: if it differs the SC fails, and if it is equal the store can be ordered before the LR, since the storing
  * hart cannot have seen anything the LR's hart did after it.
  *
  * A hart that never finishes (LR without SC) would slow the others' stores; a store that finds the same
- * stranger's reservation RESERVATION_PATIENCE times breaks it, which the ISA allows outside constrained loops (16 instructions, far
- * less than that many stores take).
+ * stranger's reservation RESERVATION_PATIENCE times breaks it, which the ISA allows outside constrained loops (16
+ * instructions, far less than that many stores take).
  */
 #ifndef TUFF_MEM_RESERVATION_H
 #define TUFF_MEM_RESERVATION_H
@@ -43,11 +43,11 @@ void reservation_set(struct mem_reservations *r, uint32_t hart, uint64_t gpa);
 /* A trap, SC or anything else that ends the hart's reservation. */
 void reservation_clear(struct mem_reservations *r, uint32_t hart);
 /* SC of 4 or 8 bytes at `host`, aligned: true when it stored. Ends the reservation in any case. */
-bool reservation_store_conditional(struct mem_reservations *r, uint32_t hart, uint64_t gpa, void *host, unsigned size_bytes,
-                                   uint64_t loaded, uint64_t value);
+bool reservation_store_conditional(struct mem_reservations *r, uint32_t hart, uint64_t gpa, void *host,
+                                   unsigned size_bytes, uint64_t loaded, uint64_t value);
 
-/* A store to [gpa, gpa + len_bytes) while `active` is non-zero: lock, break, (store), unlock. `hart` is the storing hart, or
- * MEM_HARTS_MAX for a device. The range must not cross a granule's end. */
+/* A store to [gpa, gpa + len_bytes) while `active` is non-zero: lock, break, (store), unlock. `hart` is the storing
+ * hart, or MEM_HARTS_MAX for a device. The range must not cross a granule's end. */
 void reservation_store_begin(struct mem_reservations *r, uint32_t hart, uint64_t gpa);
 void reservation_store_end(struct mem_reservations *r, uint64_t gpa);
 

@@ -65,7 +65,8 @@ void tlb_destroy(struct tlb *tlb)
     free(tlb);
 }
 
-/* A bank whose entries are all global serves any ASID: that is how the kernel keeps its own over a switch of address space. */
+/* A bank whose entries are all global serves any ASID: that is how the kernel keeps its own over a switch of address
+ * space. */
 static bool bank_serves(const struct tlb_bank *bank, const struct tlb_view *view)
 {
     const struct tlb_view *own = &bank->view;
@@ -177,8 +178,8 @@ bool tlb_leaf_find(const struct tlb *tlb, uint64_t gva, uint16_t asid, struct wa
         if (!entry->valid || entry->page != gva >> level_shift(level) || !(entry->global || entry->asid == asid))
             continue;
         uint64_t inside = gva & ((1ull << level_shift(level)) - 1) & TLB_PAGE_MASK;
-        *leaf = (struct walk_leaf){
-            .pte = entry->pte, .gpa = entry->gpa | inside, .level = level, .global = entry->global};
+        *leaf =
+            (struct walk_leaf){.pte = entry->pte, .gpa = entry->gpa | inside, .level = level, .global = entry->global};
         return true;
     }
     return false;

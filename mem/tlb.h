@@ -1,14 +1,15 @@
 /* The software TLB of one hart: two levels, used by its own thread only.
  *
- * First level: banks of direct-mapped entries that generated code looks into. A bank belongs to one way of looking at memory (struct
- * tlb_view: privilege, SUM, MXR, translation on or off, ASID), so a change of view picks another bank and flushes nothing. An
- * entry has a tag per kind of access that is equal to the page's address where that access needs no further
- * question, and TLB_TAG_NONE elsewhere; the comparison keeps the address's low bits that must be zero for the access's size, so that one
- * compare checks page, permission and alignment. Beside the entries a bank has the jump cache of code reached in that view: whatever drops
- * an execute entry drops the jump-cache group of that page too.
+ * First level: banks of direct-mapped entries that generated code looks into. A bank belongs to one way of looking at
+ * memory (struct tlb_view: privilege, SUM, MXR, translation on or off, ASID), so a change of view picks another bank
+ * and flushes nothing. An entry has a tag per kind of access that is equal to the page's address where that access
+ * needs no further question, and TLB_TAG_NONE elsewhere; the comparison keeps the address's low bits that must be zero
+ * for the access's size, so that one compare checks page, permission and alignment. Beside the entries a bank has the
+ * jump cache of code reached in that view: whatever drops an execute entry drops the jump-cache group of that page too.
  *
- * Second level: what the page tables said (leaf PTE, size, ASID or global), one table per page size, so that a 2 MiB page
- * takes one entry however many 4 KiB first-level entries are filled from it, and global entries survive flushes by ASID.
+ * Second level: what the page tables said (leaf PTE, size, ASID or global), one table per page size, so that a 2 MiB
+ * page takes one entry however many 4 KiB first-level entries are filled from it, and global entries survive flushes by
+ * ASID.
  */
 #ifndef TUFF_MEM_TLB_H
 #define TUFF_MEM_TLB_H
@@ -38,10 +39,10 @@ _Static_assert(sizeof(struct tlb_entry) == 32, "generated code scales by 32");
 
 /* One way of looking at memory. */
 struct tlb_view {
-    uint8_t priv;      /* effective privilege of the accesses */
-    bool translated;   /* satp is on and applies */
+    uint8_t priv;    /* effective privilege of the accesses */
+    bool translated; /* satp is on and applies */
     bool sum, mxr;
-    uint16_t asid;     /* 0 when not translated */
+    uint16_t asid; /* 0 when not translated */
 };
 
 struct tlb_jump {
@@ -85,7 +86,8 @@ static inline unsigned tlb_jump_index(uint64_t pc)
            ((unsigned)(pc >> 1 ^ pc >> (1 + TLB_JUMP_GROUP_SHIFT)) & ((1u << TLB_JUMP_GROUP_SHIFT) - 1));
 }
 
-/* Makes the slot of `gva`'s page hold `host_page` with exactly these permissions added to what the same page already had. */
+/* Makes the slot of `gva`'s page hold `host_page` with exactly these permissions added to what the same page already
+ * had. */
 void tlb_fill(struct tlb_bank *bank, uint64_t gva, void *host_page, bool read, bool write, bool execute,
               const struct walk_leaf *leaf);
 

@@ -1,4 +1,5 @@
-/* Sv39 walks; see walk.h. Steps in comments are those of the algorithm in the Privileged Architecture, section 12.3.2. */
+/* Sv39 walks; see walk.h. Steps in comments are those of the algorithm in the Privileged Architecture, section 12.3.2.
+ */
 #include "mem/walk.h"
 
 #include <stdatomic.h>
@@ -79,8 +80,7 @@ enum walk_result walk_page_table(const struct walk_params *params, uint64_t gva,
             mem_note_write(params->mem, pte_gpa, sizeof(uint64_t));
             pte = wanted;
         }
-        *leaf = (struct walk_leaf){
-            .pte = pte, .gpa = next_gpa | (gva & in_leaf), .level = level, .global = global};
+        *leaf = (struct walk_leaf){.pte = pte, .gpa = next_gpa | (gva & in_leaf), .level = level, .global = global};
         return WALK_OK;
     }
     return WALK_PAGE_FAULT;

@@ -28,10 +28,10 @@ enum walk_result {
 /* What the walk needs to know of the hart. */
 struct walk_params {
     struct mem *mem;
-    uint64_t root_gpa;   /* satp.PPN << 12 */
-    unsigned levels;     /* 3 for Sv39 */
-    bool update_ad;      /* set A and D here (Svadu); false: a clear bit is a page fault (Svade) */
-    bool user;           /* effective privilege is U */
+    uint64_t root_gpa; /* satp.PPN << 12 */
+    unsigned levels;   /* 3 for Sv39 */
+    bool update_ad;    /* set A and D here (Svadu); false: a clear bit is a page fault (Svade) */
+    bool user;         /* effective privilege is U */
     bool sum, mxr;
     enum mem_access access;
     /* Is a page-table access at `gpa` (8 bytes) allowed? PMP; `write` for A/D updates. */
@@ -41,10 +41,10 @@ struct walk_params {
 
 /* A leaf. */
 struct walk_leaf {
-    uint64_t pte;     /* with A, D as they are now */
-    uint64_t gpa;     /* of the 4 KiB page that holds the address */
-    unsigned level;   /* 0: 4 KiB, 1: 2 MiB, 2: 1 GiB */
-    bool global;      /* G at the leaf or above it */
+    uint64_t pte;   /* with A, D as they are now */
+    uint64_t gpa;   /* of the 4 KiB page that holds the address */
+    unsigned level; /* 0: 4 KiB, 1: 2 MiB, 2: 1 GiB */
+    bool global;    /* G at the leaf or above it */
 };
 
 enum walk_result walk_page_table(const struct walk_params *params, uint64_t gva, struct walk_leaf *leaf);

@@ -1,5 +1,5 @@
-/* Decoding, finding and dropping blocks; see block.h. All on the hart's own thread; other harts are involved only through
- * the frame protocol of mem/frame.h. */
+/* Decoding, finding and dropping blocks; see block.h. All on the hart's own thread; other harts are involved only
+ * through the frame protocol of mem/frame.h. */
 #include "engine/interp/block.h"
 
 #include "engine/isa/riscv/sem.h"
@@ -12,7 +12,8 @@
 
 enum { HASH_SHIFT = 15, UNSURE_MAX = 8192 };
 
-/* A frame that one other hart may still store to without asking; until it has done what was asked of it, FENCE.I compares. */
+/* A frame that one other hart may still store to without asking; until it has done what was asked of it, FENCE.I
+ * compares. */
 struct unsure {
     uint32_t frame;
     uint32_t peer;   /* index in hart.peers */
@@ -138,7 +139,7 @@ static void take_writes_away(struct hart *h, uint32_t frame, uint64_t writers)
     }
     if (!writers)
         return;
-    struct vcpu_fence request = {.kind = (enum vcpu_fence_kind)FENCE_DROP_WRITES, .start_gva = frame};
+    struct vcpu_fence request = {.kind = VCPU_FENCE_DROP_WRITES, .start_gva = frame};
     for (uint32_t i = 0; i < h->peer_count; i++) {
         struct hart *peer = h->peers[i];
         if (peer == h || !(writers >> peer->config.hart_id & 1))
@@ -172,8 +173,8 @@ static void unhash(struct block_cache *cache, struct block *b)
     *at = b->hash_next;
 }
 
-/* Compares the frame's blocks with its bytes; drops those that differ. Links stay inside a page, so those of the frame's blocks are all that
- * can lead to a dropped one. Returns how many were dropped. */
+/* Compares the frame's blocks with its bytes; drops those that differ. Links stay inside a page, so those of the
+ * frame's blocks are all that can lead to a dropped one. Returns how many were dropped. */
 static unsigned revalidate_frame(struct hart *h, uint32_t frame)
 {
     struct block_cache *cache = h->blocks;
@@ -278,8 +279,8 @@ static bool rd_is_fp(const struct rv_insn *insn)
 static void decode_op(const struct hart *h, uint32_t bits, unsigned offset, struct op *op, struct rv_insn *insn)
 {
     rv_decode(bits, h->isa, insn);
-    bool legal = !((insn->effects & RV_FP) && (h->ctx & CTX_FS_OFF)) &&
-                 (!(insn->effects & RV_RM) || decode_rounding(h, insn));
+    bool legal =
+        !((insn->effects & RV_FP) && (h->ctx & CTX_FS_OFF)) && (!(insn->effects & RV_RM) || decode_rounding(h, insn));
     if (!legal) {
         insn->sem = RV_SEM_illegal;
         insn->effects = RV_END;
@@ -296,9 +297,10 @@ static void decode_op(const struct hart *h, uint32_t bits, unsigned offset, stru
     };
 }
 
-/* Decodes from `host` (in `frame`, at `page_offset`) into `b`; second_page is where the page after it lies for an instruction that
- * straddles, or NULL. `b` has room for max_insns. */
-static void decode_block(struct hart *h, struct block *b, const uint8_t *host, uint32_t max_insns, const uint8_t *second_page)
+/* Decodes from `host` (in `frame`, at `page_offset`) into `b`; second_page is where the page after it lies for an
+ * instruction that straddles, or NULL. `b` has room for max_insns. */
+static void decode_block(struct hart *h, struct block *b, const uint8_t *host, uint32_t max_insns,
+                         const uint8_t *second_page)
 {
     unsigned room = MEM_PAGE_BYTES - (unsigned)((uint64_t)host & (MEM_PAGE_BYTES - 1));
     unsigned offset = 0;
@@ -319,14 +321,15 @@ static void decode_block(struct hart *h, struct block *b, const uint8_t *host, u
         decode_op(h, bits, offset, &b->ops[b->insns++], &insn);
         memcpy(source + offset, &bits, len);
         offset += len;
-    } while (offset < room && b->insns < max_insns &&
-             !(insn.effects & (RV_BRANCH | RV_JUMP | RV_INDIRECT | RV_END)) && insn.sem != RV_SEM_illegal);
+    } while (offset < room && b->insns < max_insns && !(insn.effects & (RV_BRANCH | RV_JUMP | RV_INDIRECT | RV_END)) &&
+             insn.sem != RV_SEM_illegal);
     b->ops[b->insns] = (struct op){.run = interp_end_handler()};
     b->bytes = (uint16_t)offset;
     memcpy(block_source(b), source, offset);
 }
 
-/* The second page's bytes for an instruction at `pc` that straddles; *second stays NULL when it does not. False: fetch fault there. */
+/* The second page's bytes for an instruction at `pc` that straddles; *second stays NULL when it does not. False: fetch
+ * fault there. */
 static bool find_second_page(struct hart *h, uint64_t pc, const uint8_t *host, const uint8_t **second)
 {
     *second = NULL;
@@ -357,8 +360,8 @@ static struct block *build(struct hart *h, const uint8_t *host, uint64_t gpa, co
     b->gpa = gpa;
     b->frame = mem_frame_of(h->mem, host);
     b->straddling = second != NULL;
-    /* The lines are marked before they are read: a store between the two is seen. How many there will be is not known yet; marking too
-     * many costs a comparison at FENCE.I. */
+    /* The lines are marked before they are read: a store between the two is seen. How many there will be is not known
+     * yet; marking too many costs a comparison at FENCE.I. */
     unsigned room = MEM_PAGE_BYTES - (unsigned)(gpa & (MEM_PAGE_BYTES - 1));
     b->bytes = (uint16_t)(room < 64 ? room : 64);
     mark_code(h, b);

@@ -1,10 +1,11 @@
 /* Decoded blocks: what the interpreter runs, and how they are found, kept and dropped.
  *
- * A block is a straight piece of guest code inside one page of one RAM frame, decoded under one translation context. It is found by
- * physical address, so it serves every address space and virtual alias of its frame; the guest pc is a parameter of running it. Each hart
- * has its own blocks: decoding costs some ten nanoseconds an instruction, sharing would cost a lock or an epoch at every look-up.
- * An instruction that straddles two pages is a block by itself ("straddling"): it is looked up again and compared with the
- * bytes of the second page at each entry, since that page's mapping may change alone.
+ * A block is a straight piece of guest code inside one page of one RAM frame, decoded under one translation context. It
+ * is found by physical address, so it serves every address space and virtual alias of its frame; the guest pc is a
+ * parameter of running it. Each hart has its own blocks: decoding costs some ten nanoseconds an instruction, sharing
+ * would cost a lock or an epoch at every look-up. An instruction that straddles two pages is a block by itself
+ * ("straddling"): it is looked up again and compared with the bytes of the second page at each entry, since that page's
+ * mapping may change alone.
  */
 #ifndef TUFF_ENGINE_INTERP_BLOCK_H
 #define TUFF_ENGINE_INTERP_BLOCK_H
@@ -53,9 +54,9 @@ struct block {
     /* profile */
     uint64_t executions;
     uint64_t taken;
-    uint64_t indirect_pc;   /* the indirect target seen most, by majority vote */
+    uint64_t indirect_pc; /* the indirect target seen most, by majority vote */
     uint32_t indirect_votes;
-    uint32_t mmio;          /* slow accesses of this block that met a device */
+    uint32_t mmio; /* slow accesses of this block that met a device */
 
     uint64_t gpa;
     uint32_t frame;
@@ -79,11 +80,12 @@ void block_cache_destroy(struct block_cache *cache);
 /* Counts up when all blocks were thrown away: pointers from before are dead. */
 uint64_t block_cache_generation(const struct block_cache *cache);
 
-/* The block at `pc`, decoded if need be, entered in the jump cache where it may be. NULL: h->trap is filled (fetch fault at h->trap.tval). */
+/* The block at `pc`, decoded if need be, entered in the jump cache where it may be. NULL: h->trap is filled (fetch
+ * fault at h->trap.tval). */
 struct block *block_lookup(struct hart *h, uint64_t pc);
 
-/* Decodes exactly `insns` instructions at most into the cache's scratch block, which is valid until the next call: the rest of
- * a budget. NULL as above. */
+/* Decodes exactly `insns` instructions at most into the cache's scratch block, which is valid until the next call: the
+ * rest of a budget. NULL as above. */
 struct block *block_partial(struct hart *h, uint64_t pc, uint32_t insns);
 
 /* FENCE.I: blocks whose bytes changed are dropped. */

@@ -1,11 +1,12 @@
-/* The interpreter: one handler per semantic body, made from the body by inlining it with operands from the decoded op, and the
- * passage from block to block.
+/* The interpreter: one handler per semantic body, made from the body by inlining it with operands from the decoded op,
+ * and the passage from block to block.
  *
- * A handler's four arguments live in r12 to r15 (preserve_none), which calls to C functions keep, so a slow path costs the fast path nothing but
- * the jump over it. Handlers end in a tail call; the stack does not grow, and a plain return leaves interp_run().
+ * A handler's four arguments live in r12 to r15 (preserve_none), which calls to C functions keep, so a slow path costs
+ * the fast path nothing but the jump over it. Handlers end in a tail call; the stack does not grow, and a plain return
+ * leaves interp_run().
  *
- * Counting: a block's instructions are charged when it is entered; what does not retire is refunded (traps). `insns_ahead` says how
- * much of the charge lies ahead while something outside looks at the count in mid-block.
+ * Counting: a block's instructions are charged when it is entered; what does not retire is refunded (traps).
+ * `insns_ahead` says how much of the charge lies ahead while something outside looks at the count in mid-block.
  */
 /* Before the bodies: it governs what follows it. */
 #pragma STDC FENV_ACCESS ON
@@ -23,18 +24,18 @@
 #define TAIL __attribute__((musttail)) return
 
 /* Charges and enters a block, or leaves to the run loop. */
-#define ENTER(next, target)                                                                                            \
-    do {                                                                                                               \
-        struct block *next_ = (next);                                                                                  \
-        uint64_t target_ = (target);                                                                                   \
-        int32_t left_ = hart_charge(h, next_->insns);                                                                  \
-        if (TUFF_UNLIKELY(left_ < 0)) {                                                                                \
-            h->pc = target_;                                                                                           \
-            return;                                                                                                    \
-        }                                                                                                              \
-        atomic_store_explicit(&h->countdown.insns, (uint32_t)left_, memory_order_relaxed);                        \
-        next_->executions++;                                                                                           \
-        TAIL next_->ops[0].run(h, next_->ops, target_, next_);                                                         \
+#define ENTER(next, target)                                                                \
+    do {                                                                                   \
+        struct block *next_ = (next);                                                      \
+        uint64_t target_ = (target);                                                       \
+        int32_t left_ = hart_charge(h, next_->insns);                                      \
+        if (TUFF_UNLIKELY(left_ < 0)) {                                                    \
+            h->pc = target_;                                                               \
+            return;                                                                        \
+        }                                                                                  \
+        atomic_store_explicit(&h->countdown.insns, (uint32_t)left_, memory_order_relaxed); \
+        next_->executions++;                                                               \
+        TAIL next_->ops[0].run(h, next_->ops, target_, next_);                             \
     } while (0)
 
 /* ---- from block to block ---- */
@@ -53,8 +54,8 @@ static TUFF_NOINLINE PRESERVE_NONE void go_lookup(OP_PARAMS)
     while (!(next = block_lookup(h, target))) {
         take_exception(h, target);
         if (h->pc == target) {
-            /* The trap handler itself cannot be fetched: this repeats for ever and retires nothing. Sleeping until an interrupt is the same
-             * to the guest. */
+            /* The trap handler itself cannot be fetched: this repeats for ever and retires nothing. Sleeping until an
+             * interrupt is the same to the guest. */
             h->stop = true;
             h->exit = VCPU_EXIT_HALTED;
             return;
@@ -77,17 +78,17 @@ HANDLER go_cached(OP_PARAMS)
 }
 
 /* A direct edge that has no link yet: within the page it gets one. */
-#define DEFINE_DIRECT(name, edge)                                                                                      \
-    static TUFF_NOINLINE PRESERVE_NONE void name(OP_PARAMS)                                                            \
-    {                                                                                                                  \
-        uint64_t target = h->pc;                                                                                       \
-        if (((target ^ pc) & TLB_PAGE_MASK) == 0 && !block->straddling) {                                              \
-            struct block *next = link_edge(h, block, edge, target);                                                    \
-            if (next)                                                                                                  \
-                ENTER(next, target);                                                                                   \
-            TAIL go_lookup(h, op, pc, block);                                                                          \
-        }                                                                                                              \
-        TAIL go_cached(h, op, pc, block);                                                                              \
+#define DEFINE_DIRECT(name, edge)                                         \
+    static TUFF_NOINLINE PRESERVE_NONE void name(OP_PARAMS)               \
+    {                                                                     \
+        uint64_t target = h->pc;                                          \
+        if (((target ^ pc) & TLB_PAGE_MASK) == 0 && !block->straddling) { \
+            struct block *next = link_edge(h, block, edge, target);       \
+            if (next)                                                     \
+                ENTER(next, target);                                      \
+            TAIL go_lookup(h, op, pc, block);                             \
+        }                                                                 \
+        TAIL go_cached(h, op, pc, block);                                 \
     }
 
 static TUFF_NOINLINE struct block *link_edge(struct hart *h, struct block *block, unsigned edge, uint64_t target)
@@ -147,34 +148,33 @@ static TUFF_NOINLINE PRESERVE_NONE void go_trap(OP_PARAMS)
 
 /* ---- handlers ---- */
 
-#define OPERANDS                                                                                                       \
-    h, &h->r, op->rd, op->rs1, op->rs2, op->imm, pc + op_offset(op), pc + op_offset(op) + op_len_bytes(op)
+#define OPERANDS h, &h->r, op->rd, op->rs1, op->rs2, op->imm, pc + op_offset(op), pc + op_offset(op) + op_len_bytes(op)
 
 /* What follows a body; `next` is a constant on each path once the body is inlined, so only the used parts remain. */
-#define FINISH(next, effects, miss)                                                                                    \
-    switch (next) {                                                                                                    \
-    case SEM_NEXT:                                                                                                     \
-        if ((effects)&RV_BRANCH) {                                                                                     \
-            if (TUFF_LIKELY(block->link[BLOCK_FALL]))                                                                  \
-                ENTER(block->link[BLOCK_FALL], pc + block->bytes);                                                     \
-            h->pc = pc + block->bytes;                                                                                 \
-            TAIL go_fall(h, op, pc, block);                                                                            \
-        }                                                                                                              \
-        TAIL op[1].run(h, op + 1, pc, block);                                                                          \
-    case SEM_TAKEN:                                                                                                    \
-        block->taken++;                                                                                                \
-        if (TUFF_LIKELY(block->link[BLOCK_TAKEN]))                                                                     \
-            ENTER(block->link[BLOCK_TAKEN], pc + op_offset(op) + (uint64_t)(int64_t)op->imm);                          \
-        h->pc = pc + op_offset(op) + (uint64_t)(int64_t)op->imm;                                                       \
-        TAIL go_taken(h, op, pc, block);                                                                               \
-    case SEM_INDIRECT:                                                                                                 \
-        TAIL go_indirect(h, op, pc, block);                                                                            \
-    case SEM_END:                                                                                                      \
-        TAIL go_end(h, op, pc, block);                                                                                 \
-    case SEM_TRAP:                                                                                                     \
-        TAIL go_trap(h, op, pc, block);                                                                                \
-    case SEM_MISS:                                                                                                     \
-        TAIL miss(h, op, pc, block);                                                                                   \
+#define FINISH(next, effects, miss)                                                           \
+    switch (next) {                                                                           \
+    case SEM_NEXT:                                                                            \
+        if ((effects) & RV_BRANCH) {                                                          \
+            if (TUFF_LIKELY(block->link[BLOCK_FALL]))                                         \
+                ENTER(block->link[BLOCK_FALL], pc + block->bytes);                            \
+            h->pc = pc + block->bytes;                                                        \
+            TAIL go_fall(h, op, pc, block);                                                   \
+        }                                                                                     \
+        TAIL op[1].run(h, op + 1, pc, block);                                                 \
+    case SEM_TAKEN:                                                                           \
+        block->taken++;                                                                       \
+        if (TUFF_LIKELY(block->link[BLOCK_TAKEN]))                                            \
+            ENTER(block->link[BLOCK_TAKEN], pc + op_offset(op) + (uint64_t)(int64_t)op->imm); \
+        h->pc = pc + op_offset(op) + (uint64_t)(int64_t)op->imm;                              \
+        TAIL go_taken(h, op, pc, block);                                                      \
+    case SEM_INDIRECT:                                                                        \
+        TAIL go_indirect(h, op, pc, block);                                                   \
+    case SEM_END:                                                                             \
+        TAIL go_end(h, op, pc, block);                                                        \
+    case SEM_TRAP:                                                                            \
+        TAIL go_trap(h, op, pc, block);                                                       \
+    case SEM_MISS:                                                                            \
+        TAIL miss(h, op, pc, block);                                                          \
     }
 
 /* The end of a block that was cut by its length or its page. */
@@ -187,26 +187,26 @@ HANDLER op_end(OP_PARAMS)
 }
 
 /* The slow instance handles every case; while it runs, the count of what has retired is exact. */
-#define DEFINE_SLOW(id, effects)                                                                                       \
-    static TUFF_NOINLINE PRESERVE_NONE void slow_##id(OP_PARAMS)                                                       \
-    {                                                                                                                  \
-        uint64_t devices = h->counters.mmio_accesses;                                                                  \
-        h->insns_ahead = block->insns - (uint32_t)(op - block->ops);                                                   \
-        enum sem_next next = sem_##id(OPERANDS, true);                                                                 \
-        h->insns_ahead = 0;                                                                                            \
-        block->mmio += (uint32_t)(h->counters.mmio_accesses - devices);                                                \
-        FINISH(next, effects, go_lookup)                                                                               \
+#define DEFINE_SLOW(id, effects)                                        \
+    static TUFF_NOINLINE PRESERVE_NONE void slow_##id(OP_PARAMS)        \
+    {                                                                   \
+        uint64_t devices = h->counters.mmio_accesses;                   \
+        h->insns_ahead = block->insns - (uint32_t)(op - block->ops);    \
+        enum sem_next next = sem_##id(OPERANDS, true);                  \
+        h->insns_ahead = 0;                                             \
+        block->mmio += (uint32_t)(h->counters.mmio_accesses - devices); \
+        FINISH(next, effects, go_lookup)                                \
     }
 
-#define DEFINE_FAST(id, effects)                                                                                       \
-    HANDLER op_##id(OP_PARAMS)                                                                                         \
-    {                                                                                                                  \
-        if ((effects)&RV_END)                                                                                          \
-            h->insns_ahead = 1;                                                                                        \
-        enum sem_next next = sem_##id(OPERANDS, false);                                                                \
-        if ((effects)&RV_END)                                                                                          \
-            h->insns_ahead = 0;                                                                                        \
-        FINISH(next, effects, slow_##id)                                                                               \
+#define DEFINE_FAST(id, effects)                        \
+    HANDLER op_##id(OP_PARAMS)                          \
+    {                                                   \
+        if ((effects) & RV_END)                         \
+            h->insns_ahead = 1;                         \
+        enum sem_next next = sem_##id(OPERANDS, false); \
+        if ((effects) & RV_END)                         \
+            h->insns_ahead = 0;                         \
+        FINISH(next, effects, slow_##id)                \
     }
 
 #define INSN(id, mnemonic, format, match, mask, isa, effects, syntax) DEFINE_SLOW(id, effects) DEFINE_FAST(id, effects)

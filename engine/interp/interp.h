@@ -4,11 +4,12 @@
 
 #include "engine/isa/riscv/hart.h"
 
-/* Runs from h->pc until somebody wants attention, h->stop is set, or the next block is longer than the rest of the grant. h->pc is
- * up to date afterwards. The host's FP control register must hold the guest's (fp_load_host). */
+/* Runs from h->pc until somebody wants attention, h->stop is set, or the next block is longer than the rest of the
+ * grant. h->pc is up to date afterwards. The host's FP control register must hold the guest's (fp_load_host). */
 void interp_run(struct hart *h);
 
-/* Runs exactly the rest of the grant, which is shorter than the block at h->pc, or up to the first thing interp_run() stops for. */
+/* Runs exactly the rest of the grant, which is shorter than the block at h->pc, or up to the first thing interp_run()
+ * stops for. */
 void interp_run_rest(struct hart *h);
 
 #endif

@@ -1,23 +1,63 @@
-/* Control and status registers (Privileged Architecture 1.13, chapter 2 and the sections named below): which exist, who may
- * access them, which bits stick. What a write changes beyond its own value (translation context, pending interrupts,
- * timers) is done here; the CSR instructions always end their block. */
+/* Control and status registers (Privileged Architecture 1.13, chapter 2 and the sections named below): which exist, who
+ * may access them, which bits stick. What a write changes beyond its own value (translation context, pending
+ * interrupts, timers) is done here; the CSR instructions always end their block. */
 #include "engine/isa/riscv/hart.h"
 #include "engine/isa/riscv/sem.h"
 
+/* clang-format off: tables, one register a line */
+
 enum {
-    CSR_FFLAGS = 0x001, CSR_FRM = 0x002, CSR_FCSR = 0x003,
-    CSR_SSTATUS = 0x100, CSR_SIE = 0x104, CSR_STVEC = 0x105, CSR_SCOUNTEREN = 0x106, CSR_SENVCFG = 0x10a,
-    CSR_SSCRATCH = 0x140, CSR_SEPC = 0x141, CSR_SCAUSE = 0x142, CSR_STVAL = 0x143, CSR_SIP = 0x144,
-    CSR_STIMECMP = 0x14d, CSR_SATP = 0x180,
-    CSR_MSTATUS = 0x300, CSR_MISA = 0x301, CSR_MEDELEG = 0x302, CSR_MIDELEG = 0x303, CSR_MIE = 0x304,
-    CSR_MTVEC = 0x305, CSR_MCOUNTEREN = 0x306, CSR_MENVCFG = 0x30a, CSR_MCOUNTINHIBIT = 0x320,
-    CSR_MHPMEVENT3 = 0x323, CSR_MHPMEVENT31 = 0x33f,
-    CSR_MSCRATCH = 0x340, CSR_MEPC = 0x341, CSR_MCAUSE = 0x342, CSR_MTVAL = 0x343, CSR_MIP = 0x344,
-    CSR_PMPCFG0 = 0x3a0, CSR_PMPCFG15 = 0x3af, CSR_PMPADDR0 = 0x3b0, CSR_PMPADDR63 = 0x3ef,
-    CSR_MCYCLE = 0xb00, CSR_MINSTRET = 0xb02, CSR_MHPMCOUNTER3 = 0xb03, CSR_MHPMCOUNTER31 = 0xb1f,
-    CSR_CYCLE = 0xc00, CSR_TIME = 0xc01, CSR_INSTRET = 0xc02, CSR_HPMCOUNTER31 = 0xc1f,
-    CSR_MVENDORID = 0xf11, CSR_MARCHID = 0xf12, CSR_MIMPID = 0xf13, CSR_MHARTID = 0xf14, CSR_MCONFIGPTR = 0xf15,
+    CSR_FFLAGS = 0x001,
+    CSR_FRM = 0x002,
+    CSR_FCSR = 0x003,
+    CSR_SSTATUS = 0x100,
+    CSR_SIE = 0x104,
+    CSR_STVEC = 0x105,
+    CSR_SCOUNTEREN = 0x106,
+    CSR_SENVCFG = 0x10a,
+    CSR_SSCRATCH = 0x140,
+    CSR_SEPC = 0x141,
+    CSR_SCAUSE = 0x142,
+    CSR_STVAL = 0x143,
+    CSR_SIP = 0x144,
+    CSR_STIMECMP = 0x14d,
+    CSR_SATP = 0x180,
+    CSR_MSTATUS = 0x300,
+    CSR_MISA = 0x301,
+    CSR_MEDELEG = 0x302,
+    CSR_MIDELEG = 0x303,
+    CSR_MIE = 0x304,
+    CSR_MTVEC = 0x305,
+    CSR_MCOUNTEREN = 0x306,
+    CSR_MENVCFG = 0x30a,
+    CSR_MCOUNTINHIBIT = 0x320,
+    CSR_MHPMEVENT3 = 0x323,
+    CSR_MHPMEVENT31 = 0x33f,
+    CSR_MSCRATCH = 0x340,
+    CSR_MEPC = 0x341,
+    CSR_MCAUSE = 0x342,
+    CSR_MTVAL = 0x343,
+    CSR_MIP = 0x344,
+    CSR_PMPCFG0 = 0x3a0,
+    CSR_PMPCFG15 = 0x3af,
+    CSR_PMPADDR0 = 0x3b0,
+    CSR_PMPADDR63 = 0x3ef,
+    CSR_MCYCLE = 0xb00,
+    CSR_MINSTRET = 0xb02,
+    CSR_MHPMCOUNTER3 = 0xb03,
+    CSR_MHPMCOUNTER31 = 0xb1f,
+    CSR_CYCLE = 0xc00,
+    CSR_TIME = 0xc01,
+    CSR_INSTRET = 0xc02,
+    CSR_HPMCOUNTER31 = 0xc1f,
+    CSR_MVENDORID = 0xf11,
+    CSR_MARCHID = 0xf12,
+    CSR_MIMPID = 0xf13,
+    CSR_MHARTID = 0xf14,
+    CSR_MCONFIGPTR = 0xf15,
 };
+
+/* clang-format on */
 
 enum { PMP_ENTRIES = 16 };
 enum { COUNTER_CY = 1, COUNTER_TM = 2, COUNTER_IR = 4 };
@@ -160,6 +200,8 @@ static void pmpaddr_write(struct hart *h, unsigned i, uint64_t value)
 
 /* ---- reads ---- */
 
+/* clang-format off: tables, one register a line */
+
 static bool read_fp(struct hart *h, unsigned number, uint64_t *value)
 {
     if (!(h->mstatus & MSTATUS_FS))
@@ -187,44 +229,109 @@ static bool read_counter(struct hart *h, unsigned number, uint64_t *value)
 static bool read_supervisor(struct hart *h, unsigned number, uint64_t *value)
 {
     switch (number) {
-    case CSR_SSTATUS: *value = csr_get_mstatus(h) & SSTATUS_READABLE; return true;
-    case CSR_SIE: *value = h->mie & h->mideleg; return true;
-    case CSR_SIP: *value = hart_mip(h) & h->mideleg; return true;
-    case CSR_STVEC: *value = h->stvec; return true;
-    case CSR_SCOUNTEREN: *value = h->scounteren; return true;
-    case CSR_SENVCFG: *value = h->senvcfg; return true;
-    case CSR_SSCRATCH: *value = h->sscratch; return true;
-    case CSR_SEPC: *value = h->sepc; return true;
-    case CSR_SCAUSE: *value = h->scause; return true;
-    case CSR_STVAL: *value = h->stval; return true;
-    case CSR_STIMECMP: *value = h->stimecmp; return stimecmp_allowed(h);
-    case CSR_SATP: *value = h->satp; return h->priv == VCPU_PRIV_M || !(h->mstatus & MSTATUS_TVM);
-    default: return false;
+    case CSR_SSTATUS:
+        *value = csr_get_mstatus(h) & SSTATUS_READABLE;
+        return true;
+    case CSR_SIE:
+        *value = h->mie & h->mideleg;
+        return true;
+    case CSR_SIP:
+        *value = hart_mip(h) & h->mideleg;
+        return true;
+    case CSR_STVEC:
+        *value = h->stvec;
+        return true;
+    case CSR_SCOUNTEREN:
+        *value = h->scounteren;
+        return true;
+    case CSR_SENVCFG:
+        *value = h->senvcfg;
+        return true;
+    case CSR_SSCRATCH:
+        *value = h->sscratch;
+        return true;
+    case CSR_SEPC:
+        *value = h->sepc;
+        return true;
+    case CSR_SCAUSE:
+        *value = h->scause;
+        return true;
+    case CSR_STVAL:
+        *value = h->stval;
+        return true;
+    case CSR_STIMECMP:
+        *value = h->stimecmp;
+        return stimecmp_allowed(h);
+    case CSR_SATP:
+        *value = h->satp;
+        return h->priv == VCPU_PRIV_M || !(h->mstatus & MSTATUS_TVM);
+    default:
+        return false;
     }
 }
 
 static bool read_machine(struct hart *h, unsigned number, uint64_t *value)
 {
     switch (number) {
-    case CSR_MSTATUS: *value = csr_get_mstatus(h); return true;
-    case CSR_MISA: *value = misa(h); return true;
-    case CSR_MEDELEG: *value = h->medeleg; return true;
-    case CSR_MIDELEG: *value = h->mideleg; return true;
-    case CSR_MIE: *value = h->mie; return true;
-    case CSR_MIP: *value = hart_mip(h); return true;
-    case CSR_MTVEC: *value = h->mtvec; return true;
-    case CSR_MCOUNTEREN: *value = h->mcounteren; return true;
-    case CSR_MCOUNTINHIBIT: *value = h->mcountinhibit; return true;
-    case CSR_MENVCFG: *value = h->menvcfg; return true;
-    case CSR_MSCRATCH: *value = h->mscratch; return true;
-    case CSR_MEPC: *value = h->mepc; return true;
-    case CSR_MCAUSE: *value = h->mcause; return true;
-    case CSR_MTVAL: *value = h->mtval; return true;
-    case CSR_MCYCLE: *value = counter_read(h, h->cycle_offset, COUNTER_CY); return true;
-    case CSR_MINSTRET: *value = counter_read(h, h->instret_offset, COUNTER_IR); return true;
-    case CSR_MHARTID: *value = h->config.hart_id; return true;
-    case CSR_MVENDORID: case CSR_MARCHID: case CSR_MIMPID: case CSR_MCONFIGPTR: *value = 0; return true;
-    default: break;
+    case CSR_MSTATUS:
+        *value = csr_get_mstatus(h);
+        return true;
+    case CSR_MISA:
+        *value = misa(h);
+        return true;
+    case CSR_MEDELEG:
+        *value = h->medeleg;
+        return true;
+    case CSR_MIDELEG:
+        *value = h->mideleg;
+        return true;
+    case CSR_MIE:
+        *value = h->mie;
+        return true;
+    case CSR_MIP:
+        *value = hart_mip(h);
+        return true;
+    case CSR_MTVEC:
+        *value = h->mtvec;
+        return true;
+    case CSR_MCOUNTEREN:
+        *value = h->mcounteren;
+        return true;
+    case CSR_MCOUNTINHIBIT:
+        *value = h->mcountinhibit;
+        return true;
+    case CSR_MENVCFG:
+        *value = h->menvcfg;
+        return true;
+    case CSR_MSCRATCH:
+        *value = h->mscratch;
+        return true;
+    case CSR_MEPC:
+        *value = h->mepc;
+        return true;
+    case CSR_MCAUSE:
+        *value = h->mcause;
+        return true;
+    case CSR_MTVAL:
+        *value = h->mtval;
+        return true;
+    case CSR_MCYCLE:
+        *value = counter_read(h, h->cycle_offset, COUNTER_CY);
+        return true;
+    case CSR_MINSTRET:
+        *value = counter_read(h, h->instret_offset, COUNTER_IR);
+        return true;
+    case CSR_MHARTID:
+        *value = h->config.hart_id;
+        return true;
+    case CSR_MVENDORID:
+    case CSR_MARCHID:
+    case CSR_MIMPID:
+    case CSR_MCONFIGPTR:
+        *value = 0;
+        return true;
+    default:
+        break;
     }
     if (number >= CSR_PMPCFG0 && number <= CSR_PMPCFG15)
         return pmpcfg_read(h, number, value);
@@ -241,7 +348,9 @@ static bool read_machine(struct hart *h, unsigned number, uint64_t *value)
 static bool csr_read(struct hart *h, unsigned number, uint64_t *value)
 {
     switch (number) {
-    case CSR_FFLAGS: case CSR_FRM: case CSR_FCSR:
+    case CSR_FFLAGS:
+    case CSR_FRM:
+    case CSR_FCSR:
         return (h->isa & ISA_EXT(F)) && read_fp(h, number, value);
     default:
         if (number >= CSR_CYCLE && number <= CSR_HPMCOUNTER31)
@@ -312,54 +421,104 @@ static void write_satp(struct hart *h, uint64_t value)
 static bool write_supervisor(struct hart *h, unsigned number, uint64_t value)
 {
     switch (number) {
-    case CSR_SSTATUS: set_mstatus_bits(h, value, SSTATUS_WRITABLE); return true;
+    case CSR_SSTATUS:
+        set_mstatus_bits(h, value, SSTATUS_WRITABLE);
+        return true;
     case CSR_SIE:
         h->mie = (h->mie & ~h->mideleg) | (value & h->mideleg);
         h->irq_check = true;
         return true;
-    case CSR_SIP: write_sip(h, value); return true;
-    case CSR_STVEC: write_tvec(&h->stvec, value); return true;
-    case CSR_SCOUNTEREN: h->scounteren = value & COUNTERS; return true;
-    case CSR_SENVCFG: h->senvcfg = value & ENVCFG_FIOM; return true;
-    case CSR_SSCRATCH: h->sscratch = value; return true;
-    case CSR_SEPC: write_epc(h, &h->sepc, value); return true;
-    case CSR_SCAUSE: h->scause = value; return true;
-    case CSR_STVAL: h->stval = value; return true;
+    case CSR_SIP:
+        write_sip(h, value);
+        return true;
+    case CSR_STVEC:
+        write_tvec(&h->stvec, value);
+        return true;
+    case CSR_SCOUNTEREN:
+        h->scounteren = value & COUNTERS;
+        return true;
+    case CSR_SENVCFG:
+        h->senvcfg = value & ENVCFG_FIOM;
+        return true;
+    case CSR_SSCRATCH:
+        h->sscratch = value;
+        return true;
+    case CSR_SEPC:
+        write_epc(h, &h->sepc, value);
+        return true;
+    case CSR_SCAUSE:
+        h->scause = value;
+        return true;
+    case CSR_STVAL:
+        h->stval = value;
+        return true;
     case CSR_STIMECMP:
         if (!stimecmp_allowed(h))
             return false;
         h->stimecmp = value;
         hart_update_timers(h);
         return true;
-    case CSR_SATP: write_satp(h, value); return true;
-    default: return false;
+    case CSR_SATP:
+        write_satp(h, value);
+        return true;
+    default:
+        return false;
     }
 }
 
 static bool write_machine(struct hart *h, unsigned number, uint64_t value)
 {
     switch (number) {
-    case CSR_MSTATUS: csr_set_mstatus(h, value); return true;
-    case CSR_MISA: return true; /* WARL: nothing can be switched off */
-    case CSR_MEDELEG: h->medeleg = value & DELEGABLE; return true;
-    case CSR_MIDELEG: h->mideleg = value & INTERRUPTS_S; break;
-    case CSR_MIE: h->mie = value & (INTERRUPTS_S | INTERRUPTS_M); break;
-    case CSR_MIP: write_mip(h, value); return true;
-    case CSR_MTVEC: write_tvec(&h->mtvec, value); return true;
-    case CSR_MCOUNTEREN: h->mcounteren = value & COUNTERS; return true;
-    case CSR_MCOUNTINHIBIT: counter_inhibit(h, value); return true;
+    case CSR_MSTATUS:
+        csr_set_mstatus(h, value);
+        return true;
+    case CSR_MISA:
+        return true; /* WARL: nothing can be switched off */
+    case CSR_MEDELEG:
+        h->medeleg = value & DELEGABLE;
+        return true;
+    case CSR_MIDELEG:
+        h->mideleg = value & INTERRUPTS_S;
+        break;
+    case CSR_MIE:
+        h->mie = value & (INTERRUPTS_S | INTERRUPTS_M);
+        break;
+    case CSR_MIP:
+        write_mip(h, value);
+        return true;
+    case CSR_MTVEC:
+        write_tvec(&h->mtvec, value);
+        return true;
+    case CSR_MCOUNTEREN:
+        h->mcounteren = value & COUNTERS;
+        return true;
+    case CSR_MCOUNTINHIBIT:
+        counter_inhibit(h, value);
+        return true;
     case CSR_MENVCFG:
         h->menvcfg = value & (ENVCFG_FIOM | (h->isa & ISA_EXT(SSTC) ? MENVCFG_STCE : 0) |
                               (h->isa & ISA_EXT(SVADU) ? MENVCFG_ADUE : 0));
         tlb_flush(h->tlb, NULL, NULL);
         hart_update_timers(h);
         return true;
-    case CSR_MSCRATCH: h->mscratch = value; return true;
-    case CSR_MEPC: write_epc(h, &h->mepc, value); return true;
-    case CSR_MCAUSE: h->mcause = value; return true;
-    case CSR_MTVAL: h->mtval = value; return true;
-    case CSR_MCYCLE: counter_write(h, &h->cycle_offset, COUNTER_CY, value); return true;
-    case CSR_MINSTRET: counter_write(h, &h->instret_offset, COUNTER_IR, value); return true;
+    case CSR_MSCRATCH:
+        h->mscratch = value;
+        return true;
+    case CSR_MEPC:
+        write_epc(h, &h->mepc, value);
+        return true;
+    case CSR_MCAUSE:
+        h->mcause = value;
+        return true;
+    case CSR_MTVAL:
+        h->mtval = value;
+        return true;
+    case CSR_MCYCLE:
+        counter_write(h, &h->cycle_offset, COUNTER_CY, value);
+        return true;
+    case CSR_MINSTRET:
+        counter_write(h, &h->instret_offset, COUNTER_IR, value);
+        return true;
     default:
         if (number >= CSR_PMPCFG0 && number <= CSR_PMPCFG15)
             return pmpcfg_write(h, number, value);
@@ -374,7 +533,9 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
 static bool csr_write(struct hart *h, unsigned number, uint64_t value)
 {
     switch (number) {
-    case CSR_FFLAGS: case CSR_FRM: case CSR_FCSR:
+    case CSR_FFLAGS:
+    case CSR_FRM:
+    case CSR_FCSR:
         write_fp(h, number, value);
         return true;
     default:
@@ -382,8 +543,10 @@ static bool csr_write(struct hart *h, unsigned number, uint64_t value)
     }
 }
 
-/* For set and clear of mip the value written back must not hold what only the lines say: SEIP as an external line would stick
- * (section 3.1.9). */
+/* clang-format on */
+
+/* For set and clear of mip the value written back must not hold what only the lines say: SEIP as an external line would
+ * stick (section 3.1.9). */
 static uint64_t modify_base(const struct hart *h, unsigned number, uint64_t value)
 {
     if (number == CSR_MIP)
@@ -398,7 +561,8 @@ bool csr_access(struct hart *h, unsigned number, bool read, bool write, uint64_t
     /* Section 2.1: bits 11:10 all ones are read-only, bits 9:8 the lowest privilege. */
     if ((write && number >> 10 == 3) || h->priv < (number >> 8 & 3))
         return false;
-    /* Existence and access are checked by reading, also for a write that does not read: no CSR here has a read side effect. */
+    /* Existence and access are checked by reading, also for a write that does not read: no CSR here has a read side
+     * effect. */
     if (!csr_read(h, number, &value))
         return false;
     h->csr_old = value;

@@ -18,7 +18,8 @@ enum rv_row {
     RV_ROW_COUNT,
 };
 
-/* One per semantic body: each INSN row names its own; FORM rows (compressed and other encodings of the same operation) name an INSN's. */
+/* One per semantic body: each INSN row names its own; FORM rows (compressed and other encodings of the same operation)
+ * name an INSN's. */
 enum rv_sem {
     RV_SEM_illegal,
 #define INSN(id, ...) RV_SEM_##id,
@@ -35,8 +36,8 @@ enum rv_effect {
     RV_LOAD = 1 << 4,
     RV_STORE = 1 << 5,
     RV_ATOMIC = 1 << 6,
-    RV_FP = 1 << 7, /* illegal while mstatus.FS is Off */
-    RV_RM = 1 << 8, /* has a rounding mode field */
+    RV_FP = 1 << 7,     /* illegal while mstatus.FS is Off */
+    RV_RM = 1 << 8,     /* has a rounding mode field */
     RV_HELPER = 1 << 9, /* its body is one call in every tier */
 };
 
@@ -44,8 +45,8 @@ enum rv_effect {
  * for shifts it is the shift amount, for CSR rows the CSR number (and rs1 the 5-bit immediate of the -i forms),
  * for fence pred << 4 | succ in bits 7..0 and fm above. */
 struct rv_insn {
-    uint16_t row; /* enum rv_row */
-    uint16_t sem; /* enum rv_sem */
+    uint16_t row;      /* enum rv_row */
+    uint16_t sem;      /* enum rv_sem */
     uint8_t len_bytes; /* 2 or 4 */
     uint8_t rd, rs1, rs2, rs3;
     uint8_t rm; /* 0..7, as encoded */
@@ -59,9 +60,10 @@ struct rv_row_info {
     const char *id;       /* "c_addi" */
     const char *mnemonic; /* "c.addi" */
     const char *format;   /* name of the operand format */
-    const char *syntax;   /* operand syntax, e.g. "rd, imm(rs1)"; register classes by name: rd/rs1/.. are x, frd/frs1/.. are f */
+    const char
+        *syntax; /* operand syntax, e.g. "rd, imm(rs1)"; register classes by name: rd/rs1/.. are x, frd/frs1/.. are f */
     uint32_t match, mask;
-    uint64_t isa;         /* ISA_EXT() bits; all of them must be present */
+    uint64_t isa; /* ISA_EXT() bits; all of them must be present */
     uint16_t sem;
     uint16_t effects;
     uint8_t len_bytes;
@@ -75,12 +77,12 @@ static inline unsigned rv_insn_len_bytes(uint16_t low)
     return (low & 3) == 3 ? 4 : 2;
 }
 
-/* Decodes `bits` (for a 2-byte encoding the upper half is ignored) for a hart with the extensions `isa`. An unknown or absent encoding gives row
- * and sem illegal with len_bytes and raw set. */
+/* Decodes `bits` (for a 2-byte encoding the upper half is ignored) for a hart with the extensions `isa`. An unknown or
+ * absent encoding gives row and sem illegal with len_bytes and raw set. */
 void rv_decode(uint32_t bits, uint64_t isa, struct rv_insn *out);
 
-/* Writes the assembler text llvm-mc prints for it (no aliases: `-M no-aliases`), numeric targets relative as llvm-mc prints them. `buf` is always terminated; returns the length
- * it would have had. */
+/* Writes the assembler text llvm-mc prints for it (no aliases: `-M no-aliases`), numeric targets relative as llvm-mc
+ * prints them. `buf` is always terminated; returns the length it would have had. */
 size_t rv_disassemble(const struct rv_insn *insn, char *buf, size_t len);
 
 #endif

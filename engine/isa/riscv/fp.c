@@ -1,8 +1,9 @@
-/* Floating point outside the host's fast path: the guest's mode and flags in the host's control register, and exact integer
- * arithmetic for rounding modes that the host is not in. Called through sem_fp.h only where a body said SEM_MISS.
+/* Floating point outside the host's fast path: the guest's mode and flags in the host's control register, and exact
+ * integer arithmetic for rounding modes that the host is not in. Called through sem_fp.h only where a body said
+ * SEM_MISS.
  *
- * The soft operations work on finite operands, unpacked to sign, exponent and an integer significand; each gives an exact value or one whose last
- * bit is "sticky" (some lower bit was lost), which pack() then rounds once.
+ * The soft operations work on finite operands, unpacked to sign, exponent and an integer significand; each gives an
+ * exact value or one whose last bit is "sticky" (some lower bit was lost), which pack() then rounds once.
  */
 #include "engine/isa/riscv/sem.h"
 
@@ -163,16 +164,16 @@ static bool rounds_up(unsigned rm, bool negative, bool odd, unsigned below)
 /* Rounds once to `bits` below the given lowest exponent; returns the significand and whether it was inexact. */
 static u128 round_at(const struct number *n, int lowest_exp, unsigned rm, bool *inexact)
 {
-    u128 v = n->exp >= lowest_exp ? n->sig << (n->exp - lowest_exp) << 2
-                                  : shift_sticky(n->sig << 2, lowest_exp - n->exp);
+    u128 v =
+        n->exp >= lowest_exp ? n->sig << (n->exp - lowest_exp) << 2 : shift_sticky(n->sig << 2, lowest_exp - n->exp);
     unsigned below = (unsigned)v & 3;
 
     *inexact = below != 0;
     return (v >> 2) + rounds_up(rm, n->negative, (unsigned)(v >> 2) & 1, below);
 }
 
-/* The register bits of a number whose significand has fewer than 126 bits; raises OF, UF, NX. Tininess is detected after rounding
- * (chapter "F", section on subnormal arithmetic): as if the exponent had no lower bound. */
+/* The register bits of a number whose significand has fewer than 126 bits; raises OF, UF, NX. Tininess is detected
+ * after rounding (chapter "F", section on subnormal arithmetic): as if the exponent had no lower bound. */
 static uint64_t pack(struct hart *h, const struct format *f, const struct number *n, unsigned rm)
 {
     uint64_t sign = (uint64_t)n->negative << (f->fraction_bits + f->exp_bits);
@@ -209,7 +210,8 @@ static uint64_t pack(struct hart *h, const struct format *f, const struct number
     return sign | (uint64_t)biased << f->fraction_bits | ((uint64_t)sig & ((1ull << f->fraction_bits) - 1));
 }
 
-/* Significand moved up so that its top bit is bit 125: room for a carry, and for exact or sticky alignment of the other. */
+/* Significand moved up so that its top bit is bit 125: room for a carry, and for exact or sticky alignment of the
+ * other. */
 static void normalise(struct number *n)
 {
     int shift = 125 - top_bit(n->sig);

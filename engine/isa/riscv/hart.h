@@ -1,5 +1,5 @@
-/* A RISC-V hart of the engine: its layout, shared by the interpreter, the CSRs, traps and the slow paths of memory accesses.
- * Private to engine/ (and to generated code). Fields are ordered hot, warm, cold; those that generated code
+/* A RISC-V hart of the engine: its layout, shared by the interpreter, the CSRs, traps and the slow paths of memory
+ * accesses. Private to engine/ (and to generated code). Fields are ordered hot, warm, cold; those that generated code
  * reaches are pinned by _Static_assert below.
  *
  * Only the hart's own thread touches it, but for the fields marked "any thread".
@@ -27,15 +27,15 @@ enum {
 /* What a semantic body may touch besides the vCPU: an object of its own so that a compiled region can keep it in host
  * registers. */
 struct rv_regs {
-    uint64_t x[33]; /* x[0] is always 0; x[RV_X_SINK] is write-only */
-    uint64_t f[32]; /* NaN-boxed */
+    uint64_t x[33];    /* x[0] is always 0; x[RV_X_SINK] is write-only */
+    uint64_t f[32];    /* NaN-boxed */
     uint64_t fs_dirty; /* an F register or flag was written since mstatus.FS was last looked at */
 };
 
-/* The one down-counter, in two halves. `insns` is the vCPU's own: instructions left of the grant. `attention` is the others': all
- * ones as soon as somebody wants the vCPU to look at its requests. The vCPU writes only its own half, so no request is lost to a
- * subtraction. The halves are read apart: one 64-bit load after the 32-bit store would wait for the store to leave the store
- * buffer, at every block. */
+/* The one down-counter, in two halves. `insns` is the vCPU's own: instructions left of the grant. `attention` is the
+ * others': all ones as soon as somebody wants the vCPU to look at its requests. The vCPU writes only its own half, so
+ * no request is lost to a subtraction. The halves are read apart: one 64-bit load after the 32-bit store would wait for
+ * the store to leave the store buffer, at every block. */
 struct hart_countdown {
     _Atomic uint32_t insns;
     _Atomic uint32_t attention;
@@ -50,12 +50,10 @@ enum {
 /* Requests of other threads, bits of hart.requests. */
 enum {
     REQUEST_KICK = 1 << 0,
-    REQUEST_IRQ = 1 << 1,   /* an interrupt line changed */
-    REQUEST_TIMER = 1 << 2, /* a deadline passed or was changed */
+    REQUEST_IRQ = 1 << 1,    /* an interrupt line changed */
+    REQUEST_TIMER = 1 << 2,  /* a deadline passed or was changed */
     REQUEST_FENCES = 1 << 3, /* hart.fences has entries */
 };
-
-enum { FENCE_DROP_WRITES = VCPU_FENCE_VMA + 1 }; /* internal kind: start_gva is a frame number */
 
 struct trap {
     uint64_t cause;
@@ -66,26 +64,27 @@ struct hart {
     struct vcpu vcpu;
     struct rv_regs r;
     struct hart_countdown countdown;
-    struct tlb_bank *bank;             /* of the current view for loads and stores */
-    struct tlb_bank *exec_bank;        /* of the current view for fetches; differs under MPRV only */
-    _Atomic uint32_t *reservations_active; /* stores look here; the constant zero of `alone` on a machine with one hart */
-    uint64_t pc;                       /* valid outside blocks; inside, where a body left its target */
+    struct tlb_bank *bank;      /* of the current view for loads and stores */
+    struct tlb_bank *exec_bank; /* of the current view for fetches; differs under MPRV only */
+    _Atomic uint32_t
+        *reservations_active; /* stores look here; the constant zero of `alone` on a machine with one hart */
+    uint64_t pc;              /* valid outside blocks; inside, where a body left its target */
     uint32_t ctx;
-    uint32_t insns_ahead;              /* of those charged, not yet retired: set around slow calls and at block ends */
-    struct trap trap;                  /* of the body that returned SEM_TRAP */
-    uint64_t csr_old;                  /* what the last CSR instruction read */
+    uint32_t insns_ahead; /* of those charged, not yet retired: set around slow calls and at block ends */
+    struct trap trap;     /* of the body that returned SEM_TRAP */
+    uint64_t csr_old;     /* what the last CSR instruction read */
 
     /* warm */
     uint64_t retired_base; /* retired before the current grant */
     uint32_t grant;
-    uint8_t priv;          /* enum vcpu_priv */
-    uint8_t fflags;        /* accrued outside the host's flags */
+    uint8_t priv;   /* enum vcpu_priv */
+    uint8_t fflags; /* accrued outside the host's flags */
     uint8_t frm;
-    bool host_fp;          /* the host's FP control register holds the guest's mode and flags */
-    bool irq_check;        /* an enabled interrupt may be pending */
-    bool stop;             /* leave run() with `exit` */
+    bool host_fp;   /* the host's FP control register holds the guest's mode and flags */
+    bool irq_check; /* an enabled interrupt may be pending */
+    bool stop;      /* leave run() with `exit` */
     enum vcpu_exit exit;
-    uint32_t host_fpcr;    /* host's FP control register while the guest's is loaded */
+    uint32_t host_fpcr; /* host's FP control register while the guest's is loaded */
     struct tlb *tlb;
     struct block_cache *blocks;
     uint64_t reserved_value; /* what the last LR read */
@@ -97,9 +96,9 @@ struct hart {
     uint64_t mstatus, medeleg, mideleg, mie, mtvec, mcounteren, mcountinhibit, mscratch, mepc, mcause, mtval;
     uint64_t menvcfg, mseccfg;
     uint64_t scounteren, senvcfg, stvec, sscratch, sepc, scause, stval, satp, stimecmp;
-    uint64_t mip;             /* bits that software sets: SSIP, and STIP/SEIP as written by M-mode */
-    _Atomic uint64_t lines;   /* any thread: interrupt lines as bits of mip */
-    uint64_t timer_lines;     /* MTIP and STIP as the deadlines say */
+    uint64_t mip;              /* bits that software sets: SSIP, and STIP/SEIP as written by M-mode */
+    _Atomic uint64_t lines;    /* any thread: interrupt lines as bits of mip */
+    uint64_t timer_lines;      /* MTIP and STIP as the deadlines say */
     _Atomic uint64_t mtimecmp; /* any thread */
     uint64_t cycle_offset, instret_offset;
     uint64_t pmpaddr[64];
@@ -122,7 +121,7 @@ struct hart {
     bool fence_overflow;           /* do everything */
     _Atomic uint64_t fences_asked; /* tickets given out, under fences_lock */
     _Atomic uint64_t fences_done;
-    struct hart *const *peers;     /* harts of the machine, to ask for dropped writes */
+    struct hart *const *peers; /* harts of the machine, to ask for dropped writes */
     uint32_t peer_count;
 };
 
@@ -210,13 +209,15 @@ struct mmu_target {
     uint8_t *host; /* RAM, else NULL: a device (or nothing) at gpa */
     uint64_t gpa;
 };
-bool mmu_translate(struct hart *h, uint64_t gva, enum mem_access access, unsigned size_bytes, struct mmu_target *target);
+bool mmu_translate(struct hart *h, uint64_t gva, enum mem_access access, unsigned size_bytes,
+                   struct mmu_target *target);
 
 /* Slow paths of loads and stores: misaligned, unmapped, devices, code pages. False: h->trap is filled. */
 bool mmu_load(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value);
 bool mmu_store(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t value);
 
-/* For an atomic: a host pointer to aligned RAM, between begin and end. False: h->trap is filled. Misaligned ones trap. */
+/* For an atomic: a host pointer to aligned RAM, between begin and end. False: h->trap is filled. Misaligned ones trap.
+ */
 struct mmu_atomic {
     void *host;
     uint64_t gpa;
@@ -227,7 +228,8 @@ void mmu_atomic_end(struct hart *h, const struct mmu_atomic *atomic, unsigned si
 bool mmu_load_reserved(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value);
 bool mmu_store_conditional(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t value, bool *stored);
 
-/* Where the instruction at gva lies: host pointer to it (2 bytes at least readable, to the end of its page). False: h->trap is filled. */
+/* Where the instruction at gva lies: host pointer to it (2 bytes at least readable, to the end of its page). False:
+ * h->trap is filled. */
 bool mmu_fetch(struct hart *h, uint64_t gva, const uint8_t **host);
 
 /* PMP for a range in a privilege (pmp.c). */
@@ -238,8 +240,8 @@ void pmp_update(struct hart *h);
 
 /* ---- CSRs (csr.c) ---- */
 
-/* Reads into h->csr_old, then writes when `write`: the instruction's order. False: illegal. Changing the context is the caller's to notice (it always
- * ends the block). */
+/* Reads into h->csr_old, then writes when `write`: the instruction's order. False: illegal. Changing the context is the
+ * caller's to notice (it always ends the block). */
 bool csr_access(struct hart *h, unsigned number, bool read, bool write, uint64_t operand, int op);
 enum { CSR_OP_WRITE, CSR_OP_SET, CSR_OP_CLEAR };
 /* For restoring state and tests: mstatus bits that exist. */
@@ -269,22 +271,23 @@ uint64_t csr_get_mstatus(const struct hart *h);
 
 /* ---- floating point (fp.c) ---- */
 
-void fp_load_host(struct hart *h);  /* guest's rounding mode and flags into the host; idempotent */
-void fp_save_host(struct hart *h);  /* and back, the host's own restored */
+void fp_load_host(struct hart *h); /* guest's rounding mode and flags into the host; idempotent */
+void fp_save_host(struct hart *h); /* and back, the host's own restored */
 uint8_t fp_read_flags(struct hart *h);
 void fp_write_flags(struct hart *h, uint8_t flags);
 void fp_write_frm(struct hart *h, uint8_t frm);
 
-/* The outlined paths of sem_fp.h: operations in a rounding mode that the host is not in (or does not have), and what the host
- * gets wrong. Operands and results are register contents without the box: singles in the low half. */
+/* The outlined paths of sem_fp.h: operations in a rounding mode that the host is not in (or does not have), and what
+ * the host gets wrong. Operands and results are register contents without the box: singles in the low half. */
 enum fp_op { FP_ADD, FP_MUL, FP_DIV, FP_SQRT, FP_FMA };
 enum fp_format { FP_SINGLE, FP_DOUBLE };
 enum fp_int { FP_INT32, FP_UINT32, FP_INT64, FP_UINT64 };
-/* a op b, or a * b + c, correctly rounded in `rm`. False where an operand is infinite or NaN or the result does not depend on the
- * mode: the host's own operation is right then. */
+/* a op b, or a * b + c, correctly rounded in `rm`. False where an operand is infinite or NaN or the result does not
+ * depend on the mode: the host's own operation is right then. */
 bool fp_rounded(struct hart *h, enum fp_op op, enum fp_format format, uint64_t a, uint64_t b, uint64_t c, unsigned rm,
                 uint64_t *result);
-/* Any finite or other double (a single converted exactly) to an integer; sign-extended for 32 bits as registers hold them. */
+/* Any finite or other double (a single converted exactly) to an integer; sign-extended for 32 bits as registers hold
+ * them. */
 uint64_t fp_to_int(struct hart *h, enum fp_int kind, uint64_t bits, unsigned rm);
 uint64_t fp_from_int(struct hart *h, enum fp_format format, bool negative, uint64_t magnitude, unsigned rm);
 uint64_t fp_narrow(struct hart *h, uint64_t bits, unsigned rm); /* finite double to single */

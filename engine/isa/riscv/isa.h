@@ -5,20 +5,20 @@
 #include <stdint.h>
 
 /* X(id, device-tree name). Canonical order (ISA manual, "ISA Extension Naming Conventions"). */
-#define ISA_EXTENSIONS(X)                                                                                              \
-    X(I, "i")                                                                                                          \
-    X(M, "m")                                                                                                          \
-    X(A, "a")                                                                                                          \
-    X(F, "f")                                                                                                          \
-    X(D, "d")                                                                                                          \
-    X(C, "c")                                                                                                          \
-    X(ZICNTR, "zicntr")                                                                                                \
-    X(ZICSR, "zicsr")                                                                                                  \
-    X(ZIFENCEI, "zifencei")                                                                                            \
-    X(ZBA, "zba")                                                                                                      \
-    X(ZBB, "zbb")                                                                                                      \
-    X(ZBS, "zbs")                                                                                                      \
-    X(SSTC, "sstc")                                                                                                    \
+#define ISA_EXTENSIONS(X)   \
+    X(I, "i")               \
+    X(M, "m")               \
+    X(A, "a")               \
+    X(F, "f")               \
+    X(D, "d")               \
+    X(C, "c")               \
+    X(ZICNTR, "zicntr")     \
+    X(ZICSR, "zicsr")       \
+    X(ZIFENCEI, "zifencei") \
+    X(ZBA, "zba")           \
+    X(ZBB, "zbb")           \
+    X(ZBS, "zbs")           \
+    X(SSTC, "sstc")         \
     X(SVADU, "svadu")
 
 enum isa_extension {

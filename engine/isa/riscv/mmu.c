@@ -1,5 +1,5 @@
-/* Slow paths of guest memory accesses: translation, TLB fills, devices, misaligned and page-crossing accesses, code pages,
- * reservations. Everything here runs on the hart's own thread. */
+/* Slow paths of guest memory accesses: translation, TLB fills, devices, misaligned and page-crossing accesses, code
+ * pages, reservations. Everything here runs on the hart's own thread. */
 #include "engine/isa/riscv/hart.h"
 #include "mem/frame.h"
 
@@ -61,10 +61,10 @@ static bool find_leaf(struct hart *h, uint64_t gva, enum mem_access access, cons
     return fault(h, access_fault_cause[access], gva);
 }
 
-/* Gives the fast path what this access may do from now on. Stores only where they were asked for, since a page that may be stored to
- * directly costs a shoot-down when it becomes code. */
-static void fill(struct hart *h, struct tlb_bank *bank, uint64_t gva, uint8_t *host, uint64_t gpa, enum mem_access access,
-                 const struct walk_leaf *leaf)
+/* Gives the fast path what this access may do from now on. Stores only where they were asked for, since a page that may
+ * be stored to directly costs a shoot-down when it becomes code. */
+static void fill(struct hart *h, struct tlb_bank *bank, uint64_t gva, uint8_t *host, uint64_t gpa,
+                 enum mem_access access, const struct walk_leaf *leaf)
 {
     const struct tlb_view *view = &bank->view;
     uint8_t *page = host - (gva & ~TLB_PAGE_MASK);
@@ -73,7 +73,8 @@ static void fill(struct hart *h, struct tlb_bank *bank, uint64_t gva, uint8_t *h
     if (!pmp_uniform(h, gpa))
         return;
     for (enum mem_access kind = MEM_READ; kind <= MEM_EXECUTE; kind++)
-        allowed[kind] = (!leaf || leaf_usable(leaf, kind, view)) && pmp_allows(h, gpa & TLB_PAGE_MASK, 1, kind, view->priv);
+        allowed[kind] =
+            (!leaf || leaf_usable(leaf, kind, view)) && pmp_allows(h, gpa & TLB_PAGE_MASK, 1, kind, view->priv);
     bool write = access == MEM_WRITE && allowed[MEM_WRITE] &&
                  mem_frame_may_write(h->mem, mem_frame_of(h->mem, page), h->config.hart_id);
     h->counters.tlb_fills++;
@@ -147,7 +148,8 @@ static void ram_store_plain(void *host, unsigned size_bytes, uint64_t value)
     }
 }
 
-/* Up to 8 bytes inside one page; reservations are broken granule by granule, each piece stored under its granule's lock. */
+/* Up to 8 bytes inside one page; reservations are broken granule by granule, each piece stored under its granule's
+ * lock. */
 static void ram_store(struct hart *h, uint8_t *host, uint64_t gpa, unsigned size_bytes, uint64_t value)
 {
     struct mem_reservations *r = mem_reservations(h->mem);
@@ -159,7 +161,7 @@ static void ram_store(struct hart *h, uint8_t *host, uint64_t gpa, unsigned size
         bool guarded = atomic_load(h->reservations_active) != 0;
         if (guarded)
             reservation_store_begin(r, h->config.hart_id, gpa + done);
-        ram_store_plain(host + done, piece, value >> (8 * done));
+        ram_store_plain(host + done, piece, value >> (8 * done % 64));
         if (guarded)
             reservation_store_end(r, gpa + done);
         done += piece;
@@ -167,7 +169,8 @@ static void ram_store(struct hart *h, uint8_t *host, uint64_t gpa, unsigned size
     mem_frame_stored(h->mem, mem_frame_of(h->mem, host), (unsigned)(gpa & (MEM_PAGE_BYTES - 1)), size_bytes);
 }
 
-static bool load_piece(struct hart *h, const struct mmu_target *target, uint64_t gva, unsigned size_bytes, uint64_t *value)
+static bool load_piece(struct hart *h, const struct mmu_target *target, uint64_t gva, unsigned size_bytes,
+                       uint64_t *value)
 {
     if (target->host) {
         *value = ram_load(target->host, size_bytes);
@@ -180,7 +183,8 @@ static bool load_piece(struct hart *h, const struct mmu_target *target, uint64_t
     return true;
 }
 
-static bool store_piece(struct hart *h, const struct mmu_target *target, uint64_t gva, unsigned size_bytes, uint64_t value)
+static bool store_piece(struct hart *h, const struct mmu_target *target, uint64_t gva, unsigned size_bytes,
+                        uint64_t value)
 {
     if (target->host) {
         ram_store(h, target->host, target->gpa, size_bytes, value);
@@ -203,14 +207,16 @@ static unsigned first_page_bytes(uint64_t gva, unsigned size_bytes)
     return size_bytes < room ? size_bytes : room;
 }
 
-/* An access that crosses a page is two pieces; both are translated before either is done, so a fault on the second page leaves
- * nothing half stored, and reports the address where that page begins. Pieces are in RAM: a device is not accessed in bytes. */
+/* An access that crosses a page is two pieces; both are translated before either is done, so a fault on the second page
+ * leaves nothing half stored, and reports the address where that page begins. Pieces are in RAM: a device is not
+ * accessed in bytes. */
 struct split {
     struct mmu_target part[2];
     unsigned bytes[2];
 };
 
-static bool translate_split(struct hart *h, uint64_t gva, enum mem_access access, unsigned size_bytes, struct split *split)
+static bool translate_split(struct hart *h, uint64_t gva, enum mem_access access, unsigned size_bytes,
+                            struct split *split)
 {
     split->bytes[0] = first_page_bytes(gva, size_bytes);
     split->bytes[1] = size_bytes - split->bytes[0];
@@ -264,7 +270,8 @@ bool mmu_store(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t value
     if (!translate_split(h, gva, MEM_WRITE, size_bytes, &split))
         return false;
     for (unsigned i = 0; i < 2; i++)
-        ram_store(h, split.part[i].host, split.part[i].gpa, split.bytes[i], i ? value >> (8 * split.bytes[0]) : value);
+        ram_store(h, split.part[i].host, split.part[i].gpa, split.bytes[i],
+                  i ? value >> (8 * split.bytes[0] % 64) : value);
     return true;
 }
 
@@ -298,11 +305,13 @@ void mmu_atomic_end(struct hart *h, const struct mmu_atomic *atomic, unsigned si
 {
     if (atomic->guarded)
         reservation_store_end(mem_reservations(h->mem), atomic->gpa);
-    mem_frame_stored(h->mem, mem_frame_of(h->mem, atomic->host), (unsigned)(atomic->gpa & (MEM_PAGE_BYTES - 1)), size_bytes);
+    mem_frame_stored(h->mem, mem_frame_of(h->mem, atomic->host), (unsigned)(atomic->gpa & (MEM_PAGE_BYTES - 1)),
+                     size_bytes);
 }
 
 /* The fast path's look-up, for accesses that are calls anyway. */
-static bool fast_target(struct hart *h, uint64_t gva, enum mem_access access, unsigned size_bytes, struct mmu_target *target)
+static bool fast_target(struct hart *h, uint64_t gva, enum mem_access access, unsigned size_bytes,
+                        struct mmu_target *target)
 {
     const struct tlb_entry *entry = &h->bank->entries[tlb_index(gva)];
     uint64_t tag = access == MEM_READ ? entry->tag_read : entry->tag_write;

@@ -1,15 +1,15 @@
 /* The language of semantic bodies: what an instruction does, written once, for every tier.
  *
- * A body is a function of scalar operands. It reads and writes guest registers through `r`, memory through LOAD, STORE and AMO, and
- * returns what happens next. It knows no tier. Worked example, `lw`:
+ * A body is a function of scalar operands. It reads and writes guest registers through `r`, memory through LOAD, STORE
+ * and AMO, and returns what happens next. It knows no tier. Worked example, `lw`:
  *
  *     SEM(lw) { LOAD(int32_t, v, RS1 + IMM); SET_RD(v); NEXT; }
  *
  * becomes one function whose operands are constants once it is inlined into generated code, or fields of a decoded
- * op in the interpreter. `slow` is a constant as well: each tier has a fast instance of a body, which returns SEM_MISS before it
- * has changed anything when it meets a case for the outlined path (TLB miss, device, misaligned address, odd rounding mode), and a
- * slow instance, which handles every case. Bodies must therefore do all that can miss or trap before the first
- * change of guest state.
+ * op in the interpreter. `slow` is a constant as well: each tier has a fast instance of a body, which returns SEM_MISS
+ * before it has changed anything when it meets a case for the outlined path (TLB miss, device, misaligned address, odd
+ * rounding mode), and a slow instance, which handles every case. Bodies must therefore do all that can miss or trap
+ * before the first change of guest state.
  */
 #ifndef TUFF_ENGINE_ISA_RISCV_SEM_H
 #define TUFF_ENGINE_ISA_RISCV_SEM_H
@@ -25,10 +25,10 @@ enum sem_next {
     SEM_MISS,     /* nothing happened yet: run the slow instance */
 };
 
-/* rd is RV_X_SINK for x0. `imm` is the immediate; for rows with a rounding mode SEM_RM_IMM(rs3, rm). `npc` is the address of the
- * following instruction. */
-#define SEM_PARAMS                                                                                                     \
-    struct hart *h, struct rv_regs *r, unsigned rd, unsigned rs1, unsigned rs2, int64_t imm, uint64_t pc,              \
+/* rd is RV_X_SINK for x0. `imm` is the immediate; for rows with a rounding mode SEM_RM_IMM(rs3, rm). `npc` is the
+ * address of the following instruction. */
+#define SEM_PARAMS                                                                                        \
+    struct hart *h, struct rv_regs *r, unsigned rd, unsigned rs1, unsigned rs2, int64_t imm, uint64_t pc, \
         uint64_t npc, const bool slow
 #define SEM(name) TUFF_INLINE enum sem_next sem_##name(SEM_PARAMS)
 
@@ -55,68 +55,69 @@ TUFF_INLINE enum sem_next sem_raise(struct hart *h, uint64_t cause, uint64_t tva
     return SEM_TRAP;
 }
 
-/* A transfer of control to `target`: without the C extension an address that is not a multiple of 4 traps before rd is written
- * (Unprivileged ISA, section 2.5). Decoding selects the slow instance where that can happen. */
-#define CHECK_TARGET(target)                                                                                           \
-    do {                                                                                                               \
-        if (slow && ((target) & 2))                                                                                    \
-            TRAP(CAUSE_FETCH_MISALIGNED, target);                                                                      \
+/* A transfer of control to `target`: without the C extension an address that is not a multiple of 4 traps before rd is
+ * written (Unprivileged ISA, section 2.5). Decoding selects the slow instance where that can happen. */
+#define CHECK_TARGET(target)                      \
+    do {                                          \
+        if (slow && ((target) & 2))               \
+            TRAP(CAUSE_FETCH_MISALIGNED, target); \
     } while (0)
 
-/* Aligned accesses to RAM are relaxed atomics of their size: not torn, not repeated (RVWMO, section "Memory model primitives"). */
-#define LOAD(type, value, address)                                                                                     \
-    type value;                                                                                                        \
-    do {                                                                                                               \
-        uint64_t gva_ = (address);                                                                                     \
-        if (slow) {                                                                                                    \
-            uint64_t loaded_;                                                                                          \
-            if (!mmu_load(h, gva_, sizeof(type), &loaded_))                                                            \
-                return SEM_TRAP;                                                                                       \
-            value = (type)loaded_;                                                                                     \
-        } else {                                                                                                       \
-            const struct tlb_entry *entry_ = &h->bank->entries[tlb_index(gva_)];                                       \
-            if (TUFF_UNLIKELY((gva_ & (TLB_PAGE_MASK | (sizeof(type) - 1))) != entry_->tag_read))                      \
-                return SEM_MISS;                                                                                       \
-            value = __atomic_load_n((const type *)(gva_ + entry_->addend), __ATOMIC_RELAXED);                          \
-        }                                                                                                              \
+/* Aligned accesses to RAM are relaxed atomics of their size: not torn, not repeated (RVWMO, section "Memory model
+ * primitives"). */
+#define LOAD(type, value, address)                                                                \
+    type value;                                                                                   \
+    do {                                                                                          \
+        uint64_t gva_ = (address);                                                                \
+        if (slow) {                                                                               \
+            uint64_t loaded_;                                                                     \
+            if (!mmu_load(h, gva_, sizeof(type), &loaded_))                                       \
+                return SEM_TRAP;                                                                  \
+            value = (type)loaded_;                                                                \
+        } else {                                                                                  \
+            const struct tlb_entry *entry_ = &h->bank->entries[tlb_index(gva_)];                  \
+            if (TUFF_UNLIKELY((gva_ & (TLB_PAGE_MASK | (sizeof(type) - 1))) != entry_->tag_read)) \
+                return SEM_MISS;                                                                  \
+            value = __atomic_load_n((const type *)(gva_ + entry_->addend), __ATOMIC_RELAXED);     \
+        }                                                                                         \
     } while (0)
 
-#define STORE(type, value, address)                                                                                    \
-    do {                                                                                                               \
-        uint64_t gva_ = (address);                                                                                     \
-        if (slow) {                                                                                                    \
-            if (!mmu_store(h, gva_, sizeof(type), (uint64_t)(value)))                                                  \
-                return SEM_TRAP;                                                                                       \
-        } else {                                                                                                       \
-            const struct tlb_entry *entry_ = &h->bank->entries[tlb_index(gva_)];                                       \
-            if (TUFF_UNLIKELY((gva_ & (TLB_PAGE_MASK | (sizeof(type) - 1))) != entry_->tag_write ||                    \
-                              atomic_load_explicit(h->reservations_active, memory_order_relaxed)))                     \
-                return SEM_MISS;                                                                                       \
-            __atomic_store_n((type *)(gva_ + entry_->addend), (type)(value), __ATOMIC_RELAXED);                        \
-        }                                                                                                              \
+#define STORE(type, value, address)                                                                 \
+    do {                                                                                            \
+        uint64_t gva_ = (address);                                                                  \
+        if (slow) {                                                                                 \
+            if (!mmu_store(h, gva_, sizeof(type), (uint64_t)(value)))                               \
+                return SEM_TRAP;                                                                    \
+        } else {                                                                                    \
+            const struct tlb_entry *entry_ = &h->bank->entries[tlb_index(gva_)];                    \
+            if (TUFF_UNLIKELY((gva_ & (TLB_PAGE_MASK | (sizeof(type) - 1))) != entry_->tag_write || \
+                              atomic_load_explicit(h->reservations_active, memory_order_relaxed)))  \
+                return SEM_MISS;                                                                    \
+            __atomic_store_n((type *)(gva_ + entry_->addend), (type)(value), __ATOMIC_RELAXED);     \
+        }                                                                                           \
     } while (0)
 
-/* old = operation on *p (a `type *`) as one atomic step; the operation is an expression that gives the old value. Sequentially consistent, which
- * covers every aq and rl. */
-#define AMO(type, old, address, operation)                                                                             \
-    type old;                                                                                                          \
-    do {                                                                                                               \
-        uint64_t gva_ = (address);                                                                                     \
-        if (slow) {                                                                                                    \
-            struct mmu_atomic atomic_;                                                                                 \
-            if (!mmu_atomic_begin(h, gva_, sizeof(type), &atomic_))                                                    \
-                return SEM_TRAP;                                                                                       \
-            type *p = atomic_.host;                                                                                    \
-            old = (operation);                                                                                         \
-            mmu_atomic_end(h, &atomic_, sizeof(type));                                                                 \
-        } else {                                                                                                       \
-            const struct tlb_entry *entry_ = &h->bank->entries[tlb_index(gva_)];                                       \
-            if (TUFF_UNLIKELY((gva_ & (TLB_PAGE_MASK | (sizeof(type) - 1))) != entry_->tag_write ||                    \
-                              atomic_load_explicit(h->reservations_active, memory_order_relaxed)))                     \
-                return SEM_MISS;                                                                                       \
-            type *p = (type *)(gva_ + entry_->addend);                                                                 \
-            old = (operation);                                                                                         \
-        }                                                                                                              \
+/* old = operation on *p (a `type *`) as one atomic step; the operation is an expression that gives the old value.
+ * Sequentially consistent, which covers every aq and rl. */
+#define AMO(type, old, address, operation)                                                          \
+    type old;                                                                                       \
+    do {                                                                                            \
+        uint64_t gva_ = (address);                                                                  \
+        if (slow) {                                                                                 \
+            struct mmu_atomic atomic_;                                                              \
+            if (!mmu_atomic_begin(h, gva_, sizeof(type), &atomic_))                                 \
+                return SEM_TRAP;                                                                    \
+            type *p = atomic_.host;                                                                 \
+            old = (operation);                                                                      \
+            mmu_atomic_end(h, &atomic_, sizeof(type));                                              \
+        } else {                                                                                    \
+            const struct tlb_entry *entry_ = &h->bank->entries[tlb_index(gva_)];                    \
+            if (TUFF_UNLIKELY((gva_ & (TLB_PAGE_MASK | (sizeof(type) - 1))) != entry_->tag_write || \
+                              atomic_load_explicit(h->reservations_active, memory_order_relaxed)))  \
+                return SEM_MISS;                                                                    \
+            type *p = (type *)(gva_ + entry_->addend);                                              \
+            old = (operation);                                                                      \
+        }                                                                                           \
     } while (0)
 
 #endif

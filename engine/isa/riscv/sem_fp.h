@@ -1,9 +1,10 @@
 /* Semantic bodies: F and D on the host's floating-point unit.
  *
- * The host's control register holds the guest's rounding mode, and its sticky flags are the guest's, so an operation in the current mode is one
- * host instruction. What differs is put right here: results that are NaN become the canonical NaN, singles are NaN-boxed and
- * an unboxed operand reads as the canonical NaN (Unprivileged ISA, chapters "F" and "D"). Whoever includes this compiles it with FENV_ACCESS on, so
- * that nothing is folded, dropped or moved across a look at the flags.
+ * The host's control register holds the guest's rounding mode, and its sticky flags are the guest's, so an operation in
+ * the current mode is one host instruction. What differs is put right here: results that are NaN become the canonical
+ * NaN, singles are NaN-boxed and an unboxed operand reads as the canonical NaN (Unprivileged ISA, chapters "F" and
+ * "D"). Whoever includes this compiles it with FENV_ACCESS on, so that nothing is folded, dropped or moved across a
+ * look at the flags.
  */
 #ifndef TUFF_ENGINE_ISA_RISCV_SEM_FP_H
 #define TUFF_ENGINE_ISA_RISCV_SEM_FP_H
@@ -42,120 +43,209 @@ TUFF_INLINE uint64_t fp_reg_d(double v)
     return TUFF_UNLIKELY(__builtin_isunordered(v, v)) ? FP_NAN_D : __builtin_bit_cast(uint64_t, v);
 }
 
-#define SET_F(value)                                                                                                   \
-    do {                                                                                                               \
-        r->f[rd] = (value);                                                                                            \
-        r->fs_dirty = 1;                                                                                               \
+#define SET_F(value)        \
+    do {                    \
+        r->f[rd] = (value); \
+        r->fs_dirty = 1;    \
     } while (0)
 #define FS1 r->f[rs1]
 #define FS2 r->f[rs2]
 #define FS3 r->f[imm & 31]
 
 /* Operations in another mode than the host's: outlined. */
-#define ROUNDED_S(op, a, b, c)                                                                                         \
-    if (RM != RM_HOST) {                                                                                               \
-        uint64_t rounded_;                                                                                             \
-        if (!slow)                                                                                                     \
-            return SEM_MISS;                                                                                           \
-        if (fp_rounded(h, op, FP_SINGLE, a, b, c, RM, &rounded_)) {                                                    \
-            SET_F(FP_BOX | rounded_);                                                                                  \
-            NEXT;                                                                                                      \
-        }                                                                                                              \
+#define ROUNDED_S(op, a, b, c)                                      \
+    if (RM != RM_HOST) {                                            \
+        uint64_t rounded_;                                          \
+        if (!slow)                                                  \
+            return SEM_MISS;                                        \
+        if (fp_rounded(h, op, FP_SINGLE, a, b, c, RM, &rounded_)) { \
+            SET_F(FP_BOX | rounded_);                               \
+            NEXT;                                                   \
+        }                                                           \
     }
-#define ROUNDED_D(op, a, b, c)                                                                                         \
-    if (RM != RM_HOST) {                                                                                               \
-        uint64_t rounded_;                                                                                             \
-        if (!slow)                                                                                                     \
-            return SEM_MISS;                                                                                           \
-        if (fp_rounded(h, op, FP_DOUBLE, a, b, c, RM, &rounded_)) {                                                    \
-            SET_F(rounded_);                                                                                           \
-            NEXT;                                                                                                      \
-        }                                                                                                              \
+#define ROUNDED_D(op, a, b, c)                                      \
+    if (RM != RM_HOST) {                                            \
+        uint64_t rounded_;                                          \
+        if (!slow)                                                  \
+            return SEM_MISS;                                        \
+        if (fp_rounded(h, op, FP_DOUBLE, a, b, c, RM, &rounded_)) { \
+            SET_F(rounded_);                                        \
+            NEXT;                                                   \
+        }                                                           \
     }
 
 /* clang-format off: one line a body reads as a table */
 
-SEM(fadd_s)  { ROUNDED_S(FP_ADD, fp_bits_s(FS1), fp_bits_s(FS2), 0) SET_F(fp_reg_s(fp_s(FS1) + fp_s(FS2))); NEXT; }
-SEM(fsub_s)  { ROUNDED_S(FP_ADD, fp_bits_s(FS1), fp_bits_s(FS2) ^ FP_SIGN_S, 0) SET_F(fp_reg_s(fp_s(FS1) - fp_s(FS2))); NEXT; }
-SEM(fmul_s)  { ROUNDED_S(FP_MUL, fp_bits_s(FS1), fp_bits_s(FS2), 0) SET_F(fp_reg_s(fp_s(FS1) * fp_s(FS2))); NEXT; }
-SEM(fdiv_s)  { ROUNDED_S(FP_DIV, fp_bits_s(FS1), fp_bits_s(FS2), 0) SET_F(fp_reg_s(fp_s(FS1) / fp_s(FS2))); NEXT; }
-SEM(fsqrt_s) { ROUNDED_S(FP_SQRT, fp_bits_s(FS1), 0, 0) SET_F(fp_reg_s(__builtin_sqrtf(fp_s(FS1)))); NEXT; }
-SEM(fadd_d)  { ROUNDED_D(FP_ADD, FS1, FS2, 0) SET_F(fp_reg_d(fp_d(FS1) + fp_d(FS2))); NEXT; }
-SEM(fsub_d)  { ROUNDED_D(FP_ADD, FS1, FS2 ^ FP_SIGN_D, 0) SET_F(fp_reg_d(fp_d(FS1) - fp_d(FS2))); NEXT; }
-SEM(fmul_d)  { ROUNDED_D(FP_MUL, FS1, FS2, 0) SET_F(fp_reg_d(fp_d(FS1) * fp_d(FS2))); NEXT; }
-SEM(fdiv_d)  { ROUNDED_D(FP_DIV, FS1, FS2, 0) SET_F(fp_reg_d(fp_d(FS1) / fp_d(FS2))); NEXT; }
-SEM(fsqrt_d) { ROUNDED_D(FP_SQRT, FS1, 0, 0) SET_F(fp_reg_d(__builtin_sqrt(fp_d(FS1)))); NEXT; }
+SEM(fadd_s)
+{
+    ROUNDED_S(FP_ADD, fp_bits_s(FS1), fp_bits_s(FS2), 0) SET_F(fp_reg_s(fp_s(FS1) + fp_s(FS2)));
+    NEXT;
+}
+SEM(fsub_s)
+{
+    ROUNDED_S(FP_ADD, fp_bits_s(FS1), fp_bits_s(FS2) ^ FP_SIGN_S, 0) SET_F(fp_reg_s(fp_s(FS1) - fp_s(FS2)));
+    NEXT;
+}
+SEM(fmul_s)
+{
+    ROUNDED_S(FP_MUL, fp_bits_s(FS1), fp_bits_s(FS2), 0) SET_F(fp_reg_s(fp_s(FS1) * fp_s(FS2)));
+    NEXT;
+}
+SEM(fdiv_s)
+{
+    ROUNDED_S(FP_DIV, fp_bits_s(FS1), fp_bits_s(FS2), 0) SET_F(fp_reg_s(fp_s(FS1) / fp_s(FS2)));
+    NEXT;
+}
+SEM(fsqrt_s)
+{
+    ROUNDED_S(FP_SQRT, fp_bits_s(FS1), 0, 0) SET_F(fp_reg_s(__builtin_sqrtf(fp_s(FS1))));
+    NEXT;
+}
+SEM(fadd_d)
+{
+    ROUNDED_D(FP_ADD, FS1, FS2, 0) SET_F(fp_reg_d(fp_d(FS1) + fp_d(FS2)));
+    NEXT;
+}
+SEM(fsub_d)
+{
+    ROUNDED_D(FP_ADD, FS1, FS2 ^ FP_SIGN_D, 0) SET_F(fp_reg_d(fp_d(FS1) - fp_d(FS2)));
+    NEXT;
+}
+SEM(fmul_d)
+{
+    ROUNDED_D(FP_MUL, FS1, FS2, 0) SET_F(fp_reg_d(fp_d(FS1) * fp_d(FS2)));
+    NEXT;
+}
+SEM(fdiv_d)
+{
+    ROUNDED_D(FP_DIV, FS1, FS2, 0) SET_F(fp_reg_d(fp_d(FS1) / fp_d(FS2)));
+    NEXT;
+}
+SEM(fsqrt_d)
+{
+    ROUNDED_D(FP_SQRT, FS1, 0, 0) SET_F(fp_reg_d(__builtin_sqrt(fp_d(FS1))));
+    NEXT;
+}
 
 /* Fused: the product's and the addend's signs as the four rows have them. */
-#define FMA_S(product_sign, addend_sign)                                                                               \
-    {                                                                                                                  \
-        uint32_t a = fp_bits_s(FS1) ^ (product_sign), b = fp_bits_s(FS2), c = fp_bits_s(FS3) ^ (addend_sign);          \
-        ROUNDED_S(FP_FMA, a, b, c)                                                                                     \
-        float fa = __builtin_bit_cast(float, a), fb = __builtin_bit_cast(float, b);                                    \
-        float v = __builtin_fmaf(fa, fb, __builtin_bit_cast(float, c));                                                \
-        if (TUFF_UNLIKELY(__builtin_isunordered(v, v)))                                                                \
-            fp_fma_nan(h, (double)fa, (double)fb);                                                                     \
-        SET_F(fp_reg_s(v));                                                                                            \
-        NEXT;                                                                                                          \
+#define FMA_S(product_sign, addend_sign)                                                                      \
+    {                                                                                                         \
+        uint32_t a = fp_bits_s(FS1) ^ (product_sign), b = fp_bits_s(FS2), c = fp_bits_s(FS3) ^ (addend_sign); \
+        ROUNDED_S(FP_FMA, a, b, c)                                                                            \
+        float fa = __builtin_bit_cast(float, a), fb = __builtin_bit_cast(float, b);                           \
+        float v = __builtin_fmaf(fa, fb, __builtin_bit_cast(float, c));                                       \
+        if (TUFF_UNLIKELY(__builtin_isunordered(v, v)))                                                       \
+            fp_fma_nan(h, (double)fa, (double)fb);                                                            \
+        SET_F(fp_reg_s(v));                                                                                   \
+        NEXT;                                                                                                 \
     }
-#define FMA_D(product_sign, addend_sign)                                                                               \
-    {                                                                                                                  \
-        uint64_t a = FS1 ^ (product_sign), b = FS2, c = FS3 ^ (addend_sign);                                           \
-        ROUNDED_D(FP_FMA, a, b, c)                                                                                     \
-        double v = __builtin_fma(fp_d(a), fp_d(b), fp_d(c));                                                           \
-        if (TUFF_UNLIKELY(__builtin_isunordered(v, v)))                                                                \
-            fp_fma_nan(h, fp_d(a), fp_d(b));                                                                           \
-        SET_F(fp_reg_d(v));                                                                                            \
-        NEXT;                                                                                                          \
+#define FMA_D(product_sign, addend_sign)                                     \
+    {                                                                        \
+        uint64_t a = FS1 ^ (product_sign), b = FS2, c = FS3 ^ (addend_sign); \
+        ROUNDED_D(FP_FMA, a, b, c)                                           \
+        double v = __builtin_fma(fp_d(a), fp_d(b), fp_d(c));                 \
+        if (TUFF_UNLIKELY(__builtin_isunordered(v, v)))                      \
+            fp_fma_nan(h, fp_d(a), fp_d(b));                                 \
+        SET_F(fp_reg_d(v));                                                  \
+        NEXT;                                                                \
     }
 
-SEM(fmadd_s)  FMA_S(0, 0)
-SEM(fmsub_s)  FMA_S(0, FP_SIGN_S)
-SEM(fnmsub_s) FMA_S(FP_SIGN_S, 0)
-SEM(fnmadd_s) FMA_S(FP_SIGN_S, FP_SIGN_S)
-SEM(fmadd_d)  FMA_D(0, 0)
-SEM(fmsub_d)  FMA_D(0, FP_SIGN_D)
-SEM(fnmsub_d) FMA_D(FP_SIGN_D, 0)
-SEM(fnmadd_d) FMA_D(FP_SIGN_D, FP_SIGN_D)
+SEM(fmadd_s)
+FMA_S(0, 0)
+SEM(fmsub_s)
+FMA_S(0, FP_SIGN_S)
+SEM(fnmsub_s)
+FMA_S(FP_SIGN_S, 0)
+SEM(fnmadd_s)
+FMA_S(FP_SIGN_S, FP_SIGN_S)
+SEM(fmadd_d)
+FMA_D(0, 0)
+SEM(fmsub_d)
+FMA_D(0, FP_SIGN_D)
+SEM(fnmsub_d)
+FMA_D(FP_SIGN_D, 0)
+SEM(fnmadd_d)
+FMA_D(FP_SIGN_D, FP_SIGN_D)
 
 /* Sign injection moves bits; a single's operands are unboxed first. */
-SEM(fsgnj_s)  { SET_F(FP_BOX | (fp_bits_s(FS1) & ~FP_SIGN_S) | (fp_bits_s(FS2) & FP_SIGN_S)); NEXT; }
-SEM(fsgnjn_s) { SET_F(FP_BOX | (fp_bits_s(FS1) & ~FP_SIGN_S) | (~fp_bits_s(FS2) & FP_SIGN_S)); NEXT; }
-SEM(fsgnjx_s) { SET_F(FP_BOX | (fp_bits_s(FS1) ^ (fp_bits_s(FS2) & FP_SIGN_S))); NEXT; }
-SEM(fsgnj_d)  { SET_F((FS1 & ~FP_SIGN_D) | (FS2 & FP_SIGN_D)); NEXT; }
-SEM(fsgnjn_d) { SET_F((FS1 & ~FP_SIGN_D) | (~FS2 & FP_SIGN_D)); NEXT; }
-SEM(fsgnjx_d) { SET_F(FS1 ^ (FS2 & FP_SIGN_D)); NEXT; }
+SEM(fsgnj_s)
+{
+    SET_F(FP_BOX | (fp_bits_s(FS1) & ~FP_SIGN_S) | (fp_bits_s(FS2) & FP_SIGN_S));
+    NEXT;
+}
+SEM(fsgnjn_s)
+{
+    SET_F(FP_BOX | (fp_bits_s(FS1) & ~FP_SIGN_S) | (~fp_bits_s(FS2) & FP_SIGN_S));
+    NEXT;
+}
+SEM(fsgnjx_s)
+{
+    SET_F(FP_BOX | (fp_bits_s(FS1) ^ (fp_bits_s(FS2) & FP_SIGN_S)));
+    NEXT;
+}
+SEM(fsgnj_d)
+{
+    SET_F((FS1 & ~FP_SIGN_D) | (FS2 & FP_SIGN_D));
+    NEXT;
+}
+SEM(fsgnjn_d)
+{
+    SET_F((FS1 & ~FP_SIGN_D) | (~FS2 & FP_SIGN_D));
+    NEXT;
+}
+SEM(fsgnjx_d)
+{
+    SET_F(FS1 ^ (FS2 & FP_SIGN_D));
+    NEXT;
+}
 
-/* IEEE 754-2019 minimumNumber and maximumNumber: a NaN loses against a number, -0 is below +0, a signalling NaN is invalid; the
- * unordered comparison raises that flag itself. `merge` joins the signs of equal operands: or for the minimum, and for the maximum. */
-#define MIN_MAX(type, to_fp, bits_of, box, nan, compare, merge)                                                        \
-    {                                                                                                                  \
-        type a = to_fp(FS1), b = to_fp(FS2);                                                                           \
-        if (TUFF_UNLIKELY(__builtin_isunordered(a, b)))                                                                \
-            SET_F(box | (!__builtin_isnan(a) ? bits_of(FS1) : !__builtin_isnan(b) ? bits_of(FS2) : nan));              \
-        else                                                                                                           \
-            SET_F(box | (a == b ? (bits_of(FS1) merge bits_of(FS2)) : a compare b ? bits_of(FS1) : bits_of(FS2)));     \
-        NEXT;                                                                                                          \
+/* IEEE 754-2019 minimumNumber and maximumNumber: a NaN loses against a number, -0 is below +0, a signalling NaN is
+ * invalid; the unordered comparison raises that flag itself. `merge` joins the signs of equal operands: or for the
+ * minimum, and for the maximum. */
+#define MIN_MAX(type, to_fp, bits_of, box, nan, compare, merge)                                                    \
+    {                                                                                                              \
+        type a = to_fp(FS1), b = to_fp(FS2);                                                                       \
+        if (TUFF_UNLIKELY(__builtin_isunordered(a, b)))                                                            \
+            SET_F(box | (!__builtin_isnan(a) ? bits_of(FS1) : !__builtin_isnan(b) ? bits_of(FS2) : nan));          \
+        else                                                                                                       \
+            SET_F(box | (a == b ? (bits_of(FS1) merge bits_of(FS2)) : a compare b ? bits_of(FS1) : bits_of(FS2))); \
+        NEXT;                                                                                                      \
     }
 #define FP_SAME(reg) (reg)
 
-SEM(fmin_s) MIN_MAX(float, fp_s, fp_bits_s, FP_BOX, FP_NAN_S, <, |)
-SEM(fmax_s) MIN_MAX(float, fp_s, fp_bits_s, FP_BOX, FP_NAN_S, >, &)
-SEM(fmin_d) MIN_MAX(double, fp_d, FP_SAME, 0, FP_NAN_D, <, |)
-SEM(fmax_d) MIN_MAX(double, fp_d, FP_SAME, 0, FP_NAN_D, >, &)
+SEM(fmin_s)
+MIN_MAX(float, fp_s, fp_bits_s, FP_BOX, FP_NAN_S, <, |)
+SEM(fmax_s)
+MIN_MAX(float, fp_s, fp_bits_s, FP_BOX, FP_NAN_S, >, &)
+SEM(fmin_d)
+MIN_MAX(double, fp_d, FP_SAME, 0, FP_NAN_D, <, |)
+SEM(fmax_d)
+MIN_MAX(double, fp_d, FP_SAME, 0, FP_NAN_D, >, &)
 
 /* == is quiet, < and <= signal on any NaN; so do C's operators. */
-#define COMPARE(fp, op) { SET_RD(fp(FS1) op fp(FS2)); r->fs_dirty = 1; NEXT; }
-SEM(feq_s) COMPARE(fp_s, ==)
-SEM(flt_s) COMPARE(fp_s, <)
-SEM(fle_s) COMPARE(fp_s, <=)
-SEM(feq_d) COMPARE(fp_d, ==)
-SEM(flt_d) COMPARE(fp_d, <)
-SEM(fle_d) COMPARE(fp_d, <=)
+#define COMPARE(fp, op)             \
+    {                               \
+        SET_RD(fp(FS1) op fp(FS2)); \
+        r->fs_dirty = 1;            \
+        NEXT;                       \
+    }
+SEM(feq_s)
+COMPARE(fp_s, ==)
+SEM(flt_s)
+COMPARE(fp_s, <)
+SEM(fle_s)
+COMPARE(fp_s, <=)
+SEM(feq_d)
+COMPARE(fp_d, ==)
+SEM(flt_d)
+COMPARE(fp_d, <)
+SEM(fle_d)
+COMPARE(fp_d, <=)
 
 /* clang-format on */
 
-/* The ten classes (chapter "F", table of fclass). `exp_max` is the all-ones exponent, `quiet` the top bit of the fraction. */
+/* The ten classes (chapter "F", table of fclass). `exp_max` is the all-ones exponent, `quiet` the top bit of the
+ * fraction. */
 TUFF_INLINE unsigned fp_class(bool negative, unsigned exponent, uint64_t fraction, unsigned exp_max, uint64_t quiet)
 {
     if (exponent == exp_max && fraction)
@@ -183,23 +273,24 @@ SEM(fclass_d)
     NEXT;
 }
 
-/* To an integer. The host's truncating conversion is right inside (low, high); rounding in the host's mode comes first inside the narrower
- * (round_low, round_high), whose ends cannot be rounded across. The bounds are literals: with FENV_ACCESS arithmetic on constants is done
- * when it runs, flags included. A comparison with NaN raises invalid, which the conversion would too. All else is outlined. */
-#define TO_INT(fp, reg, low, high, round_low, round_high, type, kind)                                                  \
-    {                                                                                                                  \
-        fp v = (reg);                                                                                                  \
-        if (RM == RM_RTZ && v > (low) && v < (high)) {                                                                 \
-            SET_RD((int64_t)(type)(int64_t)v);                                                                         \
-        } else if (RM == RM_HOST && v > (round_low) && v < (round_high)) {                                             \
-            SET_RD((int64_t)(type)(int64_t)(fp)__builtin_rint((double)v));                                             \
-        } else {                                                                                                       \
-            if (!slow)                                                                                                 \
-                return SEM_MISS;                                                                                       \
-            SET_RD(fp_to_int(h, kind, __builtin_bit_cast(uint64_t, (double)v), RM));                                   \
-        }                                                                                                              \
-        r->fs_dirty = 1;                                                                                               \
-        NEXT;                                                                                                          \
+/* To an integer. The host's truncating conversion is right inside (low, high); rounding in the host's mode comes first
+ * inside the narrower (round_low, round_high), whose ends cannot be rounded across. The bounds are literals: with
+ * FENV_ACCESS arithmetic on constants is done when it runs, flags included. A comparison with NaN raises invalid, which
+ * the conversion would too. All else is outlined. */
+#define TO_INT(fp, reg, low, high, round_low, round_high, type, kind)                \
+    {                                                                                \
+        fp v = (reg);                                                                \
+        if (RM == RM_RTZ && v > (low) && v < (high)) {                               \
+            SET_RD((int64_t)(type)(int64_t)v);                                       \
+        } else if (RM == RM_HOST && v > (round_low) && v < (round_high)) {           \
+            SET_RD((int64_t)(type)(int64_t)(fp)__builtin_rint((double)v));           \
+        } else {                                                                     \
+            if (!slow)                                                               \
+                return SEM_MISS;                                                     \
+            SET_RD(fp_to_int(h, kind, __builtin_bit_cast(uint64_t, (double)v), RM)); \
+        }                                                                            \
+        r->fs_dirty = 1;                                                             \
+        NEXT;                                                                        \
     }
 
 /* clang-format off */
@@ -217,20 +308,20 @@ SEM(fcvt_d_w)  { SET_F(fp_reg_d((double)(int32_t)RS1_W)); NEXT; }
 SEM(fcvt_d_wu) { SET_F(fp_reg_d((double)(int64_t)RS1_W)); NEXT; }
 /* clang-format on */
 
-#define FROM_INT(format, box, negative, magnitude, value)                                                              \
-    {                                                                                                                  \
-        if (RM != RM_HOST) {                                                                                           \
-            if (!slow)                                                                                                 \
-                return SEM_MISS;                                                                                       \
-            SET_F(box | fp_from_int(h, format, negative, magnitude, RM));                                              \
-        } else {                                                                                                       \
-            SET_F(value);                                                                                              \
-        }                                                                                                              \
-        NEXT;                                                                                                          \
+#define FROM_INT(format, box, negative, magnitude, value)                 \
+    {                                                                     \
+        if (RM != RM_HOST) {                                              \
+            if (!slow)                                                    \
+                return SEM_MISS;                                          \
+            SET_F(box | fp_from_int(h, format, negative, magnitude, RM)); \
+        } else {                                                          \
+            SET_F(value);                                                 \
+        }                                                                 \
+        NEXT;                                                             \
     }
 #define MAGNITUDE(v) ((int64_t)(v) < 0 ? -(uint64_t)(v) : (uint64_t)(v))
 /* x86 below AVX-512 converts signed integers only: halve with the lost bit kept sticky, convert, double. */
-#define FROM_U64(fp, v) ((int64_t)(v) >= 0 ? (fp)(int64_t)(v) : 2 * (fp)(int64_t)((v) >> 1 | ((v)&1)))
+#define FROM_U64(fp, v) ((int64_t)(v) >= 0 ? (fp)(int64_t)(v) : 2 * (fp)(int64_t)((v) >> 1 | ((v) & 1)))
 
 /* clang-format off */
 SEM(fcvt_s_w)  FROM_INT(FP_SINGLE, FP_BOX, (int32_t)RS1_W < 0, MAGNITUDE((int32_t)RS1_W), fp_reg_s((float)(int32_t)RS1_W))

@@ -7,51 +7,194 @@
 /* clang-format off: one line a body reads as a table */
 
 /* RV64I (Unprivileged ISA, chapters 2 and 4) */
-SEM(lui)   { SET_RD(IMM); NEXT; }
-SEM(auipc) { SET_RD(pc + IMM); NEXT; }
-SEM(addi)  { SET_RD(RS1 + IMM); NEXT; }
-SEM(slti)  { SET_RD((int64_t)RS1 < (int64_t)IMM); NEXT; }
-SEM(sltiu) { SET_RD(RS1 < IMM); NEXT; }
-SEM(xori)  { SET_RD(RS1 ^ IMM); NEXT; }
-SEM(ori)   { SET_RD(RS1 | IMM); NEXT; }
-SEM(andi)  { SET_RD(RS1 & IMM); NEXT; }
-SEM(slli)  { SET_RD(RS1 << (IMM & 63)); NEXT; }
-SEM(srli)  { SET_RD(RS1 >> (IMM & 63)); NEXT; }
-SEM(srai)  { SET_RD((int64_t)RS1 >> (IMM & 63)); NEXT; }
-SEM(add)   { SET_RD(RS1 + RS2); NEXT; }
-SEM(sub)   { SET_RD(RS1 - RS2); NEXT; }
-SEM(sll)   { SET_RD(RS1 << (RS2 & 63)); NEXT; }
-SEM(slt)   { SET_RD((int64_t)RS1 < (int64_t)RS2); NEXT; }
-SEM(sltu)  { SET_RD(RS1 < RS2); NEXT; }
-SEM(xor)   { SET_RD(RS1 ^ RS2); NEXT; }
-SEM(srl)   { SET_RD(RS1 >> (RS2 & 63)); NEXT; }
-SEM(sra)   { SET_RD((int64_t)RS1 >> (RS2 & 63)); NEXT; }
-SEM(or)    { SET_RD(RS1 | RS2); NEXT; }
-SEM(and)   { SET_RD(RS1 & RS2); NEXT; }
-SEM(addiw) { SET_RD_W(RS1_W + (uint32_t)imm); NEXT; }
-SEM(slliw) { SET_RD_W(RS1_W << (imm & 31)); NEXT; }
-SEM(srliw) { SET_RD_W(RS1_W >> (imm & 31)); NEXT; }
-SEM(sraiw) { SET_RD_W((int32_t)RS1_W >> (imm & 31)); NEXT; }
-SEM(addw)  { SET_RD_W(RS1_W + RS2_W); NEXT; }
-SEM(subw)  { SET_RD_W(RS1_W - RS2_W); NEXT; }
-SEM(sllw)  { SET_RD_W(RS1_W << (RS2 & 31)); NEXT; }
-SEM(srlw)  { SET_RD_W(RS1_W >> (RS2 & 31)); NEXT; }
-SEM(sraw)  { SET_RD_W((int32_t)RS1_W >> (RS2 & 31)); NEXT; }
+SEM(lui)
+{
+    SET_RD(IMM);
+    NEXT;
+}
+SEM(auipc)
+{
+    SET_RD(pc + IMM);
+    NEXT;
+}
+SEM(addi)
+{
+    SET_RD(RS1 + IMM);
+    NEXT;
+}
+SEM(slti)
+{
+    SET_RD((int64_t)RS1 < (int64_t)IMM);
+    NEXT;
+}
+SEM(sltiu)
+{
+    SET_RD(RS1 < IMM);
+    NEXT;
+}
+SEM(xori)
+{
+    SET_RD(RS1 ^ IMM);
+    NEXT;
+}
+SEM(ori)
+{
+    SET_RD(RS1 | IMM);
+    NEXT;
+}
+SEM(andi)
+{
+    SET_RD(RS1 & IMM);
+    NEXT;
+}
+SEM(slli)
+{
+    SET_RD(RS1 << (IMM & 63));
+    NEXT;
+}
+SEM(srli)
+{
+    SET_RD(RS1 >> (IMM & 63));
+    NEXT;
+}
+SEM(srai)
+{
+    SET_RD((int64_t)RS1 >> (IMM & 63));
+    NEXT;
+}
+SEM(add)
+{
+    SET_RD(RS1 + RS2);
+    NEXT;
+}
+SEM(sub)
+{
+    SET_RD(RS1 - RS2);
+    NEXT;
+}
+SEM(sll)
+{
+    SET_RD(RS1 << (RS2 & 63));
+    NEXT;
+}
+SEM(slt)
+{
+    SET_RD((int64_t)RS1 < (int64_t)RS2);
+    NEXT;
+}
+SEM(sltu)
+{
+    SET_RD(RS1 < RS2);
+    NEXT;
+}
+SEM(xor)
+{
+    SET_RD(RS1 ^ RS2);
+    NEXT;
+}
+SEM(srl)
+{
+    SET_RD(RS1 >> (RS2 & 63));
+    NEXT;
+}
+SEM(sra)
+{
+    SET_RD((int64_t)RS1 >> (RS2 & 63));
+    NEXT;
+}
+SEM(or)
+{
+    SET_RD(RS1 | RS2);
+    NEXT;
+}
+SEM(and)
+{
+    SET_RD(RS1 & RS2);
+    NEXT;
+}
+SEM(addiw)
+{
+    SET_RD_W(RS1_W + (uint32_t)imm);
+    NEXT;
+}
+SEM(slliw)
+{
+    SET_RD_W(RS1_W << (imm & 31));
+    NEXT;
+}
+SEM(srliw)
+{
+    SET_RD_W(RS1_W >> (imm & 31));
+    NEXT;
+}
+SEM(sraiw)
+{
+    SET_RD_W((int32_t)RS1_W >> (imm & 31));
+    NEXT;
+}
+SEM(addw)
+{
+    SET_RD_W(RS1_W + RS2_W);
+    NEXT;
+}
+SEM(subw)
+{
+    SET_RD_W(RS1_W - RS2_W);
+    NEXT;
+}
+SEM(sllw)
+{
+    SET_RD_W(RS1_W << (RS2 & 31));
+    NEXT;
+}
+SEM(srlw)
+{
+    SET_RD_W(RS1_W >> (RS2 & 31));
+    NEXT;
+}
+SEM(sraw)
+{
+    SET_RD_W((int32_t)RS1_W >> (RS2 & 31));
+    NEXT;
+}
 
-#define BRANCH_IF(condition)                                                                                           \
-    if (condition) {                                                                                                   \
-        CHECK_TARGET(pc + IMM);                                                                                        \
-        return SEM_TAKEN;                                                                                              \
-    }                                                                                                                  \
+#define BRANCH_IF(condition)    \
+    if (condition) {            \
+        CHECK_TARGET(pc + IMM); \
+        return SEM_TAKEN;       \
+    }                           \
     NEXT
 
-SEM(beq)  { BRANCH_IF(RS1 == RS2); }
-SEM(bne)  { BRANCH_IF(RS1 != RS2); }
-SEM(blt)  { BRANCH_IF((int64_t)RS1 < (int64_t)RS2); }
-SEM(bge)  { BRANCH_IF((int64_t)RS1 >= (int64_t)RS2); }
-SEM(bltu) { BRANCH_IF(RS1 < RS2); }
-SEM(bgeu) { BRANCH_IF(RS1 >= RS2); }
-SEM(jal)  { CHECK_TARGET(pc + IMM); SET_RD(npc); return SEM_TAKEN; }
+SEM(beq)
+{
+    BRANCH_IF(RS1 == RS2);
+}
+SEM(bne)
+{
+    BRANCH_IF(RS1 != RS2);
+}
+SEM(blt)
+{
+    BRANCH_IF((int64_t)RS1 < (int64_t)RS2);
+}
+SEM(bge)
+{
+    BRANCH_IF((int64_t)RS1 >= (int64_t)RS2);
+}
+SEM(bltu)
+{
+    BRANCH_IF(RS1 < RS2);
+}
+SEM(bgeu)
+{
+    BRANCH_IF(RS1 >= RS2);
+}
+SEM(jal)
+{
+    CHECK_TARGET(pc + IMM);
+    SET_RD(npc);
+    return SEM_TAKEN;
+}
 SEM(jalr)
 {
     uint64_t target = (RS1 + IMM) & ~1ull;
@@ -61,7 +204,8 @@ SEM(jalr)
     return SEM_INDIRECT;
 }
 
-/* A store followed by a load is the only order x86 does not keep by itself; device input and output count as load and store. */
+/* A store followed by a load is the only order x86 does not keep by itself; device input and output count as load and
+ * store. */
 SEM(fence)
 {
     enum { SUCC_R = 1 << 1, SUCC_I = 1 << 3, PRED_W = 1 << 4, PRED_O = 1 << 6 };
@@ -71,11 +215,31 @@ SEM(fence)
 }
 
 /* M (chapter "M"): division by zero and overflow give values, never traps */
-SEM(mul)    { SET_RD(RS1 * RS2); NEXT; }
-SEM(mulh)   { SET_RD(((__int128)(int64_t)RS1 * (int64_t)RS2) >> 64); NEXT; }
-SEM(mulhsu) { SET_RD(((__int128)(int64_t)RS1 * (unsigned __int128)RS2) >> 64); NEXT; }
-SEM(mulhu)  { SET_RD(((unsigned __int128)RS1 * RS2) >> 64); NEXT; }
-SEM(mulw)   { SET_RD_W(RS1_W * RS2_W); NEXT; }
+SEM(mul)
+{
+    SET_RD(RS1 * RS2);
+    NEXT;
+}
+SEM(mulh)
+{
+    SET_RD(((__int128)(int64_t)RS1 * (int64_t)RS2) >> 64);
+    NEXT;
+}
+SEM(mulhsu)
+{
+    SET_RD(((__int128)(int64_t)RS1 * (unsigned __int128)RS2) >> 64);
+    NEXT;
+}
+SEM(mulhu)
+{
+    SET_RD(((unsigned __int128)RS1 * RS2) >> 64);
+    NEXT;
+}
+SEM(mulw)
+{
+    SET_RD_W(RS1_W * RS2_W);
+    NEXT;
+}
 
 SEM(div)
 {
@@ -89,8 +253,16 @@ SEM(rem)
     SET_RD(b == 0 ? a : (a == INT64_MIN && b == -1) ? 0 : a % b);
     NEXT;
 }
-SEM(divu) { SET_RD(RS2 == 0 ? UINT64_MAX : RS1 / RS2); NEXT; }
-SEM(remu) { SET_RD(RS2 == 0 ? RS1 : RS1 % RS2); NEXT; }
+SEM(divu)
+{
+    SET_RD(RS2 == 0 ? UINT64_MAX : RS1 / RS2);
+    NEXT;
+}
+SEM(remu)
+{
+    SET_RD(RS2 == 0 ? RS1 : RS1 % RS2);
+    NEXT;
+}
 SEM(divw)
 {
     int32_t a = (int32_t)RS1, b = (int32_t)RS2;
@@ -103,43 +275,179 @@ SEM(remw)
     SET_RD_W(b == 0 ? a : (a == INT32_MIN && b == -1) ? 0 : a % b);
     NEXT;
 }
-SEM(divuw) { SET_RD_W(RS2_W == 0 ? UINT32_MAX : RS1_W / RS2_W); NEXT; }
-SEM(remuw) { SET_RD_W(RS2_W == 0 ? RS1_W : RS1_W % RS2_W); NEXT; }
+SEM(divuw)
+{
+    SET_RD_W(RS2_W == 0 ? UINT32_MAX : RS1_W / RS2_W);
+    NEXT;
+}
+SEM(remuw)
+{
+    SET_RD_W(RS2_W == 0 ? RS1_W : RS1_W % RS2_W);
+    NEXT;
+}
 
 /* Zba (chapter "B", section Zba) */
-SEM(add_uw)    { SET_RD((uint64_t)RS1_W + RS2); NEXT; }
-SEM(sh1add)    { SET_RD((RS1 << 1) + RS2); NEXT; }
-SEM(sh2add)    { SET_RD((RS1 << 2) + RS2); NEXT; }
-SEM(sh3add)    { SET_RD((RS1 << 3) + RS2); NEXT; }
-SEM(sh1add_uw) { SET_RD(((uint64_t)RS1_W << 1) + RS2); NEXT; }
-SEM(sh2add_uw) { SET_RD(((uint64_t)RS1_W << 2) + RS2); NEXT; }
-SEM(sh3add_uw) { SET_RD(((uint64_t)RS1_W << 3) + RS2); NEXT; }
-SEM(slli_uw)   { SET_RD((uint64_t)RS1_W << (IMM & 63)); NEXT; }
+SEM(add_uw)
+{
+    SET_RD((uint64_t)RS1_W + RS2);
+    NEXT;
+}
+SEM(sh1add)
+{
+    SET_RD((RS1 << 1) + RS2);
+    NEXT;
+}
+SEM(sh2add)
+{
+    SET_RD((RS1 << 2) + RS2);
+    NEXT;
+}
+SEM(sh3add)
+{
+    SET_RD((RS1 << 3) + RS2);
+    NEXT;
+}
+SEM(sh1add_uw)
+{
+    SET_RD(((uint64_t)RS1_W << 1) + RS2);
+    NEXT;
+}
+SEM(sh2add_uw)
+{
+    SET_RD(((uint64_t)RS1_W << 2) + RS2);
+    NEXT;
+}
+SEM(sh3add_uw)
+{
+    SET_RD(((uint64_t)RS1_W << 3) + RS2);
+    NEXT;
+}
+SEM(slli_uw)
+{
+    SET_RD((uint64_t)RS1_W << (IMM & 63));
+    NEXT;
+}
 
 /* Zbb */
-SEM(andn)   { SET_RD(RS1 & ~RS2); NEXT; }
-SEM(orn)    { SET_RD(RS1 | ~RS2); NEXT; }
-SEM(xnor)   { SET_RD(~(RS1 ^ RS2)); NEXT; }
-SEM(clz)    { uint64_t v = RS1; SET_RD(v ? __builtin_clzll(v) : 64); NEXT; }
-SEM(clzw)   { uint32_t v = RS1_W; SET_RD(v ? __builtin_clz(v) : 32); NEXT; }
-SEM(ctz)    { uint64_t v = RS1; SET_RD(v ? __builtin_ctzll(v) : 64); NEXT; }
-SEM(ctzw)   { uint32_t v = RS1_W; SET_RD(v ? __builtin_ctz(v) : 32); NEXT; }
-SEM(cpop)   { SET_RD(__builtin_popcountll(RS1)); NEXT; }
-SEM(cpopw)  { SET_RD(__builtin_popcount(RS1_W)); NEXT; }
-SEM(max)    { SET_RD((int64_t)RS1 > (int64_t)RS2 ? RS1 : RS2); NEXT; }
-SEM(maxu)   { SET_RD(RS1 > RS2 ? RS1 : RS2); NEXT; }
-SEM(min)    { SET_RD((int64_t)RS1 < (int64_t)RS2 ? RS1 : RS2); NEXT; }
-SEM(minu)   { SET_RD(RS1 < RS2 ? RS1 : RS2); NEXT; }
-SEM(sext_b) { SET_RD((int64_t)(int8_t)RS1); NEXT; }
-SEM(sext_h) { SET_RD((int64_t)(int16_t)RS1); NEXT; }
-SEM(zext_h) { SET_RD((uint16_t)RS1); NEXT; }
-SEM(rol)    { SET_RD(__builtin_rotateleft64(RS1, RS2)); NEXT; }
-SEM(rolw)   { SET_RD_W(__builtin_rotateleft32(RS1_W, RS2_W)); NEXT; }
-SEM(ror)    { SET_RD(__builtin_rotateright64(RS1, RS2)); NEXT; }
-SEM(rorw)   { SET_RD_W(__builtin_rotateright32(RS1_W, RS2_W)); NEXT; }
-SEM(rori)   { SET_RD(__builtin_rotateright64(RS1, IMM)); NEXT; }
-SEM(roriw)  { SET_RD_W(__builtin_rotateright32(RS1_W, (uint32_t)imm)); NEXT; }
-SEM(rev8)   { SET_RD(__builtin_bswap64(RS1)); NEXT; }
+SEM(andn)
+{
+    SET_RD(RS1 & ~RS2);
+    NEXT;
+}
+SEM(orn)
+{
+    SET_RD(RS1 | ~RS2);
+    NEXT;
+}
+SEM(xnor)
+{
+    SET_RD(~(RS1 ^ RS2));
+    NEXT;
+}
+SEM(clz)
+{
+    uint64_t v = RS1;
+    SET_RD(v ? __builtin_clzll(v) : 64);
+    NEXT;
+}
+SEM(clzw)
+{
+    uint32_t v = RS1_W;
+    SET_RD(v ? __builtin_clz(v) : 32);
+    NEXT;
+}
+SEM(ctz)
+{
+    uint64_t v = RS1;
+    SET_RD(v ? __builtin_ctzll(v) : 64);
+    NEXT;
+}
+SEM(ctzw)
+{
+    uint32_t v = RS1_W;
+    SET_RD(v ? __builtin_ctz(v) : 32);
+    NEXT;
+}
+SEM(cpop)
+{
+    SET_RD(__builtin_popcountll(RS1));
+    NEXT;
+}
+SEM(cpopw)
+{
+    SET_RD(__builtin_popcount(RS1_W));
+    NEXT;
+}
+SEM(max)
+{
+    SET_RD((int64_t)RS1 > (int64_t)RS2 ? RS1 : RS2);
+    NEXT;
+}
+SEM(maxu)
+{
+    SET_RD(RS1 > RS2 ? RS1 : RS2);
+    NEXT;
+}
+SEM(min)
+{
+    SET_RD((int64_t)RS1 < (int64_t)RS2 ? RS1 : RS2);
+    NEXT;
+}
+SEM(minu)
+{
+    SET_RD(RS1 < RS2 ? RS1 : RS2);
+    NEXT;
+}
+SEM(sext_b)
+{
+    SET_RD((int64_t)(int8_t)RS1);
+    NEXT;
+}
+SEM(sext_h)
+{
+    SET_RD((int64_t)(int16_t)RS1);
+    NEXT;
+}
+SEM(zext_h)
+{
+    SET_RD((uint16_t)RS1);
+    NEXT;
+}
+SEM(rol)
+{
+    SET_RD(__builtin_rotateleft64(RS1, RS2));
+    NEXT;
+}
+SEM(rolw)
+{
+    SET_RD_W(__builtin_rotateleft32(RS1_W, RS2_W));
+    NEXT;
+}
+SEM(ror)
+{
+    SET_RD(__builtin_rotateright64(RS1, RS2));
+    NEXT;
+}
+SEM(rorw)
+{
+    SET_RD_W(__builtin_rotateright32(RS1_W, RS2_W));
+    NEXT;
+}
+SEM(rori)
+{
+    SET_RD(__builtin_rotateright64(RS1, IMM));
+    NEXT;
+}
+SEM(roriw)
+{
+    SET_RD_W(__builtin_rotateright32(RS1_W, (uint32_t)imm));
+    NEXT;
+}
+SEM(rev8)
+{
+    SET_RD(__builtin_bswap64(RS1));
+    NEXT;
+}
 SEM(orc_b)
 {
     /* Bit 7 of each byte: set where the byte is not zero; then spread over the byte. */
@@ -150,14 +458,46 @@ SEM(orc_b)
 }
 
 /* Zbs */
-SEM(bclr)  { SET_RD(RS1 & ~(1ull << (RS2 & 63))); NEXT; }
-SEM(bclri) { SET_RD(RS1 & ~(1ull << (IMM & 63))); NEXT; }
-SEM(bext)  { SET_RD(RS1 >> (RS2 & 63) & 1); NEXT; }
-SEM(bexti) { SET_RD(RS1 >> (IMM & 63) & 1); NEXT; }
-SEM(binv)  { SET_RD(RS1 ^ 1ull << (RS2 & 63)); NEXT; }
-SEM(binvi) { SET_RD(RS1 ^ 1ull << (IMM & 63)); NEXT; }
-SEM(bset)  { SET_RD(RS1 | 1ull << (RS2 & 63)); NEXT; }
-SEM(bseti) { SET_RD(RS1 | 1ull << (IMM & 63)); NEXT; }
+SEM(bclr)
+{
+    SET_RD(RS1 & ~(1ull << (RS2 & 63)));
+    NEXT;
+}
+SEM(bclri)
+{
+    SET_RD(RS1 & ~(1ull << (IMM & 63)));
+    NEXT;
+}
+SEM(bext)
+{
+    SET_RD(RS1 >> (RS2 & 63) & 1);
+    NEXT;
+}
+SEM(bexti)
+{
+    SET_RD(RS1 >> (IMM & 63) & 1);
+    NEXT;
+}
+SEM(binv)
+{
+    SET_RD(RS1 ^ 1ull << (RS2 & 63));
+    NEXT;
+}
+SEM(binvi)
+{
+    SET_RD(RS1 ^ 1ull << (IMM & 63));
+    NEXT;
+}
+SEM(bset)
+{
+    SET_RD(RS1 | 1ull << (RS2 & 63));
+    NEXT;
+}
+SEM(bseti)
+{
+    SET_RD(RS1 | 1ull << (IMM & 63));
+    NEXT;
+}
 
 /* clang-format on */
 

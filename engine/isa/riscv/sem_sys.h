@@ -1,4 +1,5 @@
-/* Semantic bodies: Zicsr, Zifencei and the privileged instructions. All end their block; the work is in calls, in every tier. */
+/* Semantic bodies: Zicsr, Zifencei and the privileged instructions. All end their block; the work is in calls, in every
+ * tier. */
 #ifndef TUFF_ENGINE_ISA_RISCV_SEM_SYS_H
 #define TUFF_ENGINE_ISA_RISCV_SEM_SYS_H
 
@@ -8,26 +9,63 @@
 /* clang-format off: one line a body reads as a table */
 
 /* mtval gets the encoding from whoever takes the trap: it has the bytes. */
-SEM(illegal) { TRAP(CAUSE_ILLEGAL, 0); }
+SEM(illegal)
+{
+    TRAP(CAUSE_ILLEGAL, 0);
+}
 
-/* Zicsr (chapter "Zicsr"): csrrw with rd = x0 does not read, the set and clear forms with rs1 = x0 (or a zero immediate) do not write.
- * `rs1` is the five-bit immediate in the -i forms. */
-#define CSR_BODY(read, write, operand, op) { if (!csr_access(h, (unsigned)imm, read, write, operand, op)) TRAP(CAUSE_ILLEGAL, 0); SET_RD(h->csr_old); h->pc = npc; return SEM_END; }
+/* Zicsr (chapter "Zicsr"): csrrw with rd = x0 does not read, the set and clear forms with rs1 = x0 (or a zero
+ * immediate) do not write. `rs1` is the five-bit immediate in the -i forms. */
+#define CSR_BODY(read, write, operand, op)                           \
+    {                                                                \
+        if (!csr_access(h, (unsigned)imm, read, write, operand, op)) \
+            TRAP(CAUSE_ILLEGAL, 0);                                  \
+        SET_RD(h->csr_old);                                          \
+        h->pc = npc;                                                 \
+        return SEM_END;                                              \
+    }
 
-SEM(csrrw)  CSR_BODY(rd != RV_X_SINK, true, RS1, CSR_OP_WRITE)
-SEM(csrrs)  CSR_BODY(true, rs1 != 0, RS1, CSR_OP_SET)
-SEM(csrrc)  CSR_BODY(true, rs1 != 0, RS1, CSR_OP_CLEAR)
-SEM(csrrwi) CSR_BODY(rd != RV_X_SINK, true, rs1, CSR_OP_WRITE)
-SEM(csrrsi) CSR_BODY(true, rs1 != 0, rs1, CSR_OP_SET)
-SEM(csrrci) CSR_BODY(true, rs1 != 0, rs1, CSR_OP_CLEAR)
+SEM(csrrw)
+CSR_BODY(rd != RV_X_SINK, true, RS1, CSR_OP_WRITE)
+SEM(csrrs)
+CSR_BODY(true, rs1 != 0, RS1, CSR_OP_SET)
+SEM(csrrc)
+CSR_BODY(true, rs1 != 0, RS1, CSR_OP_CLEAR)
+SEM(csrrwi)
+CSR_BODY(rd != RV_X_SINK, true, rs1, CSR_OP_WRITE)
+SEM(csrrsi)
+CSR_BODY(true, rs1 != 0, rs1, CSR_OP_SET)
+SEM(csrrci)
+CSR_BODY(true, rs1 != 0, rs1, CSR_OP_CLEAR)
 
-SEM(ecall)      { return system_ecall(h, npc); }
-SEM(ebreak)     { TRAP(CAUSE_BREAKPOINT, pc); }
-SEM(mret)       { return system_mret(h); }
-SEM(sret)       { return system_sret(h); }
-SEM(wfi)        { return system_wfi(h, npc); }
-SEM(fence_i)    { return system_fence_i(h, npc); }
-SEM(sfence_vma) { return system_sfence_vma(h, rs1, RS1, rs2, RS2, npc); }
+SEM(ecall)
+{
+    return system_ecall(h, npc);
+}
+SEM(ebreak)
+{
+    TRAP(CAUSE_BREAKPOINT, pc);
+}
+SEM(mret)
+{
+    return system_mret(h);
+}
+SEM(sret)
+{
+    return system_sret(h);
+}
+SEM(wfi)
+{
+    return system_wfi(h, npc);
+}
+SEM(fence_i)
+{
+    return system_fence_i(h, npc);
+}
+SEM(sfence_vma)
+{
+    return system_sfence_vma(h, rs1, RS1, rs2, RS2, npc);
+}
 
 /* clang-format on */
 

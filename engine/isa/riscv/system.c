@@ -17,8 +17,8 @@ enum sem_next system_ecall(struct hart *h, uint64_t npc)
         h->counters.ecalls++;
         enum vcpu_action action = h->config.env->ecall(h->config.env_opaque, &h->vcpu);
         if (action != VCPU_ACTION_TRAP) {
-            /* An ECALL does not retire (Privileged Architecture, section 3.3.1), whoever serves it. A jump has set the count with the rest
-             * of the state. */
+            /* An ECALL does not retire (Privileged Architecture, section 3.3.1), whoever serves it. A jump has set the
+             * count with the rest of the state. */
             if (action != VCPU_ACTION_JUMP)
                 hart_refund(h, 1);
             h->irq_check = true;
