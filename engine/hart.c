@@ -447,12 +447,32 @@ int vcpu_set_peers(struct vcpu *vcpu, struct vcpu *const *vcpus, uint32_t count)
 
 /* ---- state ---- */
 
-#define STATE_CSRS(X)                                                                                                \
-    X(medeleg)                                                                                                       \
-    X(mideleg)                                                                                                       \
-    X(mie) X(mtvec) X(mcounteren) X(mcountinhibit) X(mscratch) X(mepc) X(mcause) X(mtval) X(menvcfg) X(mseccfg)      \
-        X(scounteren) X(senvcfg) X(stvec) X(sscratch) X(sepc) X(scause) X(stval) X(satp) X(stimecmp) X(cycle_offset) \
-            X(instret_offset) X(time_skip)
+/* Saved and restored as they are. */
+#define STATE_CSRS(X) \
+    X(medeleg)        \
+    X(mideleg)        \
+    X(mie)            \
+    X(mtvec)          \
+    X(mcounteren)     \
+    X(mcountinhibit)  \
+    X(mscratch)       \
+    X(mepc)           \
+    X(mcause)         \
+    X(mtval)          \
+    X(menvcfg)        \
+    X(mseccfg)        \
+    X(scounteren)     \
+    X(senvcfg)        \
+    X(stvec)          \
+    X(sscratch)       \
+    X(sepc)           \
+    X(scause)         \
+    X(stval)          \
+    X(satp)           \
+    X(stimecmp)       \
+    X(cycle_offset)   \
+    X(instret_offset) \
+    X(time_skip)
 
 static void get_state(struct vcpu *vcpu, struct vcpu_state *state)
 {
