@@ -6,6 +6,7 @@
  */
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/jit.h"
 #include "cli/report.h"
 #include "cli/stats.h"
 #include "cli/values.h"
@@ -165,6 +166,8 @@ static int parse_values(const struct option_values *values, struct boot *boot)
         rc = parse_max_insns(value[OPTION_MAX_INSNS], &config->max_insns);
     if (!rc && value[OPTION_LOG])
         rc = parse_log(value[OPTION_LOG]);
+    if (!rc)
+        rc = jit_parse(values, config);
     return rc;
 }
 
@@ -350,6 +353,8 @@ static int run_with(const struct option_values *values, struct boot *boot)
         return log_help();
     if (is_help(values->value[OPTION_ISA]))
         return isa_help();
+    if (is_help(values->value[OPTION_TUNE]))
+        return jit_help();
     machine_config_default(&boot->config);
     boot->serial = MACHINE_SERIAL_STDIO;
     if (parse_values(values, boot) || check_combination(boot))

@@ -251,7 +251,7 @@ static size_t deliver(void *opaque, const uint8_t *bytes, size_t len)
 static void suspend(void)
 {
     terminal_restore();
-    kill(getpid(), SIGSTOP);
+    raise(SIGSTOP); /* at this thread: sent to the process, another thread may take it and this one go on meanwhile */
     terminal_raw_again();
 }
 

@@ -43,6 +43,34 @@ const struct option_row option_rows[] = {
     {OPTION_NO_REBOOT, BOOT | RUN, OPTION_FLAG, "Run", "no-reboot", 0, NULL,
      "leave (exit code 0) when the guest reboots, instead of\n"
      "starting it again"},
+    {OPTION_TIER, BOOT | RUN, OPTION_VALUE, "Tiers", "tier", 0, "TIER",
+     "what runs guest code (default: llvm where it was built in):\n"
+     "  interp  the interpreter alone\n"
+     "  llvm    the interpreter, and LLVM for what runs often"},
+    {OPTION_JIT_THRESHOLD, BOOT | RUN, OPTION_VALUE, "Tiers", "jit-threshold", 0, "N",
+     "compile what ran N times; 0: at first sight\n"
+     "(the same as --tune=threshold=N)"},
+    {OPTION_JIT_SYNC, BOOT | RUN, OPTION_FLAG, "Tiers", "jit-sync", 0, NULL,
+     "wait for each compile instead of going on meanwhile: the same\n"
+     "code is run in each run"},
+    {OPTION_JIT_SAMPLE, BOOT | RUN, OPTION_VALUE, "Tiers", "jit-sample", 0, "1/N",
+     "start regions at one block in N only, by address"},
+    {OPTION_JIT_BISECT, BOOT | RUN, OPTION_VALUE, "Tiers", "jit-bisect", 0, "N",
+     "compile the first N regions only, to find one that is wrong"},
+    {OPTION_TUNE, BOOT | RUN, OPTION_VALUE, "Tiers", "tune", 0, "NAME=N,..",
+     "change numbers of the compile policy; --tune=help lists them"},
+    {OPTION_DUMP, BOOT | RUN, OPTION_VALUE, "Compiler", "dump", 0, "WHAT[:N]",
+     "print each region that is compiled to standard error, or only\n"
+     "region N: guest (instructions), ir (as built), opt (optimised),\n"
+     "asm; several separated by commas"},
+    {OPTION_PASSES, BOOT | RUN, OPTION_VALUE, "Compiler", "passes", 0, "LIST",
+     "run these LLVM passes instead of the tier's own, in the syntax\n"
+     "of LLVM's opt --passes"},
+    {OPTION_PASS_PLUGIN, BOOT | RUN, OPTION_VALUE, "Compiler", "pass-plugin", 0, "FILE",
+     "a shared library with further LLVM passes, for --passes"},
+    {OPTION_PERF, BOOT | RUN, OPTION_FLAG, "Compiler", "perf-map", 0, NULL,
+     "write /tmp/perf-PID.map, from which Linux perf names compiled\n"
+     "regions"},
     {OPTION_STATS, BOOT | RUN, OPTION_CHOICE, "Information", "stats", 0, "json",
      "print statistics to standard error at the end: a table, or\n"
      "with =json one JSON object (the last line)"},

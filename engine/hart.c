@@ -3,6 +3,7 @@
 #include "engine/isa/riscv/hart.h"
 #include "engine/interp/block.h"
 #include "engine/interp/interp.h"
+#include "engine/region/region_cache.h"
 #include "mem/frame.h"
 
 #include <errno.h>
@@ -72,7 +73,7 @@ bool hart_fence_settled(const struct hart *h, uint64_t ticket)
 
 void hart_fence_i(struct hart *h)
 {
-    h->counters.fence_is++;
+    HART_COUNT(h, fence_is, 1);
     block_cache_fence(h);
 }
 
@@ -86,7 +87,7 @@ static void fence_vma(struct hart *h, const struct vcpu_fence *fence)
                       fence->size_bytes > (uint64_t)FENCE_PAGES_MAX << MEM_PAGE_SHIFT;
 
     if (everything) {
-        h->counters.tlb_flushes++;
+        HART_COUNT(h, tlb_flushes, 1);
         tlb_flush(h->tlb, NULL, asid);
         return;
     }
@@ -94,7 +95,7 @@ static void fence_vma(struct hart *h, const struct vcpu_fence *fence)
     uint64_t pages = (fence->start_gva - first + fence->size_bytes + MEM_PAGE_BYTES - 1) >> MEM_PAGE_SHIFT;
     for (uint64_t i = 0; i < pages; i++) {
         uint64_t gva = first + (i << MEM_PAGE_SHIFT);
-        h->counters.tlb_page_flushes++;
+        HART_COUNT(h, tlb_page_flushes, 1);
         tlb_flush(h->tlb, &gva, asid);
     }
 }
@@ -144,9 +145,11 @@ static bool serve_requests(struct hart *h)
     uint32_t requests = atomic_exchange(&h->requests, 0);
 
     if (requests)
-        h->counters.attentions++;
+        HART_COUNT(h, attentions, 1);
     if (requests & REQUEST_FENCES)
         serve_fences(h);
+    if (requests & REQUEST_REGIONS)
+        region_install_ready(h);
     if (requests & (REQUEST_TIMER | REQUEST_KICK))
         hart_update_timers(h);
     return requests & REQUEST_KICK;
@@ -249,12 +252,21 @@ void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks)
 
 /* ---- running ---- */
 
+/* The end is unknown while the two change, so that a reader of another thread never combines an old one with a new. */
+static void set_grant(struct hart *h, uint64_t retired, uint32_t grant)
+{
+    atomic_store_explicit(&h->grant_end, HART_GRANT_CHANGES, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(&h->countdown.insns, grant, memory_order_relaxed);
+    atomic_store_explicit(&h->grant_end, retired + grant, memory_order_release);
+}
+
 /* Opens a grant of at most `insns`: what was used of the last one is booked. */
 static void grant(struct hart *h, uint64_t insns)
 {
-    h->retired_base = hart_retired(h);
-    h->grant = insns < GRANT_MAX ? (uint32_t)insns : GRANT_MAX;
-    atomic_store_explicit(&h->countdown.insns, h->grant, memory_order_relaxed);
+    uint32_t grant = insns < GRANT_MAX ? (uint32_t)insns : GRANT_MAX;
+
+    set_grant(h, hart_retired(h), grant);
 }
 
 static enum vcpu_exit run(struct vcpu *vcpu, uint64_t max_insns)
@@ -305,7 +317,6 @@ static enum vcpu_exit run(struct vcpu *vcpu, uint64_t max_insns)
     }
     grant(h, 0);
     fp_save_host(h);
-    h->counters.insns = hart_retired(h);
     atomic_store(&h->running, false);
     return exit;
 }
@@ -332,7 +343,7 @@ bool vcpu_has_work(struct vcpu *vcpu)
 {
     struct hart *h = HART_OF(vcpu);
 
-    if (atomic_load(&h->requests) & ~(uint32_t)REQUEST_FENCES)
+    if (atomic_load(&h->requests) & ~(uint32_t)(REQUEST_FENCES | REQUEST_REGIONS))
         return true;
     return hart_interrupt_pending(h);
 }
@@ -380,6 +391,7 @@ static void destroy(struct vcpu *vcpu)
 {
     struct hart *h = HART_OF(vcpu);
 
+    region_hart_destroy(h);
     block_cache_destroy(h->blocks);
     tlb_destroy(h->tlb);
     pthread_mutex_destroy(&h->fences_lock);
@@ -419,6 +431,8 @@ static int create(const struct vcpu_config *config, struct vcpu **out)
     rc = tlb_create(&h->tlb);
     if (rc == 0)
         rc = block_cache_create(h, &h->blocks);
+    if (rc == 0 && config->region_cache)
+        rc = region_hart_create(h);
     if (rc) {
         destroy(&h->vcpu);
         return rc;
@@ -511,9 +525,7 @@ static int set_state(struct vcpu *vcpu, const struct vcpu_state *state)
     h->priv = (uint8_t)state->priv;
     fp_write_flags(h, state->fcsr & 0x1f);
     fp_write_frm(h, (uint8_t)(state->fcsr >> 5));
-    h->retired_base = state->instret;
-    h->grant = 0;
-    atomic_store(&h->countdown.insns, 0);
+    set_grant(h, state->instret, 0);
 #define X(name) h->name = state->name;
     STATE_CSRS(X)
 #undef X
@@ -542,12 +554,26 @@ uint64_t vcpu_instret(const struct vcpu *vcpu)
     return hart_retired((const struct hart *)vcpu);
 }
 
+/* The same from any thread: the block being run counts as a whole. */
+static uint64_t retired_seen_by_others(const struct hart *h)
+{
+    uint64_t end, left;
+
+    do {
+        end = atomic_load_explicit(&h->grant_end, memory_order_acquire);
+        left = atomic_load_explicit(&h->countdown.insns, memory_order_acquire);
+    } while (end == HART_GRANT_CHANGES || end != atomic_load_explicit(&h->grant_end, memory_order_relaxed));
+    return end - left;
+}
+
 void vcpu_counters_read(struct vcpu *vcpu, struct vcpu_counters *out)
 {
-    struct hart *h = HART_OF(vcpu);
+    const struct hart *h = HART_OF(vcpu);
 
-    *out = h->counters;
-    out->insns = hart_retired(h);
+#define X(name, text) out->name = __atomic_load_n(&h->counters.name, __ATOMIC_RELAXED);
+    VCPU_COUNTERS(X)
+#undef X
+    out->insns = retired_seen_by_others(h);
 }
 
 int vcpu_read_virtual(struct vcpu *vcpu, uint64_t gva, void *buf, uint32_t len)

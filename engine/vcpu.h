@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 struct mem;
+struct region_cache;
 struct vcpu;
 
 /* Why vcpu_run() came back. */
@@ -66,6 +67,8 @@ struct vcpu_config {
     uint32_t timebase_hz;
     bool clock_insns; /* time is derived from retired instructions: insns_per_tick each */
     uint32_t insns_per_tick;
+    struct region_cache
+        *region_cache; /* engine/tier.h; borrowed, shared by the machine's vCPUs; NULL: interpreter only */
 };
 
 /* Neutral architectural state of one RISC-V hart (RV64). Integers in host order. Fields are only ever
@@ -159,7 +162,9 @@ int vcpu_set_state(struct vcpu *vcpu, const struct vcpu_state *state) TUFF_MUST_
 uint64_t *vcpu_x(struct vcpu *vcpu);
 uint32_t vcpu_hart_id(const struct vcpu *vcpu);
 uint64_t vcpu_instret(const struct vcpu *vcpu);
-void vcpu_counters_read(struct vcpu *vcpu, struct vcpu_counters *out); /* own thread or stopped */
+/* Any thread. Exact when the vCPU does not run; while it runs, the instructions of the block at hand count as retired.
+ */
+void vcpu_counters_read(struct vcpu *vcpu, struct vcpu_counters *out);
 
 /* Arms the hart's supervisor timer for the SBI (as if stimecmp were written). Own thread. */
 void vcpu_set_supervisor_timer(struct vcpu *vcpu, uint64_t deadline_ticks);

@@ -300,6 +300,7 @@ static int create_one(struct machine *m, uint32_t index)
         .timebase_hz = BOARD_TIMEBASE_HZ,
         .clock_insns = m->config.clock == MACHINE_CLOCK_INSNS,
         .insns_per_tick = MACHINE_INSNS_PER_TICK,
+        .region_cache = m->regions,
     };
     pthread_condattr_t attr;
 

@@ -3,6 +3,9 @@
 #include "machine/machine.h"
 
 #include "engine/isa/riscv/isa.h"
+#ifdef TUFF_LLVM
+#include "llvm/tier.h"
+#endif
 #include "machine/boot_state.h"
 #include "machine/machine_internal.h"
 
@@ -22,6 +25,22 @@ void machine_config_default(struct machine_config *config)
     config->cpus = 1;
     config->max_insns = UINT64_MAX;
     config->isa = ISA_ALL;
+    config->interpret = !machine_has_jit();
+    tier_config_default(&config->jit);
+}
+
+static const struct tier_ops *compiling_tier(void)
+{
+#ifdef TUFF_LLVM
+    return llvm_tier_ops();
+#else
+    return NULL;
+#endif
+}
+
+bool machine_has_jit(void)
+{
+    return compiling_tier() != NULL;
 }
 
 /* ---- time ---- */
@@ -163,7 +182,10 @@ static int create_parts(struct machine *m, struct error *err)
         if (rc)
             return error_set(err, rc, "the SBI could not be created: %s", strerror(-rc));
     }
-    rc = machine_harts_create(m, err);
+    if (!m->config.interpret && compiling_tier())
+        rc = region_cache_create(compiling_tier(), &m->config.jit, &m->regions, err);
+    if (rc == 0)
+        rc = machine_harts_create(m, err);
     if (rc == 0)
         rc = machine_devices_create(m, err);
     return rc ? rc : load(m, err);
@@ -196,8 +218,10 @@ void machine_destroy(struct machine *m)
     if (!m)
         return;
     loop_stop(m->loop);
+    region_cache_stop(m->regions);
     machine_devices_destroy(m);
     machine_harts_destroy(m);
+    region_cache_destroy(m->regions);
     sbi_destroy(m->sbi);
     loop_destroy(m->loop);
     mem_destroy(m->mem);
@@ -237,6 +261,7 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     *result = m->result;
     pthread_mutex_unlock(&m->end_lock);
     machine_harts_join(m);
+    region_cache_stop(m->regions);
     console_backend_flush(m->console);
     loop_stop(m->loop);
     if (rc == 0 && result->end == MACHINE_END_ERROR)
@@ -285,5 +310,9 @@ void machine_stats(struct machine *m, machine_stat_fn fn, void *opaque)
         VCPU_COUNTERS(X)
 #undef X
     }
+    const struct tier_counters *jit = m->regions ? region_cache_counters(m->regions) : NULL;
+#define X(name, text) fn(opaque, UINT32_MAX, #name, text, jit ? atomic_load(&jit->name) : 0);
+    TIER_COUNTERS(X)
+#undef X
     fn(opaque, UINT32_MAX, "console_dropped", "console bytes nobody took", console_backend_dropped(m->console));
 }

@@ -7,6 +7,7 @@
 
 #include "base/compiler.h"
 #include "base/error.h"
+#include "engine/tier.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,6 +34,8 @@ struct machine_config {
     enum machine_clock clock;
     uint64_t max_insns; /* per hart; UINT64_MAX: no limit */
     uint64_t isa;       /* ISA_EXT bits */
+    bool interpret;     /* no compiling tier */
+    struct tier_config jit;
 };
 
 /* How a machine's run ended. */
@@ -50,6 +53,8 @@ struct machine_result {
 };
 
 void machine_config_default(struct machine_config *config);
+/* Was this library built with a compiling tier? Without one every machine interprets. */
+bool machine_has_jit(void);
 
 /* Checks the configuration, opens and loads every file, builds memory, devices, harts and the device tree. Nothing runs
  * yet. Returns 0, or a negative errno with one line in `err`. */

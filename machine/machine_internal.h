@@ -44,6 +44,7 @@ struct machine_hart {
 struct machine {
     struct machine_config config;
     struct mem *mem;
+    struct region_cache *regions; /* NULL: interpreting only */
     struct loop *loop;
     struct sbi *sbi; /* NULL for bare-metal programs */
     struct vcpu_env_ops env;

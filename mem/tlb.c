@@ -28,6 +28,7 @@ struct tlb {
     struct tlb_bank banks[TLB_BANKS];
     struct leaf_entry leaves[LEAVES_4K + LEAVES_2M + LEAVES_1G];
     uint64_t uses;
+    uint64_t stamps; /* given out */
 };
 
 static unsigned level_shift(unsigned level)
@@ -40,8 +41,9 @@ static void clear_entry(struct tlb_entry *entry)
     *entry = (struct tlb_entry){TLB_TAG_NONE, TLB_TAG_NONE, TLB_TAG_NONE, 0};
 }
 
-static void clear_bank(struct tlb_bank *bank)
+static void clear_bank(struct tlb *tlb, struct tlb_bank *bank)
 {
+    bank->stamp = ++tlb->stamps;
     for (unsigned i = 0; i < TLB_ENTRIES; i++)
         clear_entry(&bank->entries[i]);
     memset(bank->jumps, 0, sizeof(bank->jumps));
@@ -56,7 +58,7 @@ int tlb_create(struct tlb **out)
         return -ENOMEM;
     memset(*out, 0, sizeof(**out));
     for (unsigned i = 0; i < TLB_BANKS; i++)
-        clear_bank(&(*out)->banks[i]);
+        clear_bank(*out, &(*out)->banks[i]);
     return 0;
 }
 
@@ -90,7 +92,7 @@ struct tlb_bank *tlb_select(struct tlb *tlb, const struct tlb_view *view)
     if (!chosen) {
         chosen = oldest;
         if (chosen->used)
-            clear_bank(chosen);
+            clear_bank(tlb, chosen);
         chosen->used = true;
     }
     chosen->view = *view;
@@ -206,12 +208,13 @@ void tlb_leaf_drop(struct tlb *tlb, uint64_t gva)
     }
 }
 
-static void flush_bank_address(struct tlb_bank *bank, uint64_t gva)
+static void flush_bank_address(struct tlb *tlb, struct tlb_bank *bank, uint64_t gva)
 {
     struct tlb_entry *entry = &bank->entries[tlb_index(gva)];
 
+    bank->stamp = ++tlb->stamps;
     if (in_big_region(bank, gva))
-        clear_bank(bank);
+        clear_bank(tlb, bank);
     else if (entry_page(entry) == (gva & TLB_PAGE_MASK))
         evict(bank, entry);
 }
@@ -226,9 +229,9 @@ static void flush_first(struct tlb *tlb, const uint64_t *gva, const uint16_t *as
         if (asid && (bank->view.asid != *asid || !bank->has_private))
             continue;
         if (gva)
-            flush_bank_address(bank, *gva);
+            flush_bank_address(tlb, bank, *gva);
         else
-            clear_bank(bank);
+            clear_bank(tlb, bank);
     }
 }
 
@@ -259,7 +262,7 @@ void tlb_flush_first_level(struct tlb *tlb)
 {
     for (unsigned i = 0; i < TLB_BANKS; i++) {
         if (tlb->banks[i].used)
-            clear_bank(&tlb->banks[i]);
+            clear_bank(tlb, &tlb->banks[i]);
     }
 }
 

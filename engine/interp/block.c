@@ -3,6 +3,7 @@
 #include "engine/interp/block.h"
 
 #include "engine/isa/riscv/sem.h"
+#include "engine/region/region_cache.h"
 #include "mem/frame.h"
 
 #include <errno.h>
@@ -94,6 +95,7 @@ void block_cache_flush(struct hart *h)
 {
     struct block_cache *cache = h->blocks;
 
+    region_uninstall_all(h);
     for (size_t i = 0; i < (size_t)1 << HASH_SHIFT; i++) {
         for (struct block *b = cache->hash[i]; b; b = b->hash_next)
             cache->frame_heads[b->frame] = NULL;
@@ -113,7 +115,7 @@ static uint16_t read_u16(const uint8_t *p)
 }
 
 /* Guest code is made of 16-bit parcels. */
-static bool same_code(const uint8_t *source, const uint8_t *host, unsigned len)
+bool block_same_code(const uint8_t *source, const uint8_t *host, unsigned len)
 {
     for (unsigned i = 0; i < len; i += 2) {
         uint16_t was;
@@ -152,14 +154,17 @@ static void take_writes_away(struct hart *h, uint32_t frame, uint64_t writers)
     }
 }
 
-static void mark_code(struct hart *h, const struct block *b)
+void block_mark_code(struct hart *h, uint32_t frame, unsigned offset, unsigned len_bytes)
 {
-    unsigned offset = (unsigned)(b->gpa & (MEM_PAGE_BYTES - 1));
-    unsigned len = b->straddling ? 2 : b->bytes;
-    uint64_t writers = mem_frame_mark_code(h->mem, b->frame, mem_lines(offset, len));
+    uint64_t writers = mem_frame_mark_code(h->mem, frame, mem_lines(offset, len_bytes));
 
     if (writers)
-        take_writes_away(h, b->frame, writers);
+        take_writes_away(h, frame, writers);
+}
+
+static void mark_code(struct hart *h, const struct block *b)
+{
+    block_mark_code(h, b->frame, (unsigned)(b->gpa & (MEM_PAGE_BYTES - 1)), b->straddling ? 2 : b->bytes);
 }
 
 /* ---- dropping ---- */
@@ -179,25 +184,26 @@ static unsigned revalidate_frame(struct hart *h, uint32_t frame)
 {
     struct block_cache *cache = h->blocks;
     const uint8_t *host = mem_frame_host(h->mem, frame);
-    unsigned dropped = 0;
+    unsigned dropped = region_revalidate_frame(h, frame);
 
     for (struct block **at = &cache->frame_heads[frame]; *at;) {
         struct block *b = *at;
         unsigned offset = (unsigned)(b->gpa & (MEM_PAGE_BYTES - 1));
         /* Marks first: a store after the comparison must be seen. */
         mark_code(h, b);
-        if (same_code(block_source(b), host + offset, b->straddling ? 2 : b->bytes)) {
+        if (block_same_code(block_source(b), host + offset, b->straddling ? 2 : b->bytes)) {
             at = &b->frame_next;
             continue;
         }
         *at = b->frame_next;
+        region_detach(b);
         unhash(cache, b);
         dropped++;
     }
     if (dropped) {
         for (struct block *b = cache->frame_heads[frame]; b; b = b->frame_next)
             b->link[BLOCK_FALL] = b->link[BLOCK_TAKEN] = NULL;
-        h->counters.blocks_invalidated += dropped;
+        HART_COUNT(h, blocks_invalidated, dropped);
     }
     return dropped;
 }
@@ -227,6 +233,8 @@ static unsigned revalidate_all(struct hart *h)
     struct block_cache *cache = h->blocks;
     unsigned dropped = 0;
 
+    /* Regions may cover frames from which this hart has decoded no block. */
+    region_uninstall_all(h);
     for (size_t frame = 0; frame < cache->frame_count; frame++) {
         if (cache->frame_heads[frame])
             dropped += revalidate_frame(h, (uint32_t)frame);
@@ -347,6 +355,28 @@ static struct block *find(struct block_cache *cache, uint64_t gpa, uint32_t ctx)
     return NULL;
 }
 
+struct block *block_find(struct hart *h, uint64_t gpa, uint32_t ctx)
+{
+    return find(h->blocks, gpa, ctx);
+}
+
+struct block *block_peek(struct hart *h, uint64_t pc)
+{
+    const uint8_t *host;
+
+    return mmu_fetch(h, pc, &host) ? find(h->blocks, mem_host_to_gpa(h->mem, host), h->ctx) : NULL;
+}
+
+void block_decode_insn(const struct hart *h, const struct block *block, uint32_t index, struct rv_insn *insn,
+                       struct op *op)
+{
+    uint64_t offset = op_offset(&block->ops[index]);
+    uint32_t bits = 0;
+
+    memcpy(&bits, block_source(block) + offset, op_len_bytes(&block->ops[index]));
+    decode_op(h, bits, (unsigned)offset, op, insn);
+}
+
 static struct block *build(struct hart *h, const uint8_t *host, uint64_t gpa, const uint8_t *second)
 {
     struct block_cache *cache = h->blocks;
@@ -377,7 +407,8 @@ static struct block *build(struct hart *h, const uint8_t *host, uint64_t gpa, co
     *head = b;
     b->frame_next = cache->frame_heads[b->frame];
     cache->frame_heads[b->frame] = b;
-    h->counters.blocks_decoded++;
+    HART_COUNT(h, blocks_decoded, 1);
+    region_offer(h, b);
     return b;
 }
 
@@ -389,6 +420,7 @@ static void forget(struct hart *h, struct block *b)
     while (*at != b)
         at = &(*at)->frame_next;
     *at = b->frame_next;
+    region_detach(b);
     unhash(cache, b);
 }
 
@@ -396,13 +428,13 @@ struct block *block_lookup(struct hart *h, uint64_t pc)
 {
     const uint8_t *host, *second;
 
-    h->counters.block_lookups++;
+    HART_COUNT(h, block_lookups, 1);
     if (!mmu_fetch(h, pc, &host) || !find_second_page(h, pc, host, &second))
         return NULL;
     uint64_t gpa = mem_host_to_gpa(h->mem, host);
     struct block *b = find(h->blocks, gpa, h->ctx);
     if (b && b->straddling) {
-        if (!second || !same_code(block_source(b) + 2, second, 2)) {
+        if (!second || !block_same_code(block_source(b) + 2, second, 2)) {
             forget(h, b);
             b = NULL;
         }

@@ -47,12 +47,16 @@ static inline uint64_t op_len_bytes(const struct op *op)
 
 enum { BLOCK_FALL, BLOCK_TAKEN };
 
+struct region_use;
+
 struct block {
     uint32_t insns;
     uint32_t ctx;
     struct block *link[2]; /* successors on the same page, by BLOCK_FALL and BLOCK_TAKEN; NULL: look up */
     /* profile */
-    uint64_t executions;
+    uint32_t heat; /* executions left until somebody looks at the profile; counts down, so that zero costs no compare */
+    uint32_t region_entry; /* which entry of its region this block is, when `use` is set; read by generated code */
+    uint64_t heat_given;   /* executions = heat_given - heat */
     uint64_t taken;
     uint64_t indirect_pc; /* the indirect target seen most, by majority vote */
     uint32_t indirect_votes;
@@ -62,10 +66,27 @@ struct block {
     uint32_t frame;
     uint16_t bytes;
     bool straddling;
+    /* compiled code */
+    struct region_use *use;             /* ops[0].run enters this region; NULL: the handler of the first op */
+    op_fn *saved_run;                   /* that handler */
+    uint64_t checked_pc, checked_stamp; /* where, and in which state of the bank, the region's pages were looked up */
+    uint32_t pending;                   /* number of the last region that was to contain this block */
     struct block *hash_next;
     struct block *frame_next;
     struct op ops[]; /* insns of them, an end marker, then `bytes` source bytes */
 };
+
+static inline uint64_t block_executions(const struct block *block)
+{
+    return block->heat_given - block->heat;
+}
+
+/* Lets the block run `executions` more times before region_hot() is called again. */
+static inline void block_reheat(struct block *block, uint32_t executions)
+{
+    block->heat_given += executions - (uint64_t)block->heat;
+    block->heat = executions;
+}
 
 static inline uint8_t *block_source(const struct block *block)
 {
@@ -88,6 +109,18 @@ struct block *block_lookup(struct hart *h, uint64_t pc);
  * rest of a budget. NULL as above. */
 struct block *block_partial(struct hart *h, uint64_t pc, uint32_t insns);
 
+/* The decoded block at `pc`, if there is one and its page is mapped. */
+struct block *block_peek(struct hart *h, uint64_t pc);
+struct block *block_find(struct hart *h, uint64_t gpa, uint32_t ctx);
+/* One instruction of a block again, with what its row says. */
+void block_decode_insn(const struct hart *h, const struct block *block, uint32_t index, struct rv_insn *insn,
+                       struct op *op);
+/* Marks guest code that will be run from [offset, offset + len_bytes) of a frame: whoever stores there is noticed.
+ * Marks come before the bytes are read. */
+void block_mark_code(struct hart *h, uint32_t frame, unsigned offset, unsigned len_bytes);
+/* Are these still the bytes there? */
+bool block_same_code(const uint8_t *source, const uint8_t *host, unsigned len);
+
 /* FENCE.I: blocks whose bytes changed are dropped. */
 void block_cache_fence(struct hart *h);
 /* All blocks are dropped: ISA or state changed under them. */
@@ -96,5 +129,7 @@ void block_cache_flush(struct hart *h);
 /* The handler of a semantic body, and of the end of a block that just goes on (interp.c). */
 op_fn *interp_handler(unsigned sem, bool slow);
 op_fn *interp_end_handler(void);
+/* What a region with several pages is entered through. */
+op_fn *interp_region_handler(void);
 
 #endif

@@ -18,6 +18,7 @@
 #include "engine/isa/riscv/sem_int.h"
 #include "engine/isa/riscv/sem_mem.h"
 #include "engine/isa/riscv/sem_sys.h"
+#include "engine/region/region_cache.h"
 
 #define HANDLER static PRESERVE_NONE void
 #define OP_PARAMS struct hart *h, const struct op *op, uint64_t pc, struct block *block
@@ -34,11 +35,36 @@
             return;                                                                        \
         }                                                                                  \
         atomic_store_explicit(&h->countdown.insns, (uint32_t)left_, memory_order_relaxed); \
-        next_->executions++;                                                               \
+        if (TUFF_UNLIKELY(!--next_->heat))                                                 \
+            TAIL go_hot(h, next_->ops, target_, next_);                                    \
         TAIL next_->ops[0].run(h, next_->ops, target_, next_);                             \
     } while (0)
 
 /* ---- from block to block ---- */
+
+static op_fn go_hot;
+
+/* The profile says that this block matters. Its instructions are charged already. */
+static TUFF_NOINLINE PRESERVE_NONE void go_hot(OP_PARAMS)
+{
+    region_hot(h, block, pc);
+    TAIL block->ops[0].run(h, op, pc, block);
+}
+
+static TUFF_NOINLINE PRESERVE_NONE void op_region_check(OP_PARAMS)
+{
+    if (region_mapped(h, block, pc))
+        TAIL region_code(block)(h, op, pc, block);
+    TAIL block->saved_run(h, op, pc, block);
+}
+
+/* Enters a region that lies on several pages: those must be mapped as they were when it was chosen. */
+HANDLER op_region(OP_PARAMS)
+{
+    if (TUFF_LIKELY(block->checked_pc == pc && block->checked_stamp == h->exec_bank->stamp))
+        TAIL region_code(block)(h, op, pc, block);
+    TAIL op_region_check(h, op, pc, block);
+}
 
 static TUFF_COLD void take_exception(struct hart *h, uint64_t pc)
 {
@@ -66,7 +92,7 @@ static TUFF_NOINLINE PRESERVE_NONE void go_lookup(OP_PARAMS)
 }
 
 /* To h->pc through the jump cache. */
-HANDLER go_cached(OP_PARAMS)
+PRESERVE_NONE void interp_go(OP_PARAMS)
 {
     uint64_t target = h->pc;
     const struct tlb_jump *jump = &h->exec_bank->jumps[tlb_jump_index(target)];
@@ -88,7 +114,7 @@ HANDLER go_cached(OP_PARAMS)
                 ENTER(next, target);                                      \
             TAIL go_lookup(h, op, pc, block);                             \
         }                                                                 \
-        TAIL go_cached(h, op, pc, block);                                 \
+        TAIL interp_go(h, op, pc, block);                                 \
     }
 
 static TUFF_NOINLINE struct block *link_edge(struct hart *h, struct block *block, unsigned edge, uint64_t target)
@@ -116,7 +142,7 @@ HANDLER go_indirect(OP_PARAMS)
     } else {
         block->indirect_votes--;
     }
-    TAIL go_cached(h, op, pc, block);
+    TAIL interp_go(h, op, pc, block);
 }
 
 /* After an instruction that may have changed anything: interrupts first, then on in whatever context it is now. */
@@ -129,7 +155,7 @@ static TUFF_NOINLINE PRESERVE_NONE void go_end(OP_PARAMS)
     }
     if (h->stop)
         return;
-    TAIL go_cached(h, op, pc, block);
+    TAIL interp_go(h, op, pc, block);
 }
 
 static TUFF_NOINLINE PRESERVE_NONE void go_trap(OP_PARAMS)
@@ -143,7 +169,7 @@ static TUFF_NOINLINE PRESERVE_NONE void go_trap(OP_PARAMS)
         h->trap.tval = bits;
     }
     take_exception(h, pc + offset);
-    TAIL go_cached(h, op, pc, block);
+    TAIL interp_go(h, op, pc, block);
 }
 
 /* ---- handlers ---- */
@@ -226,6 +252,24 @@ op_fn *interp_handler(unsigned sem, bool slow)
     return handlers[sem][slow];
 }
 
+/* Leaves a region whose last instruction trapped: h->pc is its address and h->trap is filled. */
+PRESERVE_NONE void interp_region_trap(OP_PARAMS)
+{
+    take_exception(h, h->pc);
+    TAIL interp_go(h, op, pc, block);
+}
+
+/* A region cannot be run now (not mapped, or the grant may end inside): its first block is interpreted. */
+PRESERVE_NONE void interp_region_decline(OP_PARAMS)
+{
+    TAIL block->saved_run(h, op, pc, block);
+}
+
+op_fn *interp_region_handler(void)
+{
+    return op_region;
+}
+
 op_fn *interp_end_handler(void)
 {
     return op_end;
@@ -233,7 +277,7 @@ op_fn *interp_end_handler(void)
 
 void interp_run(struct hart *h)
 {
-    go_cached(h, NULL, 0, NULL);
+    interp_go(h, NULL, 0, NULL);
 }
 
 void interp_run_rest(struct hart *h)

@@ -2,7 +2,7 @@
 #ifndef TUFF_ENGINE_INTERP_INTERP_H
 #define TUFF_ENGINE_INTERP_INTERP_H
 
-#include "engine/isa/riscv/hart.h"
+#include "engine/interp/block.h"
 
 /* Runs from h->pc until somebody wants attention, h->stop is set, or the next block is longer than the rest of the
  * grant. h->pc is up to date afterwards. The host's FP control register must hold the guest's (fp_load_host). */
@@ -11,5 +11,14 @@ void interp_run(struct hart *h);
 /* Runs exactly the rest of the grant, which is shorter than the block at h->pc, or up to the first thing interp_run()
  * stops for. */
 void interp_run_rest(struct hart *h);
+
+/* ---- where generated code goes on; hidden, since preserve_none does not survive a lazily bound call ---- */
+
+/* To h->pc. */
+PRESERVE_NONE void interp_go(struct hart *h, const struct op *op, uint64_t pc, struct block *block);
+/* The instruction at h->pc trapped, h->trap is filled. */
+PRESERVE_NONE void interp_region_trap(struct hart *h, const struct op *op, uint64_t pc, struct block *block);
+/* Nothing of `block` was run yet: interprets it. */
+PRESERVE_NONE void interp_region_decline(struct hart *h, const struct op *op, uint64_t pc, struct block *block);
 
 #endif

@@ -6,11 +6,9 @@
 enum {
     UART_DATA = 0,
     UART_IER = 1,
-    UART_FCR = 2,
     UART_LCR = 3,
     UART_LSR = 5,
     IER_RECEIVE = 1,
-    FCR_ENABLE = 1,
     LCR_8N1 = 3,
     LSR_READY = 1,
     LSR_EMPTY = 0x20,
@@ -31,8 +29,9 @@ void console_init(uint64_t hart)
 {
     uint64_t context = 2 * hart; /* M-mode; the next one is S-mode's */
 
+    /* The FIFOs stay off: switching them on empties them (PC16550D, section 8.5), and with them the byte that may
+     * already wait when input comes from a pipe. */
     uart[UART_LCR] = LCR_8N1;
-    uart[UART_FCR] = FCR_ENABLE;
     uart[UART_IER] = IER_RECEIVE;
     *plic(UART_SOURCE * 4) = 1;
     *plic(0x2000 + context * 0x80) = 1u << UART_SOURCE;

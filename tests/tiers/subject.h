@@ -25,11 +25,20 @@ struct subject_result {
 
 void subject_result_free(struct subject_result *result);
 
+struct tier_ops;
+
 /* A way of running the engine: the same tests run on every one. */
 struct engine_setting {
     const char *name;
     const struct vcpu_ops *ops;
+    const struct tier_ops *(*tier)(void); /* compiles everything at first sight; NULL: none */
+    uint32_t level;                       /* of the tier */
 };
+
+struct region_cache;
+/* The regions for a vCPU of this setting, to be destroyed after it; NULL for one that has no tier. Returns 0 or a
+ * negative errno. */
+int engine_setting_regions(const struct engine_setting *setting, struct region_cache **out);
 
 extern const struct engine_setting engine_settings[];
 extern const uint32_t engine_setting_count;

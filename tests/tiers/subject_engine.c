@@ -5,7 +5,11 @@
  */
 #include "encode.h"
 #include "engine/isa/riscv/isa.h"
+#include "engine/tier.h"
 #include "engine/vcpu.h"
+#ifdef TUFF_LLVM
+#include "llvm/tier.h"
+#endif
 #include "mem/mem.h"
 #include "subject.h"
 
@@ -25,7 +29,11 @@ enum {
 static const uint64_t DEFAULT_MAX_INSNS = 1000ull * 1000 * 1000;
 
 const struct engine_setting engine_settings[] = {
-    {"interpreter", &vcpu_riscv_ops},
+    {"interpreter", &vcpu_riscv_ops, NULL, 0},
+#ifdef TUFF_LLVM
+    {"llvm-quick", &vcpu_riscv_ops, llvm_tier_ops, 0},
+    {"llvm-full", &vcpu_riscv_ops, llvm_tier_ops, 1},
+#endif
 };
 const uint32_t engine_setting_count = TUFF_ARRAY_LEN(engine_settings);
 
@@ -41,6 +49,7 @@ const struct engine_setting *engine_setting_find(const char *name)
 struct session {
     struct mem *mem;
     struct vcpu *vcpu;
+    struct region_cache *regions;
     struct subject_result *result;
     size_t written_bytes, expected_bytes;
     bool exited;
@@ -109,12 +118,29 @@ static int enter_supervisor(struct vcpu *vcpu)
     return vcpu_set_state(vcpu, &state);
 }
 
+int engine_setting_regions(const struct engine_setting *setting, struct region_cache **out)
+{
+    struct tier_config config;
+    struct error err;
+
+    *out = NULL;
+    if (!setting->tier)
+        return 0;
+    tier_config_default(&config);
+    config.sync = true;
+    config.tunables.threshold = 0;
+    config.tunables.first_level = setting->level;
+    return region_cache_create(setting->tier(), &config, out, &err);
+}
+
 static int session_open(struct session *session, const struct program *program, const struct engine_setting *setting)
 {
     int err = mem_create(&session->mem);
     if (err)
         return err;
     err = load(session->mem, program);
+    if (!err)
+        err = engine_setting_regions(setting, &session->regions);
     struct vcpu_config config = {.hart_count = 1,
                                  .mem = session->mem,
                                  .env = &session_env,
@@ -122,6 +148,7 @@ static int session_open(struct session *session, const struct program *program, 
                                  .isa = ISA_ALL,
                                  .reset_pc = PROGRAM_CODE_GPA,
                                  .timebase_hz = 10000000,
+                                 .region_cache = session->regions,
                                  .clock_insns = true,
                                  .insns_per_tick = 100};
     if (!err)
@@ -135,6 +162,7 @@ static void session_close(struct session *session)
 {
     if (session->vcpu)
         vcpu_destroy(session->vcpu);
+    region_cache_destroy(session->regions);
     if (session->mem)
         mem_destroy(session->mem);
 }

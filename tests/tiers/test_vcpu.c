@@ -5,6 +5,7 @@
  */
 #include "encode.h"
 #include "engine/isa/riscv/isa.h"
+#include "engine/tier.h"
 #include "engine/vcpu.h"
 #include "mem/mem.h"
 #include "program.h"
@@ -47,6 +48,7 @@ enum {
 #define MENVCFG_STCE (1ull << 63)
 
 struct bench {
+    struct region_cache *regions;
     struct mem *mem;
     struct vcpu *vcpu;
     enum vcpu_action answer; /* what the ecall callback returns */
@@ -110,7 +112,9 @@ static void bench_open(struct bench *bench, const struct program *program, const
     ck_assert_int_eq(mem_add_ram(bench->mem, PROGRAM_CODE_GPA, RAM_BYTES), 0);
     ck_assert_int_eq(mem_write(bench->mem, PROGRAM_CODE_GPA, program->code, program->code_bytes), 0);
     put_handler(bench->mem);
+    ck_assert_int_eq(engine_setting_regions(setting, &bench->regions), 0);
     struct vcpu_config config = {.hart_count = 1,
+                                 .region_cache = bench->regions,
                                  .mem = bench->mem,
                                  .env = &bench_env,
                                  .env_opaque = bench,
@@ -132,6 +136,7 @@ static void bench_open(struct bench *bench, const struct program *program, const
 static void bench_close(struct bench *bench)
 {
     vcpu_destroy(bench->vcpu);
+    region_cache_destroy(bench->regions);
     mem_destroy(bench->mem);
 }
 

@@ -5,6 +5,8 @@
  */
 #include "engine/isa/riscv/decode.h"
 
+#include <string.h>
+
 #include "engine/isa/riscv/formats.h"
 #include "engine/isa/riscv/isa.h"
 
@@ -84,4 +86,43 @@ void rv_decode(uint32_t bits, uint64_t isa, struct rv_insn *out)
     *out = (struct rv_insn){
         .row = (uint16_t)row, .sem = info->sem, .len_bytes = (uint8_t)len_bytes, .effects = info->effects, .raw = raw};
     decode_operands(row_formats[row], raw, out);
+}
+
+static const uint16_t sem_rows[RV_SEM_COUNT] = {
+#define INSN(id, ...) [RV_SEM_##id] = RV_ROW_##id,
+#include "engine/isa/riscv/rows.def"
+};
+
+unsigned rv_sem_operands(unsigned sem)
+{
+    static const struct {
+        const char *word;
+        unsigned operand;
+    } words[] = {
+        {"rd", RV_X_RD},    {"rs1", RV_X_RS1},  {"rs2", RV_X_RS2},  {"frd", RV_F_RD},
+        {"frs1", RV_F_RS1}, {"frs2", RV_F_RS2}, {"frs3", RV_F_RS3},
+    };
+    const char *at = rv_rows[sem_rows[sem]].syntax;
+    unsigned operands = 0;
+
+    while (at && *at) {
+        size_t len = strcspn(at, " ,()[]");
+        for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+            if (len == strlen(words[i].word) && memcmp(at, words[i].word, len) == 0)
+                operands |= words[i].operand;
+        }
+        at += len;
+        at += strspn(at, " ,()[]");
+    }
+    return operands;
+}
+
+const char *rv_sem_name(unsigned sem)
+{
+    return sem == RV_SEM_illegal ? "illegal" : rv_rows[sem_rows[sem]].id;
+}
+
+unsigned rv_sem_effects(unsigned sem)
+{
+    return sem == RV_SEM_illegal ? RV_END : rv_rows[sem_rows[sem]].effects;
 }

@@ -81,6 +81,21 @@ static inline unsigned rv_insn_len_bytes(uint16_t low)
  * absent encoding gives row and sem illegal with len_bytes and raw set. */
 void rv_decode(uint32_t bits, uint64_t isa, struct rv_insn *out);
 
+/* Which registers a semantic body reads and writes, by its row's operand syntax. */
+enum rv_operand {
+    RV_X_RD = 1 << 0,
+    RV_X_RS1 = 1 << 1,
+    RV_X_RS2 = 1 << 2,
+    RV_F_RD = 1 << 3,
+    RV_F_RS1 = 1 << 4,
+    RV_F_RS2 = 1 << 5,
+    RV_F_RS3 = 1 << 6, /* number in the low bits of imm */
+};
+unsigned rv_sem_operands(unsigned sem);
+/* Name of a semantic body, and what its row does (enum rv_effect). */
+const char *rv_sem_name(unsigned sem);
+unsigned rv_sem_effects(unsigned sem);
+
 /* Writes the assembler text llvm-mc prints for it (no aliases: `-M no-aliases`), numeric targets relative as llvm-mc
  * prints them. `buf` is always terminated; returns the length it would have had. */
 size_t rv_disassemble(const struct rv_insn *insn, char *buf, size_t len);

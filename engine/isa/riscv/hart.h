@@ -18,6 +18,8 @@
 #include <stdatomic.h>
 
 struct block_cache;
+struct region_cache;
+struct region_hart;
 
 enum {
     RV_X_SINK = 32, /* writes to x0 are translated to writes here */
@@ -53,6 +55,7 @@ enum {
     REQUEST_IRQ = 1 << 1,    /* an interrupt line changed */
     REQUEST_TIMER = 1 << 2,  /* a deadline passed or was changed */
     REQUEST_FENCES = 1 << 3, /* hart.fences has entries */
+    REQUEST_REGIONS = 1 << 4, /* code was compiled for this hart */
 };
 
 struct trap {
@@ -75,8 +78,7 @@ struct hart {
     uint64_t csr_old;     /* what the last CSR instruction read */
 
     /* warm */
-    uint64_t retired_base; /* retired before the current grant */
-    uint32_t grant;
+    _Atomic uint64_t grant_end; /* what will have retired when the current grant is used up; any thread reads */
     uint8_t priv;   /* enum vcpu_priv */
     uint8_t fflags; /* accrued outside the host's flags */
     uint8_t frm;
@@ -87,6 +89,8 @@ struct hart {
     uint32_t host_fpcr; /* host's FP control register while the guest's is loaded */
     struct tlb *tlb;
     struct block_cache *blocks;
+    struct region_cache *region_cache; /* shared by the machine's harts; NULL: nothing is compiled */
+    struct region_hart *regions;       /* what is installed here */
     uint64_t reserved_value; /* what the last LR read */
     uint64_t reserved_gpa;
     uint8_t reserved_bytes;
@@ -110,7 +114,7 @@ struct hart {
     struct mem *mem;
     uint64_t time_skip;
     uint32_t tlb_generation_seen;
-    struct vcpu_counters counters;
+    struct vcpu_counters counters; /* through HART_COUNT(): any thread reads */
     void (*wake)(void *opaque);
     void *wake_opaque;
     _Atomic uint32_t requests; /* any thread */
@@ -132,12 +136,21 @@ _Static_assert(offsetof(struct hart, countdown) % 8 == 0, "one atomic word");
 
 /* ---- counts and time (hart.c) ---- */
 
+/* grant_end while it and the countdown change. */
+#define HART_GRANT_CHANGES UINT64_MAX
+
+/* Adds to a counter: by the hart's own thread, so that a load and a store (one instruction of the host, without lock)
+ * do, and relaxed, since --stats of a running machine reads them from another one. */
+#define HART_COUNT(h, name, n)                                                                                   \
+    __atomic_store_n(&(h)->counters.name, __atomic_load_n(&(h)->counters.name, __ATOMIC_RELAXED) + (uint64_t)(n), \
+                     __ATOMIC_RELAXED)
+
 /* Instructions retired before the one at hand. */
 static inline uint64_t hart_retired(const struct hart *h)
 {
     uint32_t left = atomic_load_explicit(&h->countdown.insns, memory_order_relaxed);
 
-    return h->retired_base + h->grant - left - h->insns_ahead;
+    return atomic_load_explicit(&h->grant_end, memory_order_relaxed) - left - h->insns_ahead;
 }
 
 /* What would be left of the grant after `insns` more; negative when that is too many or somebody wants attention. */

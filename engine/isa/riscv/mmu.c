@@ -47,7 +47,7 @@ static bool find_leaf(struct hart *h, uint64_t gva, enum mem_access access, cons
         .pte_allowed = pte_allowed,
         .opaque = h,
     };
-    h->counters.page_walks++;
+    HART_COUNT(h, page_walks, 1);
     switch (walk_page_table(&params, gva, leaf)) {
     case WALK_OK:
         tlb_leaf_drop(h->tlb, gva);
@@ -77,7 +77,7 @@ static void fill(struct hart *h, struct tlb_bank *bank, uint64_t gva, uint8_t *h
             (!leaf || leaf_usable(leaf, kind, view)) && pmp_allows(h, gpa & TLB_PAGE_MASK, 1, kind, view->priv);
     bool write = access == MEM_WRITE && allowed[MEM_WRITE] &&
                  mem_frame_may_write(h->mem, mem_frame_of(h->mem, page), h->config.hart_id);
-    h->counters.tlb_fills++;
+    HART_COUNT(h, tlb_fills, 1);
     tlb_fill(bank, gva, page, allowed[MEM_READ], write, access == MEM_EXECUTE && allowed[MEM_EXECUTE], leaf);
 }
 
@@ -176,7 +176,7 @@ static bool load_piece(struct hart *h, const struct mmu_target *target, uint64_t
         *value = ram_load(target->host, size_bytes);
         return true;
     }
-    h->counters.mmio_accesses++;
+    HART_COUNT(h, mmio_accesses, 1);
     *value = 0;
     if (mem_mmio_read(h->mem, target->gpa, size_bytes, value) != 0)
         return fault(h, CAUSE_LOAD_ACCESS, gva);
@@ -190,7 +190,7 @@ static bool store_piece(struct hart *h, const struct mmu_target *target, uint64_
         ram_store(h, target->host, target->gpa, size_bytes, value);
         return true;
     }
-    h->counters.mmio_accesses++;
+    HART_COUNT(h, mmio_accesses, 1);
     if (mem_mmio_write(h->mem, target->gpa, size_bytes, value) != 0)
         return fault(h, CAUSE_STORE_ACCESS, gva);
     /* The store may have moved this hart's own timer; what follows in the same block must see it. */
@@ -236,7 +236,7 @@ bool mmu_load(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value
     bool one_page = first_page_bytes(gva, size_bytes) == size_bytes;
     struct mmu_target target;
 
-    h->counters.slow_accesses++;
+    HART_COUNT(h, slow_accesses, 1);
     /* Misaligned, most likely: programs that do it do it often. */
     if (one_page && (gva & TLB_PAGE_MASK) == entry->tag_read) {
         *value = ram_load((const void *)(gva + entry->addend), size_bytes);
@@ -259,7 +259,7 @@ bool mmu_store(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t value
     bool one_page = first_page_bytes(gva, size_bytes) == size_bytes;
     struct mmu_target target;
 
-    h->counters.slow_accesses++;
+    HART_COUNT(h, slow_accesses, 1);
     if (one_page && (gva & TLB_PAGE_MASK) == entry->tag_write && !atomic_load(h->reservations_active)) {
         ram_store_plain((void *)(gva + entry->addend), size_bytes, value);
         return true;
@@ -290,7 +290,7 @@ bool mmu_atomic_begin(struct hart *h, uint64_t gva, unsigned size_bytes, struct 
 {
     struct mmu_target target;
 
-    h->counters.slow_accesses++;
+    HART_COUNT(h, slow_accesses, 1);
     if (!translate_atomic(h, gva, MEM_WRITE, size_bytes, &target))
         return false;
     atomic->host = target.host;

@@ -40,7 +40,8 @@ TUFF_INLINE uint64_t fp_reg_s(float v)
 
 TUFF_INLINE uint64_t fp_reg_d(double v)
 {
-    return TUFF_UNLIKELY(__builtin_isunordered(v, v)) ? FP_NAN_D : __builtin_bit_cast(uint64_t, v);
+    /* Chosen between as doubles: the value need not leave its vector register. */
+    return __builtin_bit_cast(uint64_t, TUFF_UNLIKELY(__builtin_isunordered(v, v)) ? fp_d(FP_NAN_D) : v);
 }
 
 #define SET_F(value)        \
@@ -134,9 +135,12 @@ SEM(fsqrt_d)
         ROUNDED_S(FP_FMA, a, b, c)                                                                            \
         float fa = __builtin_bit_cast(float, a), fb = __builtin_bit_cast(float, b);                           \
         float v = __builtin_fmaf(fa, fb, __builtin_bit_cast(float, c));                                       \
-        if (TUFF_UNLIKELY(__builtin_isunordered(v, v)))                                                       \
+        uint64_t bits = FP_BOX | __builtin_bit_cast(uint32_t, v);                                             \
+        if (TUFF_UNLIKELY(__builtin_isunordered(v, v))) {                                                     \
             fp_fma_nan(h, (double)fa, (double)fb);                                                            \
-        SET_F(fp_reg_s(v));                                                                                   \
+            bits = FP_BOX | FP_NAN_S;                                                                         \
+        }                                                                                                     \
+        SET_F(bits);                                                                                          \
         NEXT;                                                                                                 \
     }
 #define FMA_D(product_sign, addend_sign)                                     \
@@ -144,9 +148,12 @@ SEM(fsqrt_d)
         uint64_t a = FS1 ^ (product_sign), b = FS2, c = FS3 ^ (addend_sign); \
         ROUNDED_D(FP_FMA, a, b, c)                                           \
         double v = __builtin_fma(fp_d(a), fp_d(b), fp_d(c));                 \
-        if (TUFF_UNLIKELY(__builtin_isunordered(v, v)))                      \
+        double result = v;                                                   \
+        if (TUFF_UNLIKELY(__builtin_isunordered(v, v))) {                    \
             fp_fma_nan(h, fp_d(a), fp_d(b));                                 \
-        SET_F(fp_reg_d(v));                                                  \
+            result = fp_d(FP_NAN_D);                                         \
+        }                                                                    \
+        SET_F(__builtin_bit_cast(uint64_t, result));                         \
         NEXT;                                                                \
     }
 

@@ -14,7 +14,7 @@ enum sem_next system_ecall(struct hart *h, uint64_t npc)
 
     if (h->priv == VCPU_PRIV_S && h->config.env->ecall) {
         h->pc = npc;
-        h->counters.ecalls++;
+        HART_COUNT(h, ecalls, 1);
         enum vcpu_action action = h->config.env->ecall(h->config.env_opaque, &h->vcpu);
         if (action != VCPU_ACTION_TRAP) {
             /* An ECALL does not retire (Privileged Architecture, section 3.3.1), whoever serves it. A jump has set the
@@ -55,7 +55,7 @@ enum sem_next system_wfi(struct hart *h, uint64_t npc)
     /* Section 3.3.3; the bounded time that U-mode and TW may wait is zero here. */
     if (h->priv == VCPU_PRIV_U || (h->priv == VCPU_PRIV_S && (h->mstatus & MSTATUS_TW)))
         return sem_raise(h, CAUSE_ILLEGAL, 0);
-    h->counters.wfis++;
+    HART_COUNT(h, wfis, 1);
     if (hart_interrupt_pending(h)) {
         h->irq_check = true;
     } else {
@@ -77,9 +77,9 @@ enum sem_next system_sfence_vma(struct hart *h, unsigned rs1, uint64_t gva, unsi
         return sem_raise(h, CAUSE_ILLEGAL, 0);
     uint16_t asid_bits = (uint16_t)asid;
     if (rs1)
-        h->counters.tlb_page_flushes++;
+        HART_COUNT(h, tlb_page_flushes, 1);
     else
-        h->counters.tlb_flushes++;
+        HART_COUNT(h, tlb_flushes, 1);
     tlb_flush(h->tlb, rs1 ? &gva : NULL, rs2 ? &asid_bits : NULL);
     return end_at(h, npc);
 }

@@ -43,7 +43,7 @@ bool hart_take_interrupt(struct hart *h)
 
     for (unsigned i = 0; candidates && i < TUFF_ARRAY_LEN(by_priority); i++) {
         if (candidates >> by_priority[i] & 1) {
-            h->counters.interrupts++;
+            HART_COUNT(h, interrupts, 1);
             hart_take_trap(h, CAUSE_INTERRUPT | by_priority[i], 0, h->pc);
             return true;
         }
@@ -65,7 +65,7 @@ void hart_take_trap(struct hart *h, uint64_t cause, uint64_t tval, uint64_t epc)
     uint64_t delegated = interrupt ? h->mideleg : h->medeleg;
 
     if (!interrupt)
-        h->counters.exceptions++;
+        HART_COUNT(h, exceptions, 1);
     reservation_clear(mem_reservations(h->mem), h->config.hart_id);
     if (h->priv <= VCPU_PRIV_S && (delegated >> number & 1)) {
         h->scause = cause;

@@ -1,0 +1,186 @@
+/* --tier, --jit-*, --tune, --dump, --passes; see jit.h. */
+#include "cli/jit.h"
+
+#include "cli/command.h"
+#include "cli/report.h"
+#include "cli/values.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+struct tunable {
+    const char *name, *text;
+    uint32_t value, least, most;
+    size_t offset;
+};
+
+static const struct tunable tunables[] = {
+#define X(name_, value_, least_, most_, text_) \
+    {.name = #name_,                           \
+     .text = (text_),                          \
+     .value = (value_),                        \
+     .least = (least_),                        \
+     .most = (most_),                          \
+     .offset = offsetof(struct tier_tunables, name_)},
+    TIER_TUNABLES(X)
+#undef X
+};
+
+int jit_help(void)
+{
+    printf("Numbers for --tune=NAME=N[,...]:\n");
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(tunables); i++)
+        printf("  %-18s %s (default %" PRIu32 ")\n", tunables[i].name, tunables[i].text, tunables[i].value);
+    return CLI_EXIT_OK;
+}
+
+static const struct tunable *find_tunable(const char *name, size_t len)
+{
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(tunables); i++) {
+        if (strlen(tunables[i].name) == len && memcmp(tunables[i].name, name, len) == 0)
+            return &tunables[i];
+    }
+    return NULL;
+}
+
+static void set_tunable(struct tier_tunables *all, const struct tunable *tunable, uint64_t value)
+{
+    memcpy((char *)all + tunable->offset, &(uint32_t){(uint32_t)value}, sizeof(uint32_t));
+}
+
+/* One NAME=N of `len` bytes. */
+static int parse_tunable(const char *item, size_t len, struct tier_tunables *out)
+{
+    const char *equals = memchr(item, '=', len);
+    size_t name_len = equals ? (size_t)(equals - item) : len;
+    const struct tunable *tunable = find_tunable(item, name_len);
+    char number[24] = "";
+    uint64_t value;
+
+    if (!tunable || !equals) {
+        report_error("--tune, '%.*s', is not known: give NAME=N (--tune=help lists them)", (int)len, item);
+        return -EINVAL;
+    }
+    size_t digits = len - name_len - 1;
+    if (digits < sizeof(number))
+        memcpy(number, equals + 1, digits);
+    if (values_number(number, tunable->least, tunable->most, &value)) {
+        report_error("--tune, '%.*s', is out of range: give %s from %" PRIu32 " to %" PRIu32, (int)len, item,
+                     tunable->name, tunable->least, tunable->most);
+        return -EINVAL;
+    }
+    set_tunable(out, tunable, value);
+    return 0;
+}
+
+static int parse_tune(const char *text, struct tier_tunables *out)
+{
+    for (const char *at = text;; at++) {
+        size_t len = strcspn(at, ",");
+        int rc = parse_tunable(at, len, out);
+        if (rc)
+            return rc;
+        at += len;
+        if (!*at)
+            return 0;
+    }
+}
+
+static int parse_tier(const char *text, struct machine_config *config)
+{
+    if (strcmp(text, "interp") == 0) {
+        config->interpret = true;
+    } else if (strcmp(text, "llvm") == 0 && machine_has_jit()) {
+        config->interpret = false;
+    } else if (strcmp(text, "llvm") == 0) {
+        report_error("--tier, 'llvm', is not part of this build: give interp, or build with LLVM");
+        return -EINVAL;
+    } else {
+        report_error("--tier, '%s', is not known: give interp or llvm", text);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int parse_count(const char *option, const char *text, uint64_t most, uint64_t *out)
+{
+    if (values_number(text, 0, most, out)) {
+        report_error("--%s, '%s', is not a number up to %" PRIu64 ": give one, like --%s=100", option, text, most,
+                     option);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int parse_sample(const char *text, uint32_t *out)
+{
+    uint64_t value = 0;
+
+    if (strncmp(text, "1/", 2) != 0 || values_number(text + 2, 1, UINT32_MAX, &value)) {
+        report_error("--jit-sample, '%s', is not a share: give 1/N, like --jit-sample=1/64", text);
+        return -EINVAL;
+    }
+    *out = (uint32_t)value;
+    return 0;
+}
+
+static int check_dump(const char *text)
+{
+    static const char *const words[] = {"guest", "ir", "opt", "asm"};
+    size_t all = strcspn(text, ":");
+    uint64_t number;
+
+    for (size_t at = 0; at <= all;) {
+        size_t len = strcspn(text + at, ",:");
+        bool known = false;
+        for (size_t i = 0; i < TUFF_ARRAY_LEN(words); i++)
+            known |= strlen(words[i]) == len && memcmp(words[i], text + at, len) == 0;
+        if (!known) {
+            report_error("--dump, '%s', is not known: give guest, ir, opt or asm, and :N for one region", text);
+            return -EINVAL;
+        }
+        at += len + 1;
+    }
+    if (text[all] && values_number(text + all + 1, 1, UINT32_MAX, &number)) {
+        report_error("--dump, '%s', does not name a region: give its number, like --dump=asm:1", text);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int jit_parse(const struct option_values *values, struct machine_config *config)
+{
+    const char *const *value = values->value;
+    struct tier_config *jit = &config->jit;
+    uint64_t number;
+    int rc = 0;
+
+    if (value[OPTION_TIER])
+        rc = parse_tier(value[OPTION_TIER], config);
+    if (!rc && value[OPTION_TUNE])
+        rc = parse_tune(value[OPTION_TUNE], &jit->tunables);
+    if (!rc && value[OPTION_JIT_THRESHOLD]) {
+        rc = parse_count("jit-threshold", value[OPTION_JIT_THRESHOLD], UINT32_MAX, &number);
+        if (!rc)
+            jit->tunables.threshold = (uint32_t)number;
+    }
+    if (!rc && value[OPTION_JIT_SAMPLE])
+        rc = parse_sample(value[OPTION_JIT_SAMPLE], &jit->sample);
+    if (!rc && value[OPTION_JIT_BISECT])
+        rc = parse_count("jit-bisect", value[OPTION_JIT_BISECT], UINT32_MAX, &jit->limit);
+    if (!rc && value[OPTION_DUMP])
+        rc = check_dump(value[OPTION_DUMP]);
+    if (!rc && value[OPTION_PASS_PLUGIN] && access(value[OPTION_PASS_PLUGIN], R_OK)) {
+        report_error("--pass-plugin, %s, cannot be read (%s): name a shared library", value[OPTION_PASS_PLUGIN],
+                     strerror(errno));
+        rc = -EINVAL;
+    }
+    jit->sync = value[OPTION_JIT_SYNC] != NULL;
+    jit->perf_map = value[OPTION_PERF] != NULL;
+    jit->dump = value[OPTION_DUMP];
+    jit->passes = value[OPTION_PASSES];
+    jit->pass_plugin = value[OPTION_PASS_PLUGIN];
+    return rc;
+}

@@ -1,0 +1,138 @@
+/* A region: a connected piece of guest control flow that a compiling tier turns into one host function.
+ *
+ * It is described apart from any hart: instructions as decoded under one translation context, their bytes, the pages
+ * they lie on, and what the profile said when it was chosen. Addresses are offsets from the region's base, which is the
+ * page of its first entry, so the same code serves every virtual address its pages are mapped at. The description does
+ * not change once it was given to a tier; `state` and what is declared after it do.
+ */
+#ifndef TUFF_ENGINE_REGION_REGION_H
+#define TUFF_ENGINE_REGION_REGION_H
+
+#include "engine/interp/block.h"
+
+enum {
+    REGION_BLOCKS_MAX = 512,
+    REGION_PAGES_MAX = 12,
+    REGION_ENTRIES_MAX = 12,
+    REGION_TARGETS_MAX = 8, /* guarded targets of one indirect jump */
+    REGION_NONE = 0xffff,
+};
+
+struct region_insn {
+    int32_t imm;
+    int32_t offset; /* of its address from the base */
+    uint32_t raw;   /* its encoding, for people */
+    uint16_t sem;   /* enum rv_sem */
+    uint8_t rd, rs1, rs2, len_bytes;
+};
+
+enum region_end {
+    REGION_END_FALL,     /* goes on at `end` */
+    REGION_END_BRANCH,   /* last instruction is conditional */
+    REGION_END_JUMP,     /* last instruction is direct and unconditional */
+    REGION_END_INDIRECT, /* last instruction takes its target from a register */
+    REGION_END_EXIT,     /* the instruction at `end` is for the interpreter */
+};
+
+struct region_edge {
+    int32_t offset;  /* of the target from the base */
+    uint16_t target; /* block, or REGION_NONE: leaves the region */
+    bool back;       /* closes a cycle: attention and budget are looked at here */
+    uint64_t count;  /* times taken, by the profile */
+};
+
+struct region_block {
+    uint32_t first_insn, insns;
+    int32_t start, end; /* offsets from the base */
+    enum region_end ends;
+    uint16_t entry; /* number of the entry it is, or REGION_NONE */
+    uint8_t targets;
+    uint32_t longest; /* instructions on the longest path from here that closes no cycle, this block's included */
+    uint64_t executions;
+    struct region_edge fall, taken;                  /* `taken` of a jump too */
+    struct region_edge indirect[REGION_TARGETS_MAX]; /* the first `targets` are guarded */
+};
+
+struct region_page {
+    int32_t delta; /* pages from the base's */
+    uint32_t frame;
+};
+
+/* Guest bytes that the region stands for, inside one page. */
+struct region_span {
+    uint16_t page; /* index of pages */
+    uint16_t offset, len_bytes;
+    uint32_t bytes; /* index of region.bytes */
+};
+
+/* Where compiled code holds a guest register when it calls region_slow() or region_exit(). */
+enum region_place { REGION_IN_REGISTER, REGION_IN_MEMORY, REGION_CONSTANT };
+
+struct region_value {
+    uint8_t place;  /* enum region_place */
+    uint8_t host;   /* DWARF number of the register, or of the base */
+    int64_t number; /* offset from the base, or the constant */
+};
+
+/* One such call: guest registers that differ from the hart's, x and f ascending, then fs_dirty. */
+struct region_exit {
+    uint32_t offset; /* of the return address from the code */
+    uint32_t x, f;
+    bool fs;
+    uint32_t first_value;
+};
+
+enum region_state { REGION_QUEUED, REGION_COMPILING, REGION_READY, REGION_FAILED };
+
+struct region {
+    uint32_t id;
+    uint32_t ctx;
+    uint64_t isa;
+    uint64_t gva;  /* where the base was when it was chosen: for people */
+    uint8_t level; /* 0: quick, 1: with the whole pipeline */
+    uint32_t insn_count, block_count, page_count, span_count, byte_count, entry_count;
+    struct region_insn *insns;
+    struct region_block *blocks;
+    struct region_span *spans;
+    uint8_t *bytes;
+    struct region_page pages[REGION_PAGES_MAX];
+    uint16_t entry_block[REGION_ENTRIES_MAX];
+
+    _Atomic uint32_t ticks;  /* times it was left because somebody wanted attention: a sample of where time goes */
+    _Atomic uint32_t demand; /* times its blocks became hot again while it waited: what is compiled first */
+    _Atomic int state;       /* enum region_state; what follows belongs to the tier until it is READY or FAILED */
+    op_fn *code;
+    void *tier_data;
+    size_t code_bytes;
+    struct region_exit *exits; /* by offset */
+    struct region_value *values;
+    uint32_t exit_count;
+    uint64_t compile_ns;
+    const char *failure; /* static string */
+
+    /* under the region cache's lock */
+    uint32_t references;
+    bool listed; /* can be found by its entries */
+    struct hart *requester;
+    struct region *next_ready, *next_pending;
+};
+
+/* Frees the description. */
+void region_free(struct region *region);
+
+/* Chooses a region around the hot block `seed` at `pc`: at most max_insns instructions. NULL: nothing worth it, or out
+ * of memory. The hart's own thread. */
+struct region *region_select(struct hart *h, struct block *seed, uint64_t pc, uint32_t max_insns, uint32_t cold_share);
+
+/* What compiled code calls where it cannot go on by itself. Both keep every register, vector ones included (calling
+ * convention preserve_all), and know from the region's table of exits where its values are; slow.c has them.
+ *
+ * region_slow(h, place, imm, pc, block): the slow instance of a semantic body. Its operands are in the hart, its result
+ * is left there. `place` packs sem | rd << 16 | rs1 << 24 | rs2 << 32 | len_bytes << 40 | insns not yet retired << 48.
+ * Returns enum sem_next; anything but SEM_NEXT means that the hart is up to date and ready for interp_region_trap().
+ *
+ * region_exit(h, left, target, 0, block): brings the hart up to date for interp_go() to `target`. */
+void region_slow(void);
+void region_exit(void);
+
+#endif

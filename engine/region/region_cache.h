@@ -1,0 +1,48 @@
+/* The regions of a machine: which are being compiled, which are ready, which hart runs which.
+ *
+ * One region cache is shared by all harts. A hart installs a region by putting its code into the blocks that are its
+ * entries, after comparing the region's bytes with its own view of memory; from then on it holds a reference. It takes
+ * the code out again, on its own thread and outside of regions, when bytes changed under it; the last reference frees
+ * the code. So nobody waits for anybody and there is no epoch to pass.
+ */
+#ifndef TUFF_ENGINE_REGION_REGION_CACHE_H
+#define TUFF_ENGINE_REGION_REGION_CACHE_H
+
+#include "engine/region/region.h"
+#include "engine/tier.h"
+
+/* A region installed on a hart. */
+struct region_use {
+    op_fn *code;
+    struct region *region;
+    struct region_use *next, **at;
+    struct block *blocks[REGION_ENTRIES_MAX];
+};
+
+static inline op_fn *region_code(const struct block *block)
+{
+    return block->use->code;
+}
+
+/* ---- a hart's side, its own thread ---- */
+
+/* A block's heat has run out: install what is ready for it, or choose a region and have it compiled. */
+void region_hot(struct hart *h, struct block *block, uint64_t pc);
+/* The hart was asked for attention while it ran the region that `block` enters: that is where time goes. */
+void region_sampled(struct hart *h, struct block *block);
+/* A block was decoded: is there code for it already? */
+void region_offer(struct hart *h, struct block *block);
+/* Installs what has become ready for this hart. */
+void region_install_ready(struct hart *h);
+/* Bytes of a frame may have changed: regions that differ are taken out. Returns how many. */
+unsigned region_revalidate_frame(struct hart *h, uint32_t frame);
+/* The block is going away. */
+void region_detach(struct block *block);
+/* Takes out everything (the blocks are going away). */
+void region_uninstall_all(struct hart *h);
+/* A region of several pages is entered: do its pages lie where they should? */
+bool region_mapped(struct hart *h, struct block *block, uint64_t pc);
+int region_hart_create(struct hart *h);
+void region_hart_destroy(struct hart *h);
+
+#endif

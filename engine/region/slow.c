@@ -1,0 +1,140 @@
+/* The slow instances of the semantic bodies as calls from compiled regions: what a TLB miss, a device, a misaligned
+ * address or an odd rounding mode comes to. */
+/* Before the bodies: it governs what follows it. */
+#pragma STDC FENV_ACCESS ON
+
+#include "engine/region/region_cache.h"
+
+#include <string.h>
+
+#include "engine/isa/riscv/sem_fp.h"
+#include "engine/isa/riscv/sem_int.h"
+#include "engine/isa/riscv/sem_mem.h"
+#include "engine/isa/riscv/sem_sys.h"
+
+typedef enum sem_next slow_fn(struct hart *h, unsigned rd, unsigned rs1, unsigned rs2, int64_t imm, uint64_t pc,
+                              uint64_t npc);
+
+#define INSN(id, ...)                                                                                                 \
+    static enum sem_next slow_##id(struct hart *h, unsigned rd, unsigned rs1, unsigned rs2, int64_t imm, uint64_t pc, \
+                                   uint64_t npc)                                                                      \
+    {                                                                                                                 \
+        return sem_##id(h, &h->r, rd, rs1, rs2, imm, pc, npc, true);                                                  \
+    }
+#include "engine/isa/riscv/rows.def"
+
+/* What the thunks below saved of the host's registers, general ones in DWARF order. */
+struct frame {
+    uint64_t general[16];
+    uint64_t vector[16][4];
+    uint64_t return_address;
+};
+_Static_assert(offsetof(struct frame, vector) == 128 && offsetof(struct frame, return_address) == 640,
+               "known to thunks");
+
+enum { DWARF_XMM0 = 17 };
+
+static uint64_t value_of(const struct frame *frame, const struct region_value *value)
+{
+    if (value->place == REGION_CONSTANT)
+        return (uint64_t)value->number;
+    uint64_t host = value->host < DWARF_XMM0 ? frame->general[value->host] : frame->vector[value->host - DWARF_XMM0][0];
+    if (value->place == REGION_IN_MEMORY)
+        memcpy(&host, (const void *)(host + (uint64_t)value->number), sizeof(host));
+    return host;
+}
+
+static const struct region_exit *find_exit(const struct region *r, uint32_t offset)
+{
+    uint32_t low = 0;
+    uint32_t high = r->exit_count;
+
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (r->exits[middle].offset <= offset)
+            low = middle;
+        else
+            high = middle;
+    }
+    return &r->exits[low];
+}
+
+static void bring_up_to_date(struct hart *h, const struct block *block, const struct frame *frame)
+{
+    const struct region *r = block->use->region;
+
+    if (!r->exit_count)
+        return;
+    const struct region_exit *exit = find_exit(r, (uint32_t)(frame->return_address - (uint64_t)r->code));
+    const struct region_value *value = &r->values[exit->first_value];
+
+    for (uint32_t x = exit->x; x; x &= x - 1)
+        h->r.x[__builtin_ctz(x)] = value_of(frame, value++);
+    for (uint32_t f = exit->f; f; f &= f - 1)
+        h->r.f[__builtin_ctz(f)] = value_of(frame, value++);
+    if (exit->fs)
+        h->r.fs_dirty = value_of(frame, value);
+}
+
+__attribute__((used)) static uint64_t slow_call(struct hart *h, uint64_t place, int64_t imm, uint64_t pc,
+                                                struct block *block, const struct frame *frame)
+{
+    static slow_fn *const bodies[RV_SEM_COUNT] = {
+#define INSN(id, ...) [RV_SEM_##id] = slow_##id,
+#include "engine/isa/riscv/rows.def"
+    };
+    uint64_t devices = h->counters.mmio_accesses;
+
+    h->insns_ahead = (uint32_t)(place >> 48);
+    enum sem_next next = bodies[place & 0xffff](h, place >> 16 & 255, place >> 24 & 255, place >> 32 & 255, imm, pc,
+                                                pc + (place >> 40 & 255));
+    h->insns_ahead = 0;
+    block->mmio += (uint32_t)(h->counters.mmio_accesses - devices);
+    if (next != SEM_NEXT) {
+        bring_up_to_date(h, block, frame);
+        hart_refund(h, (uint32_t)(place >> 48));
+        h->pc = pc;
+    }
+    return next;
+}
+
+__attribute__((used)) static uint64_t exit_call(struct hart *h, uint32_t left, uint64_t target, uint64_t unused,
+                                                struct block *block, const struct frame *frame)
+{
+    bring_up_to_date(h, block, frame);
+    atomic_store_explicit(&h->countdown.insns, left, memory_order_relaxed);
+    h->pc = target;
+    if (atomic_load_explicit(&h->countdown.attention, memory_order_relaxed))
+        region_sampled(h, block);
+    return SEM_NEXT;
+}
+
+/* Saves everything in a struct frame, whose address is the callee's sixth argument, and puts it back but for rax. */
+#define THUNK(name, callee)                                                                                         \
+    __asm__(".text\n.globl " #name "\n.type " #name ",@function\n" #name ":\n"                                      \
+            "push %rbp\n mov %rsp, %rbp\n sub $672, %rsp\n and $-32, %rsp\n"                                        \
+            "mov %rax, (%rsp)\n mov %rdx, 8(%rsp)\n mov %rcx, 16(%rsp)\n mov %rbx, 24(%rsp)\n mov %rsi, 32(%rsp)\n" \
+            "mov %rdi, 40(%rsp)\n mov %r8, 64(%rsp)\n mov %r9, 72(%rsp)\n mov %r10, 80(%rsp)\n"                     \
+            "mov %r12, 96(%rsp)\n mov %r13, 104(%rsp)\n mov %r14, 112(%rsp)\n mov %r15, 120(%rsp)\n"                \
+            "mov (%rbp), %rax\n mov %rax, 48(%rsp)\n lea 16(%rbp), %rax\n mov %rax, 56(%rsp)\n"                     \
+            "mov 8(%rbp), %rax\n mov %rax, 640(%rsp)\n"                                                             \
+            "vmovaps %ymm0, 128(%rsp)\n vmovaps %ymm1, 160(%rsp)\n vmovaps %ymm2, 192(%rsp)\n"                      \
+            "vmovaps %ymm3, 224(%rsp)\n vmovaps %ymm4, 256(%rsp)\n vmovaps %ymm5, 288(%rsp)\n"                      \
+            "vmovaps %ymm6, 320(%rsp)\n vmovaps %ymm7, 352(%rsp)\n vmovaps %ymm8, 384(%rsp)\n"                      \
+            "vmovaps %ymm9, 416(%rsp)\n vmovaps %ymm10, 448(%rsp)\n vmovaps %ymm11, 480(%rsp)\n"                    \
+            "vmovaps %ymm12, 512(%rsp)\n vmovaps %ymm13, 544(%rsp)\n vmovaps %ymm14, 576(%rsp)\n"                   \
+            "vmovaps %ymm15, 608(%rsp)\n"                                                                           \
+            "mov %rsp, %r9\n call " #callee "\n"                                                                    \
+            "vmovaps 128(%rsp), %ymm0\n vmovaps 160(%rsp), %ymm1\n vmovaps 192(%rsp), %ymm2\n"                      \
+            "vmovaps 224(%rsp), %ymm3\n vmovaps 256(%rsp), %ymm4\n vmovaps 288(%rsp), %ymm5\n"                      \
+            "vmovaps 320(%rsp), %ymm6\n vmovaps 352(%rsp), %ymm7\n vmovaps 384(%rsp), %ymm8\n"                      \
+            "vmovaps 416(%rsp), %ymm9\n vmovaps 448(%rsp), %ymm10\n vmovaps 480(%rsp), %ymm11\n"                    \
+            "vmovaps 512(%rsp), %ymm12\n vmovaps 544(%rsp), %ymm13\n vmovaps 576(%rsp), %ymm14\n"                   \
+            "vmovaps 608(%rsp), %ymm15\n"                                                                           \
+            "mov 8(%rsp), %rdx\n mov 16(%rsp), %rcx\n mov 24(%rsp), %rbx\n mov 32(%rsp), %rsi\n"                    \
+            "mov 40(%rsp), %rdi\n mov 64(%rsp), %r8\n mov 72(%rsp), %r9\n mov 80(%rsp), %r10\n"                     \
+            "mov 96(%rsp), %r12\n mov 104(%rsp), %r13\n mov 112(%rsp), %r14\n mov 120(%rsp), %r15\n"                \
+            "mov %rbp, %rsp\n pop %rbp\n ret\n.size " #name ", .-" #name "\n")
+
+THUNK(region_slow, slow_call);
+THUNK(region_exit, exit_call);

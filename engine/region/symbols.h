@@ -1,0 +1,25 @@
+/* What compiled regions may refer to by name: helpers of the semantic bodies, and where a region goes on. A tier makes
+ * these known to its linker; a body that calls something else fails the build.
+ */
+#ifndef TUFF_ENGINE_REGION_SYMBOLS_H
+#define TUFF_ENGINE_REGION_SYMBOLS_H
+
+#include "engine/interp/interp.h"
+#include "engine/region/region.h"
+
+#define REGION_SYMBOLS(X)    \
+    X(interp_go)             \
+    X(interp_region_trap)    \
+    X(interp_region_decline) \
+    X(region_slow)           \
+    X(region_exit)           \
+    X(mmu_load_reserved)     \
+    X(mmu_store_conditional) \
+    X(fp_fma_nan)            \
+    X(fp_rounded)            \
+    X(fp_to_int)             \
+    X(fp_from_int)           \
+    X(fp_narrow)             \
+    X(fp_raise)
+
+#endif

@@ -1,0 +1,96 @@
+/* What a compiling tier is to the engine. The engine knows no compiler; llvm/ fills in struct tier_ops.
+ *
+ * A tier gets regions (engine/region/region.h) through submit() and compiles them on threads of its own; when one is
+ * done it calls tier_done().
+ */
+#ifndef TUFF_ENGINE_TIER_H
+#define TUFF_ENGINE_TIER_H
+
+#include "base/compiler.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct region;
+struct region_cache;
+struct tier;
+
+/* Every number a tier's policy depends on. X(name, default, least, most, text) */
+#define TIER_TUNABLES(X)                                                                                               \
+    X(threshold, 20000, 0, UINT32_MAX, "executions of a block after which a region is compiled around it")             \
+    X(promote, 400000, 1, UINT32_MAX, "entries into a region after which it is compiled again with the full pipeline") \
+    X(promote_ticks, 8, 1, UINT32_MAX, "interruptions of a region after which it is compiled again")                   \
+    X(first_level, 0, 0, 1, "0: regions start quick; 1: with the full pipeline at once")                               \
+    X(region_insns, 200, 1, 4000, "most guest instructions of a quick region")                                         \
+    X(big_region_insns, 1200, 1, 4000, "most guest instructions of a fully optimised region")                          \
+    X(cold_share, 64, 1, 1000000, "a block joins a region when it ran at least 1/N as often as the first")             \
+    X(workers, 1, 1, 16, "compiling threads")                                                                          \
+    X(queue, 256, 1, 65536, "regions that may wait to be compiled")                                                    \
+    X(code_mib, 256, 1, 1024, "MiB of compiled code")                                                                  \
+    X(context_regions, 64, 1, 100000, "regions compiled in one LLVM context before it is renewed")
+
+struct tier_tunables {
+#define X(name, value, least, most, text) uint32_t name;
+    TIER_TUNABLES(X)
+#undef X
+};
+
+/* Counters, one list: printed by --stats. X(name, text) */
+#define TIER_COUNTERS(X)                                                 \
+    X(regions_submitted, "regions chosen to be compiled")                \
+    X(regions_compiled, "regions compiled")                              \
+    X(regions_promoted, "regions compiled again with the full pipeline") \
+    X(regions_failed, "regions that could not be compiled")              \
+    X(regions_installed, "regions installed, counted by hart")           \
+    X(regions_dropped, "regions taken out because bytes changed")        \
+    X(region_insns, "guest instructions in compiled regions")            \
+    X(code_bytes, "bytes of compiled code made")                         \
+    X(compile_us, "microseconds of compiling")
+
+struct tier_counters {
+#define X(name, text) _Atomic uint64_t name;
+    TIER_COUNTERS(X)
+#undef X
+};
+
+struct tier_config {
+    struct tier_tunables tunables;
+    bool sync;               /* submit() compiles before it returns: tests */
+    uint32_t sample;         /* only one block in so many is ever compiled; 0 or 1: all */
+    uint64_t limit;          /* only the first so many regions are compiled (--jit-bisect); UINT64_MAX: all */
+    const char *dump;        /* what to print of each region: words of guest, ir, opt, asm with an optional :filter */
+    const char *passes;      /* replaces the pipeline; LLVM's syntax */
+    const char *pass_plugin; /* loaded before passes are run */
+    bool perf_map;           /* writes /tmp/perf-PID.map */
+};
+
+struct tier_ops {
+    const char *name;
+    int (*create)(const struct tier_config *config, struct region_cache *cache, struct tier **out, struct error *err);
+    /* Stops the threads; regions that wait are answered as failed. May be called twice. */
+    void (*stop)(struct tier *tier);
+    void (*destroy)(struct tier *tier); /* after all code was freed */
+    /* Any thread. Takes the region; answers with tier_done(). False: the queue is full, the region stays the caller's.
+     */
+    bool (*submit)(struct tier *tier, struct region *region);
+    /* Any thread: the region's code is not run any more. */
+    void (*free_code)(struct tier *tier, struct region *region);
+};
+
+void tier_config_default(struct tier_config *config);
+
+/* The regions of a machine, with the tier that compiles them. Destroyed after all its vCPUs. Returns 0, -ENOMEM, or
+ * what the tier's create() says. */
+int region_cache_create(const struct tier_ops *ops, const struct tier_config *config, struct region_cache **out,
+                        struct error *err) TUFF_MUST_CHECK;
+/* Stops compiling: before the vCPUs go. */
+void region_cache_stop(struct region_cache *cache);
+void region_cache_destroy(struct region_cache *cache);
+const struct tier_counters *region_cache_counters(const struct region_cache *cache);
+
+/* Called by a tier on its own thread: the region is READY or FAILED. */
+void tier_done(struct region_cache *cache, struct region *region);
+
+#endif

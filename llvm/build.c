@@ -1,0 +1,752 @@
+/* Builds a region: one call of a semantic body for each guest instruction, and between them what a region is about:
+ * where control goes, when guest registers are in memory, and how instructions are counted.
+ *
+ * Guest registers live in an alloca that dissolves into SSA values once the bodies are inlined; nothing but bodies gets
+ * its address. They are loaded when the region is entered and stored where it is left. A body's fast instance that
+ * gives up is followed by a call of its slow instance, which gets its operands and leaves its result in the hart, so
+ * that the other values stay in host registers.
+ *
+ * The count of what is left of the grant is a value too, stored before anything that may look at it. At edges that
+ * close a cycle it is compared with the longest path to the next such edge, together with the attention half.
+ */
+#include "llvm/build.h"
+
+#include "engine/isa/riscv/decode.h"
+#include "engine/isa/riscv/sem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct builder {
+    const struct region *region;
+    LLVMModuleRef module, bodies;
+    LLVMContextRef context;
+    LLVMBuilderRef b;
+    LLVMTypeRef i1, i8, i32, i64, ptr, f64, none, handler_type, body_type, call_type, plain_type;
+    LLVMValueRef fn, h, op, pc, block; /* of the region's function */
+    LLVMValueRef regs, left, base;
+    LLVMBasicBlockRef *heads, *entries; /* a block with and without charging its instructions */
+    struct live_set *dirty_in;          /* written since the region was entered, by block */
+    struct live_set used;
+    unsigned prof_kind;
+    struct live_sets *live;
+    LLVMBasicBlockRef out, trap; /* shared: the hart is up to date */
+    bool out_of_memory;
+};
+
+/* ---- small things ---- */
+
+static LLVMValueRef const32(struct builder *c, uint64_t value)
+{
+    return LLVMConstInt(c->i32, value, false);
+}
+
+static LLVMValueRef const64(struct builder *c, uint64_t value)
+{
+    return LLVMConstInt(c->i64, value, false);
+}
+
+static LLVMBasicBlockRef new_block(struct builder *c, const char *name)
+{
+    return LLVMAppendBasicBlockInContext(c->context, c->fn, name);
+}
+
+static LLVMValueRef field(struct builder *c, LLVMValueRef object, size_t offset)
+{
+    LLVMValueRef index = const64(c, offset);
+
+    return LLVMBuildInBoundsGEP2(c->b, c->i8, object, &index, 1, "");
+}
+
+static LLVMValueRef address(struct builder *c, int32_t offset)
+{
+    return LLVMBuildAdd(c->b, c->base, const64(c, (uint64_t)(int64_t)offset), "");
+}
+
+static void set_weights(struct builder *c, LLVMValueRef branch, const uint64_t *counts, unsigned count)
+{
+    LLVMMetadataRef words[2 + REGION_TARGETS_MAX];
+    uint64_t most = 1;
+
+    for (unsigned i = 0; i < count; i++)
+        most = counts[i] > most ? counts[i] : most;
+    words[0] = LLVMMDStringInContext2(c->context, "branch_weights", 14);
+    for (unsigned i = 0; i < count; i++) {
+        /* Never zero: what the profile has not seen is unlikely, not impossible. */
+        uint64_t weight = most > 1u << 30 ? counts[i] / (most >> 30) : counts[i];
+        words[i + 1] = LLVMValueAsMetadata(const32(c, weight + 1));
+    }
+    LLVMMetadataRef node = LLVMMDNodeInContext2(c->context, words, count + 1);
+    LLVMSetMetadata(branch, c->prof_kind, LLVMMetadataAsValue(c->context, node));
+}
+
+static LLVMValueRef branch(struct builder *c, LLVMValueRef condition, LLVMBasicBlockRef yes, uint64_t yes_count,
+                           LLVMBasicBlockRef no, uint64_t no_count)
+{
+    LLVMValueRef br = LLVMBuildCondBr(c->b, condition, yes, no);
+
+    set_weights(c, br, (uint64_t[]){yes_count, no_count}, 2);
+    return br;
+}
+
+/* An exit that is taken less often than one time in RARE_SHARE stores no registers by itself. */
+enum { RARE = 1, USUAL = 1 << 20, RARE_SHARE = 32 };
+
+/* ---- registers ---- */
+
+static size_t x_offset(unsigned number)
+{
+    return offsetof(struct rv_regs, x) + 8 * (size_t)number;
+}
+
+static size_t f_offset(unsigned number)
+{
+    return offsetof(struct rv_regs, f) + 8 * (size_t)number;
+}
+
+static void copy_reg(struct builder *c, LLVMValueRef from, LLVMValueRef to, size_t offset)
+{
+    LLVMValueRef value = LLVMBuildLoad2(c->b, c->i64, field(c, from, offset), "");
+
+    LLVMBuildStore(c->b, value, field(c, to, offset));
+}
+
+static void copy_regs(struct builder *c, const struct live_set *set, LLVMValueRef from, LLVMValueRef to)
+{
+    for (unsigned i = 1; i < 32; i++) {
+        if (set->x >> i & 1)
+            copy_reg(c, from, to, x_offset(i));
+    }
+    for (unsigned i = 0; i < 32; i++) {
+        if (set->f >> i & 1)
+            copy_reg(c, from, to, f_offset(i));
+    }
+    if (set->fs)
+        copy_reg(c, from, to, offsetof(struct rv_regs, fs_dirty));
+}
+
+static LLVMValueRef hart_regs(struct builder *c)
+{
+    return field(c, c->h, offsetof(struct hart, r));
+}
+
+static struct live_set reads_of(const struct region_insn *insn)
+{
+    unsigned operands = rv_sem_operands(insn->sem);
+    struct live_set set = {0};
+
+    if (operands & RV_X_RS1)
+        set.x |= 1u << insn->rs1;
+    if (operands & RV_X_RS2)
+        set.x |= 1u << insn->rs2;
+    if (operands & RV_F_RS1)
+        set.f |= 1u << insn->rs1;
+    if (operands & RV_F_RS2)
+        set.f |= 1u << insn->rs2;
+    if (operands & RV_F_RS3)
+        set.f |= 1u << (insn->imm & 31);
+    set.fs = rv_sem_effects(insn->sem) & RV_FP;
+    return set;
+}
+
+static struct live_set writes_of(const struct region_insn *insn)
+{
+    unsigned operands = rv_sem_operands(insn->sem);
+    struct live_set set = {0};
+
+    if ((operands & RV_X_RD) && insn->rd != RV_X_SINK)
+        set.x |= 1u << insn->rd;
+    if (operands & RV_F_RD)
+        set.f |= 1u << insn->rd;
+    set.fs = rv_sem_effects(insn->sem) & RV_FP;
+    return set;
+}
+
+static bool add_regs(struct live_set *to, const struct live_set *more)
+{
+    struct live_set before = *to;
+
+    to->x |= more->x;
+    to->f |= more->f;
+    to->fs |= more->fs;
+    return to->x != before.x || to->f != before.f || to->fs != before.fs;
+}
+
+/* What each block may find written: a forward analysis over the region's edges. */
+static void find_dirty(struct builder *c)
+{
+    const struct region *r = c->region;
+    bool changed = true;
+
+    for (uint32_t i = 0; i < r->insn_count; i++) {
+        struct live_set reads = reads_of(&r->insns[i]);
+        struct live_set writes = writes_of(&r->insns[i]);
+        add_regs(&c->used, &reads);
+        add_regs(&c->used, &writes);
+    }
+    while (changed && r->level > 0) {
+        changed = false;
+        for (uint32_t i = 0; i < r->block_count; i++) {
+            const struct region_block *block = &r->blocks[i];
+            struct live_set out = c->dirty_in[i];
+            for (uint32_t j = 0; j < block->insns; j++) {
+                struct live_set writes = writes_of(&r->insns[block->first_insn + j]);
+                add_regs(&out, &writes);
+            }
+            if (block->taken.target != REGION_NONE)
+                changed |= add_regs(&c->dirty_in[block->taken.target], &out);
+            if (block->fall.target != REGION_NONE)
+                changed |= add_regs(&c->dirty_in[block->fall.target], &out);
+            for (unsigned j = 0; j < block->targets; j++)
+                changed |= add_regs(&c->dirty_in[block->indirect[j].target], &out);
+        }
+    }
+}
+
+/* ---- leaving ---- */
+
+static LLVMValueRef symbol(struct builder *c, const char *name, LLVMTypeRef type, unsigned convention)
+{
+    LLVMValueRef fn = LLVMGetNamedFunction(c->module, name);
+
+    if (!fn) {
+        fn = LLVMAddFunction(c->module, name, type);
+        LLVMSetFunctionCallConv(fn, convention);
+    }
+    return fn;
+}
+
+static void tail_call(struct builder *c, const char *handler)
+{
+    LLVMValueRef args[] = {c->h, c->op, c->pc, c->block};
+    LLVMValueRef fn = symbol(c, handler, c->handler_type, CALL_PRESERVE_NONE);
+    LLVMValueRef call = LLVMBuildCall2(c->b, c->handler_type, fn, args, 4, "");
+
+    LLVMSetInstructionCallConv(call, CALL_PRESERVE_NONE);
+    LLVMSetTailCallKind(call, LLVMTailCallKindMustTail);
+    LLVMBuildRetVoid(c->b);
+}
+
+static void store_left(struct builder *c)
+{
+    LLVMValueRef left = LLVMBuildLoad2(c->b, c->i32, c->left, "");
+
+    LLVMBuildStore(c->b, left, field(c, c->h, offsetof(struct hart, countdown.insns)));
+}
+
+/* To h->pc. */
+static void leave_indirect(struct builder *c, const struct live_set *dirty)
+{
+    copy_regs(c, dirty, c->regs, hart_regs(c));
+    store_left(c);
+    tail_call(c, "interp_go");
+}
+
+static uint32_t add_live(struct builder *c, const struct live_set *set)
+{
+    struct live_sets *live = c->live;
+
+    if (live->count == live->capacity) {
+        uint32_t capacity = live->capacity ? 2 * live->capacity : 64;
+        struct live_set *sets = reallocarray(live->sets, capacity, sizeof(*sets));
+        if (!sets) {
+            c->out_of_memory = true;
+            return 0;
+        }
+        live->sets = sets;
+        live->capacity = capacity;
+    }
+    live->sets[live->count] = *set;
+    return live->count++;
+}
+
+enum { CALL_ARGS = 5, CALL_FIXED = 4, CALL_BYTES = 13 };
+
+/* Calls region_slow() or region_exit() with a map of where the registers in `dirty` are, so that no code has to store
+ * them: a patchpoint whose target is a call of 13 bytes. */
+static LLVMValueRef mapped_call(struct builder *c, const char *target, LLVMValueRef *args, const struct live_set *dirty)
+{
+    LLVMValueRef all[CALL_FIXED + CALL_ARGS + 65];
+    unsigned count = CALL_FIXED + CALL_ARGS;
+
+    if (c->region->level == 0) {
+        /* Next to nothing is to be stored, and FastISel of LLVM 19 crashes on patchpoints that keep all registers. */
+        LLVMValueRef plain = symbol(c, target, c->plain_type, CALL_PRESERVE_ALL);
+        copy_regs(c, dirty, c->regs, hart_regs(c));
+        LLVMValueRef result = LLVMBuildCall2(c->b, c->plain_type, plain, args, CALL_ARGS, "");
+        LLVMSetInstructionCallConv(result, CALL_PRESERVE_ALL);
+        return result;
+    }
+    all[0] = const64(c, add_live(c, dirty));
+    all[1] = const32(c, CALL_BYTES);
+    all[2] = symbol(c, target, c->plain_type, CALL_C);
+    all[3] = const32(c, CALL_ARGS);
+    memcpy(all + CALL_FIXED, args, CALL_ARGS * sizeof(args[0]));
+    for (unsigned i = 1; i < 32; i++) {
+        if (dirty->x >> i & 1)
+            all[count++] = LLVMBuildLoad2(c->b, c->i64, field(c, c->regs, x_offset(i)), "");
+    }
+    for (unsigned i = 0; i < 32; i++) {
+        if (dirty->f >> i & 1)
+            all[count++] = LLVMBuildLoad2(c->b, c->f64, field(c, c->regs, f_offset(i)), "");
+    }
+    if (dirty->fs)
+        all[count++] = LLVMBuildLoad2(c->b, c->i64, field(c, c->regs, offsetof(struct rv_regs, fs_dirty)), "");
+    LLVMValueRef fn = symbol(c, "llvm.experimental.patchpoint.i64", c->call_type, CALL_C);
+    LLVMValueRef call = LLVMBuildCall2(c->b, c->call_type, fn, all, count, "");
+    LLVMSetInstructionCallConv(call, CALL_PRESERVE_ALL);
+    return call;
+}
+
+static void leave(struct builder *c, const struct live_set *dirty, int32_t offset)
+{
+    LLVMBuildStore(c->b, address(c, offset), field(c, c->h, offsetof(struct hart, pc)));
+    leave_indirect(c, dirty);
+}
+
+/* The same for where the profile says that it hardly happens: little code, some 50 ns. */
+static void leave_rarely(struct builder *c, const struct live_set *dirty, int32_t offset)
+{
+    LLVMValueRef left = LLVMBuildLoad2(c->b, c->i32, c->left, "");
+    LLVMValueRef args[CALL_ARGS] = {c->h, LLVMBuildZExt(c->b, left, c->i64, ""), address(c, offset), const64(c, 0),
+                                    c->block};
+
+    (void)mapped_call(c, "region_exit", args, dirty);
+    LLVMBuildBr(c->b, c->out);
+}
+
+static void leave_by_trap(struct builder *c, const struct live_set *dirty, int32_t offset, uint32_t ahead)
+{
+    LLVMValueRef left = LLVMBuildLoad2(c->b, c->i32, c->left, "");
+    LLVMValueRef refunded = LLVMBuildAdd(c->b, left, const32(c, ahead), "");
+    LLVMValueRef args[CALL_ARGS] = {c->h, LLVMBuildZExt(c->b, refunded, c->i64, ""), address(c, offset), const64(c, 0),
+                                    c->block};
+
+    (void)mapped_call(c, "region_exit", args, dirty);
+    LLVMBuildBr(c->b, c->trap);
+}
+
+/* Where an edge goes: a block of the region, by way of the check if the edge closes a cycle, or out. */
+static LLVMBasicBlockRef edge(struct builder *c, const struct region_edge *e, const struct live_set *dirty,
+                              uint64_t executions)
+{
+    LLVMBasicBlockRef from = LLVMGetInsertBlock(c->b);
+    LLVMBasicBlockRef to;
+
+    if (e->target != REGION_NONE && !e->back)
+        return c->heads[e->target];
+    to = new_block(c, "");
+    if (e->target == REGION_NONE) {
+        LLVMPositionBuilderAtEnd(c->b, to);
+        if (e->count > executions / RARE_SHARE)
+            leave(c, dirty, e->offset);
+        else
+            leave_rarely(c, dirty, e->offset);
+    } else {
+        LLVMBasicBlockRef out = new_block(c, "");
+        LLVMPositionBuilderAtEnd(c->b, to);
+        LLVMValueRef left = LLVMBuildLoad2(c->b, c->i32, c->left, "");
+        LLVMValueRef attention =
+            LLVMBuildLoad2(c->b, c->i32, field(c, c->h, offsetof(struct hart, countdown.attention)), "");
+        LLVMSetOrdering(attention, LLVMAtomicOrderingMonotonic);
+        left = LLVMBuildSub(c->b, left, const32(c, c->region->blocks[e->target].longest), "");
+        left = LLVMBuildOr(c->b, left, attention, "");
+        left = LLVMBuildICmp(c->b, LLVMIntSLT, left, const32(c, 0), "");
+        branch(c, left, out, RARE, c->heads[e->target], USUAL);
+        LLVMPositionBuilderAtEnd(c->b, out);
+        leave_rarely(c, dirty, e->offset);
+    }
+    LLVMPositionBuilderAtEnd(c->b, from);
+    return to;
+}
+
+/* ---- instructions ---- */
+
+static unsigned returns_of(struct builder *c, const char *body)
+{
+    LLVMValueRef fn = LLVMGetNamedFunction(c->bodies, body);
+    LLVMAttributeRef attribute =
+        fn ? LLVMGetStringAttributeAtIndex(fn, LLVMAttributeFunctionIndex, "tuff-returns", 12) : NULL;
+    char text[16] = "";
+    unsigned len;
+
+    if (!attribute)
+        return 0;
+    const char *value = LLVMGetStringAttributeValue(attribute, &len);
+    memcpy(text, value, len < sizeof(text) ? len : sizeof(text) - 1);
+    return (unsigned)strtoul(text, NULL, 10);
+}
+
+/* The slow instance, in a block of its own: goes on at `next`. */
+static void slow_path(struct builder *c, const struct region_insn *insn, const struct live_set *dirty, uint32_t ahead,
+                      LLVMBasicBlockRef next)
+{
+    struct live_set reads = reads_of(insn);
+    struct live_set writes = writes_of(insn);
+    uint64_t place = insn->sem | (uint64_t)insn->rd << 16 | (uint64_t)insn->rs1 << 24 | (uint64_t)insn->rs2 << 32 |
+                     (uint64_t)insn->len_bytes << 40 | (uint64_t)ahead << 48;
+    LLVMValueRef args[CALL_ARGS] = {c->h, const64(c, place), const64(c, (uint64_t)(int64_t)insn->imm),
+                                    address(c, insn->offset), c->block};
+
+    copy_regs(c, &reads, c->regs, hart_regs(c));
+    store_left(c);
+    LLVMValueRef result = mapped_call(c, "region_slow", args, dirty);
+    LLVMBasicBlockRef done = new_block(c, "");
+    LLVMValueRef ok = LLVMBuildICmp(c->b, LLVMIntEQ, result, const64(c, SEM_NEXT), "");
+    branch(c, ok, done, USUAL, c->trap, RARE);
+    LLVMPositionBuilderAtEnd(c->b, done);
+    copy_regs(c, &writes, hart_regs(c), c->regs);
+    LLVMBuildBr(c->b, next);
+}
+
+/* Calls the body; returns what it returned, and in *returns which of enum sem_next are possible. */
+static LLVMValueRef call_body(struct builder *c, const struct region_insn *insn, unsigned *returns)
+{
+    char name[64];
+
+    (void)snprintf(name, sizeof(name), "body_%s", rv_sem_name(insn->sem));
+    *returns = returns_of(c, name);
+    if (!*returns)
+        return NULL;
+    LLVMValueRef fn = symbol(c, name, c->body_type, CALL_C);
+    LLVMValueRef args[] = {
+        c->h,
+        c->regs,
+        const32(c, insn->rd),
+        const32(c, insn->rs1),
+        const32(c, insn->rs2),
+        const64(c, (uint64_t)(int64_t)insn->imm),
+        address(c, insn->offset),
+        address(c, insn->offset + insn->len_bytes),
+    };
+    return LLVMBuildCall2(c->b, c->body_type, fn, args, 8, "");
+}
+
+static void indirect(struct builder *c, const struct region_block *block, const struct live_set *dirty)
+{
+    LLVMValueRef target = LLVMBuildLoad2(c->b, c->i64, field(c, c->h, offsetof(struct hart, pc)), "");
+    uint64_t rest = block->executions;
+
+    for (unsigned i = 0; i < block->targets; i++) {
+        const struct region_edge *e = &block->indirect[i];
+        LLVMBasicBlockRef next = new_block(c, "");
+        uint64_t count = e->count < rest ? e->count : rest;
+        rest -= count;
+        LLVMValueRef hit = LLVMBuildICmp(c->b, LLVMIntEQ, target, address(c, e->offset), "");
+        LLVMBasicBlockRef to = edge(c, e, dirty, block->executions);
+        branch(c, hit, to, count, next, rest);
+        LLVMPositionBuilderAtEnd(c->b, next);
+    }
+    leave_indirect(c, dirty);
+}
+
+/* What follows a block's last instruction when nothing special happened. */
+static void end_block(struct builder *c, const struct region_block *block, const struct live_set *dirty)
+{
+    switch (block->ends) {
+    case REGION_END_FALL:
+    case REGION_END_BRANCH:
+        LLVMBuildBr(c->b, edge(c, &block->fall, dirty, block->executions));
+        break;
+    case REGION_END_JUMP:
+        LLVMBuildBr(c->b, edge(c, &block->taken, dirty, block->executions));
+        break;
+    case REGION_END_INDIRECT:
+        indirect(c, block, dirty);
+        break;
+    case REGION_END_EXIT:
+        leave(c, dirty, block->end);
+        break;
+    }
+}
+
+/* A quick region stores what a block has written at its end, so that its exits have next to nothing to say: half the
+ * compile time, for a store every second instruction. */
+static void write_through(struct builder *c, struct live_set *dirty)
+{
+    if (c->region->level > 0)
+        return;
+    copy_regs(c, dirty, c->regs, hart_regs(c));
+    *dirty = (struct live_set){0};
+}
+
+enum { ALWAYS_NEXT = 1 << SEM_NEXT };
+
+/* One instruction: the body, then a switch over what it may return. The builder ends where SEM_NEXT goes on. */
+static bool build_insn(struct builder *c, const struct region_block *block, uint32_t index, struct live_set *dirty)
+{
+    const struct region_insn *insn = &c->region->insns[block->first_insn + index];
+    uint32_t ahead = block->insns - index;
+    bool last = ahead == 1;
+    unsigned returns;
+    LLVMValueRef result = call_body(c, insn, &returns);
+
+    if (!result)
+        return false;
+    struct live_set before = *dirty;
+    struct live_set writes = writes_of(insn);
+    add_regs(dirty, &writes);
+    if (last && (returns & (1 << SEM_TAKEN | 1 << SEM_INDIRECT)))
+        write_through(c, dirty);
+    if (returns == ALWAYS_NEXT)
+        return true;
+    LLVMBasicBlockRef next = new_block(c, "");
+    LLVMValueRef choice = LLVMBuildSwitch(c->b, result, next, 4);
+    uint64_t counts[6] = {USUAL};
+    unsigned count = 1;
+
+    if (last && (returns & 1 << SEM_TAKEN)) {
+        LLVMBasicBlockRef to = edge(c, &block->taken, dirty, block->executions);
+        LLVMAddCase(choice, const32(c, SEM_TAKEN), to);
+        counts[0] = block->fall.count;
+        counts[count++] = block->taken.count;
+    }
+    if (last && (returns & 1 << SEM_INDIRECT)) {
+        LLVMBasicBlockRef to = new_block(c, "");
+        LLVMPositionBuilderAtEnd(c->b, to);
+        indirect(c, block, dirty);
+        LLVMAddCase(choice, const32(c, SEM_INDIRECT), to);
+        counts[count++] = USUAL;
+    }
+    if (returns & 1 << SEM_TRAP) {
+        LLVMBasicBlockRef to = new_block(c, "");
+        LLVMPositionBuilderAtEnd(c->b, to);
+        leave_by_trap(c, &before, insn->offset, ahead);
+        LLVMAddCase(choice, const32(c, SEM_TRAP), to);
+        counts[count++] = RARE;
+    }
+    if (returns & 1 << SEM_MISS) {
+        LLVMBasicBlockRef to = new_block(c, "");
+        LLVMPositionBuilderAtEnd(c->b, to);
+        slow_path(c, insn, &before, ahead, next);
+        LLVMAddCase(choice, const32(c, SEM_MISS), to);
+        counts[count++] = RARE;
+    }
+    set_weights(c, choice, counts, count);
+    LLVMPositionBuilderAtEnd(c->b, next);
+    return true;
+}
+
+static bool build_block(struct builder *c, uint32_t number)
+{
+    const struct region_block *block = &c->region->blocks[number];
+    struct live_set dirty = {0};
+
+    if (c->region->level > 0)
+        dirty = c->dirty_in[number];
+
+    LLVMPositionBuilderAtEnd(c->b, c->heads[number]);
+    LLVMValueRef left = LLVMBuildLoad2(c->b, c->i32, c->left, "");
+    LLVMBuildStore(c->b, LLVMBuildSub(c->b, left, const32(c, block->insns), ""), c->left);
+    LLVMBuildBr(c->b, c->entries[number]);
+    LLVMPositionBuilderAtEnd(c->b, c->entries[number]);
+    for (uint32_t i = 0; i < block->insns; i++) {
+        if (!build_insn(c, block, i, &dirty))
+            return false;
+    }
+    write_through(c, &dirty);
+    end_block(c, block, &dirty);
+    return true;
+}
+
+/* The way from the function's start to an entry. The interpreter has charged its block, which goes on after the last
+ * instruction that is for regions: how far is not part of the region, so it may have changed. */
+static LLVMBasicBlockRef entry_path(struct builder *c, uint16_t number)
+{
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(c->b);
+    LLVMBasicBlockRef path;
+
+    if (c->region->blocks[number].ends != REGION_END_EXIT)
+        return c->entries[number];
+    path = new_block(c, "");
+    LLVMPositionBuilderAtEnd(c->b, path);
+    LLVMValueRef left = LLVMBuildLoad2(c->b, c->i32, c->left, "");
+    LLVMValueRef charged = LLVMBuildLoad2(c->b, c->i32, field(c, c->block, offsetof(struct block, insns)), "");
+    left = LLVMBuildAdd(c->b, left, charged, "");
+    left = LLVMBuildSub(c->b, left, const32(c, c->region->blocks[number].insns), "");
+    LLVMBuildStore(c->b, left, c->left);
+    LLVMBuildBr(c->b, c->entries[number]);
+    LLVMPositionBuilderAtEnd(c->b, here);
+    return path;
+}
+
+/* Where the region's function starts: declines if the grant may end before the first check, loads the registers, goes
+ * to the entry that the interpreter's block names. The first block is charged already. */
+static void build_entry(struct builder *c, LLVMBasicBlockRef start)
+{
+    const struct region *r = c->region;
+    LLVMBasicBlockRef decline = new_block(c, "decline");
+    LLVMBasicBlockRef enter = new_block(c, "enter");
+    uint32_t longest = 0;
+
+    for (uint32_t i = 0; i < r->entry_count; i++) {
+        const struct region_block *block = &r->blocks[r->entry_block[i]];
+        uint32_t beyond = block->longest - block->insns;
+        longest = beyond > longest ? beyond : longest;
+    }
+    LLVMPositionBuilderAtEnd(c->b, start);
+    c->regs = LLVMBuildAlloca(c->b, LLVMArrayType2(c->i64, sizeof(struct rv_regs) / 8), "regs");
+    LLVMSetAlignment(c->regs, 8);
+    c->left = LLVMBuildAlloca(c->b, c->i32, "left");
+    LLVMValueRef number = NULL;
+    LLVMValueRef start_offset = const64(c, (uint64_t)(int64_t)r->blocks[r->entry_block[0]].start & TLB_PAGE_MASK);
+    if (r->entry_count > 1) {
+        number = LLVMBuildLoad2(c->b, c->i32, field(c, c->block, offsetof(struct block, region_entry)), "entry");
+        for (uint32_t i = 1; i < r->entry_count; i++) {
+            uint64_t offset = (uint64_t)(int64_t)r->blocks[r->entry_block[i]].start & TLB_PAGE_MASK;
+            LLVMValueRef is = LLVMBuildICmp(c->b, LLVMIntEQ, number, const32(c, i), "");
+            start_offset = LLVMBuildSelect(c->b, is, const64(c, offset), start_offset, "");
+        }
+    }
+    c->base = LLVMBuildAnd(c->b, c->pc, const64(c, TLB_PAGE_MASK), "");
+    c->base = LLVMBuildSub(c->b, c->base, start_offset, "base");
+    LLVMValueRef left = LLVMBuildLoad2(c->b, c->i32, field(c, c->h, offsetof(struct hart, countdown.insns)), "");
+    LLVMBuildStore(c->b, left, c->left);
+    LLVMValueRef enough = LLVMBuildICmp(c->b, LLVMIntSGE, left, const32(c, longest), "");
+    branch(c, enough, enter, USUAL, decline, RARE);
+
+    LLVMPositionBuilderAtEnd(c->b, decline);
+    tail_call(c, "interp_region_decline");
+
+    LLVMPositionBuilderAtEnd(c->b, enter);
+    LLVMBuildStore(c->b, const64(c, 0), field(c, c->regs, x_offset(0)));
+    copy_regs(c, &c->used, hart_regs(c), c->regs);
+    if (!number) {
+        LLVMBuildBr(c->b, entry_path(c, r->entry_block[0]));
+        return;
+    }
+    LLVMValueRef choice = LLVMBuildSwitch(c->b, number, entry_path(c, r->entry_block[0]), r->entry_count - 1);
+    for (uint32_t i = 1; i < r->entry_count; i++)
+        LLVMAddCase(choice, const32(c, i), entry_path(c, r->entry_block[i]));
+}
+
+static void add_attribute(struct builder *c, const char *name)
+{
+    LLVMAttributeRef attribute =
+        LLVMCreateEnumAttribute(c->context, LLVMGetEnumAttributeKindForName(name, strlen(name)), 0);
+
+    LLVMAddAttributeAtIndex(c->fn, LLVMAttributeFunctionIndex, attribute);
+}
+
+/* Like the bodies: what they may use, the region may. */
+static void copy_target(struct builder *c, const char *name)
+{
+    LLVMValueRef any = LLVMGetNamedFunction(c->bodies, "body_add");
+    LLVMAttributeRef attribute =
+        LLVMGetStringAttributeAtIndex(any, LLVMAttributeFunctionIndex, name, (unsigned)strlen(name));
+
+    if (attribute)
+        LLVMAddAttributeAtIndex(c->fn, LLVMAttributeFunctionIndex, attribute);
+}
+
+static void declare(struct builder *c, const char *name)
+{
+    c->i1 = LLVMInt1TypeInContext(c->context);
+    c->i8 = LLVMInt8TypeInContext(c->context);
+    c->i32 = LLVMInt32TypeInContext(c->context);
+    c->i64 = LLVMInt64TypeInContext(c->context);
+    c->ptr = LLVMPointerTypeInContext(c->context, 0);
+    c->none = LLVMVoidTypeInContext(c->context);
+    c->handler_type = LLVMFunctionType(c->none, (LLVMTypeRef[]){c->ptr, c->ptr, c->i64, c->ptr}, 4, false);
+    c->body_type = LLVMFunctionType(
+        c->i32, (LLVMTypeRef[]){c->ptr, c->ptr, c->i32, c->i32, c->i32, c->i64, c->i64, c->i64}, 8, false);
+    c->f64 = LLVMDoubleTypeInContext(c->context);
+    c->plain_type = LLVMFunctionType(c->i64, (LLVMTypeRef[]){c->ptr, c->i64, c->i64, c->i64, c->ptr}, CALL_ARGS, false);
+    c->call_type = LLVMFunctionType(c->i64, (LLVMTypeRef[]){c->i64, c->i32, c->ptr, c->i32}, CALL_FIXED, true);
+    c->prof_kind = LLVMGetMDKindIDInContext(c->context, "prof", 4);
+    c->fn = LLVMAddFunction(c->module, name, c->handler_type);
+    LLVMSetFunctionCallConv(c->fn, CALL_PRESERVE_NONE);
+    add_attribute(c, "strictfp");
+    add_attribute(c, "nounwind");
+    copy_target(c, "target-cpu");
+    copy_target(c, "target-features");
+    c->h = LLVMGetParam(c->fn, 0);
+    c->op = LLVMGetParam(c->fn, 1);
+    c->pc = LLVMGetParam(c->fn, 2);
+    c->block = LLVMGetParam(c->fn, 3);
+}
+
+const char *build_region(const struct region *region, LLVMModuleRef module, LLVMModuleRef bodies, const char *name,
+                         struct live_sets *live)
+{
+    struct builder c = {.region = region, .module = module, .bodies = bodies, .live = live};
+    const char *failure = NULL;
+
+    if (!(region->isa & ISA_EXT(C)))
+        return "without the C extension jumps may be misaligned";
+    if (!region->entry_count)
+        return "no entry";
+    c.context = LLVMGetModuleContext(module);
+    c.b = LLVMCreateBuilderInContext(c.context);
+    declare(&c, name);
+    c.heads = calloc(region->block_count, sizeof(*c.heads));
+    c.entries = calloc(region->block_count, sizeof(*c.entries));
+    c.dirty_in = calloc(region->block_count, sizeof(*c.dirty_in));
+    if (!c.heads || !c.entries || !c.dirty_in) {
+        failure = "out of memory";
+    } else {
+        LLVMBasicBlockRef start = new_block(&c, "start");
+        for (uint32_t i = 0; i < region->block_count; i++) {
+            c.heads[i] = new_block(&c, "");
+            c.entries[i] = new_block(&c, "");
+        }
+        c.out = new_block(&c, "out");
+        LLVMPositionBuilderAtEnd(c.b, c.out);
+        tail_call(&c, "interp_go");
+        c.trap = new_block(&c, "trap");
+        LLVMPositionBuilderAtEnd(c.b, c.trap);
+        tail_call(&c, "interp_region_trap");
+        find_dirty(&c);
+        build_entry(&c, start);
+        for (uint32_t i = 0; i < region->block_count && !failure; i++) {
+            if (!build_block(&c, i))
+                failure = "an instruction without a body";
+        }
+    }
+    if (c.out_of_memory)
+        failure = "out of memory";
+    free(c.heads);
+    free(c.entries);
+    free(c.dirty_in);
+    LLVMDisposeBuilder(c.b);
+    return failure;
+}
+
+/* ---- guest memory and the VM's ---- */
+
+static LLVMValueRef scope_list(LLVMContextRef context, LLVMMetadataRef domain, const char *name)
+{
+    LLVMMetadataRef words[] = {LLVMMDStringInContext2(context, name, strlen(name)), domain};
+    LLVMMetadataRef scope = LLVMMDNodeInContext2(context, words, 2);
+
+    return LLVMMetadataAsValue(context, LLVMMDNodeInContext2(context, &scope, 1));
+}
+
+void annotate_accesses(LLVMModuleRef module, const char *name)
+{
+    LLVMContextRef context = LLVMGetModuleContext(module);
+    unsigned in = LLVMGetMDKindIDInContext(context, "alias.scope", 11);
+    unsigned not_in = LLVMGetMDKindIDInContext(context, "noalias", 7);
+    LLVMMetadataRef word = LLVMMDStringInContext2(context, "tuff", 4);
+    LLVMMetadataRef domain = LLVMMDNodeInContext2(context, &word, 1);
+    LLVMValueRef guest = scope_list(context, domain, "guest memory");
+    LLVMValueRef host = scope_list(context, domain, "the VM's data");
+    LLVMValueRef fn = LLVMGetNamedFunction(module, name);
+
+    for (LLVMBasicBlockRef bb = LLVMGetFirstBasicBlock(fn); bb; bb = LLVMGetNextBasicBlock(bb)) {
+        for (LLVMValueRef at = LLVMGetFirstInstruction(bb); at; at = LLVMGetNextInstruction(at)) {
+            bool load = LLVMIsALoadInst(at);
+            if (!load && !LLVMIsAStoreInst(at))
+                continue;
+            bool to_guest = LLVMIsAIntToPtrInst(LLVMGetOperand(at, load ? 0 : 1));
+            LLVMSetMetadata(at, in, to_guest ? guest : host);
+            LLVMSetMetadata(at, not_in, to_guest ? host : guest);
+            /* Not `monotonic`: LLVM would take each access for a barrier to all others. What RVWMO asks of plain
+             * accesses is less, and loops cannot be emptied of their loads, since each goes round through a monotonic
+             * load (the attention half). */
+            if (to_guest)
+                LLVMSetOrdering(at, LLVMAtomicOrderingUnordered);
+        }
+    }
+}

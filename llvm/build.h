@@ -1,0 +1,31 @@
+/* From a region to LLVM's intermediate representation. */
+#ifndef TUFF_LLVM_BUILD_H
+#define TUFF_LLVM_BUILD_H
+
+#include "engine/region/region.h"
+
+#include <llvm-c/Core.h>
+
+enum { CALL_C = 0, CALL_PRESERVE_ALL = 15, CALL_PRESERVE_NONE = 21 };
+
+/* The guest registers that a patchpoint's live values stand for, by its number. */
+struct live_sets {
+    struct live_set {
+        uint32_t x, f;
+        bool fs;
+    } *sets;
+    uint32_t count, capacity;
+};
+
+/* Builds the region's function, called `name`, into `module`; the bodies it calls are declared there, with the mask of
+ * what each may return taken from `bodies`. The
+ * registers that each exit leaves to the map of locations are put into `live`. Returns NULL, or why the region cannot
+ * be built (a static string). */
+const char *build_region(const struct region *region, LLVMModuleRef module, LLVMModuleRef bodies, const char *name,
+                         struct live_sets *live);
+
+/* After the bodies were inlined: guest memory and the VM's own data never overlap, and the order of guest accesses to
+ * different addresses is weaker than the compiler takes from C's relaxed atomics. Says so on each access. */
+void annotate_accesses(LLVMModuleRef module, const char *name);
+
+#endif

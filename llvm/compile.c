@@ -1,0 +1,263 @@
+/* The pipeline: build, link the bodies, inline, annotate, optimise, emit. A compiler belongs to one thread; its context
+ * is renewed now and then, since LLVM keeps the types and constants of everything it has seen. */
+#include "llvm/compile.h"
+
+#include "engine/isa/riscv/decode.h"
+#include "engine/region/region.h"
+#include "llvm/bodies.h"
+#include "llvm/build.h"
+#include "llvm/stackmap.h"
+
+#include <llvm-c/Analysis.h>
+#include <llvm-c/BitReader.h>
+#include <llvm-c/Linker.h>
+#include <llvm-c/Support.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* First the bodies become part of the region; what comes then sees straight code. */
+static const char inline_passes[] = "always-inline,function(sroa)";
+static const char *const level_passes[] = {
+    "function(early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,early-cse<memssa>,jump-threading,"
+    "simplifycfg,gvn,dse,instcombine<no-verify-fixpoint>,"
+    "simplifycfg)",
+    "default<O2>",
+};
+
+struct compiler {
+    struct tier_config config;
+    LLVMContextRef context;
+    LLVMTargetMachineRef machines[2]; /* by level */
+    LLVMPassBuilderOptionsRef options;
+    uint32_t compiled; /* in this context */
+};
+
+static LLVMTargetMachineRef create_machine(LLVMCodeGenOptLevel level, struct error *err)
+{
+    char *triple = LLVMGetDefaultTargetTriple();
+    LLVMTargetMachineRef machine = NULL;
+    LLVMTargetRef target;
+    char *message = NULL;
+
+    if (LLVMGetTargetFromTriple(triple, &target, &message)) {
+        (void)error_set(err, -EINVAL, "LLVM has no target %s: %s", triple, message);
+        LLVMDisposeMessage(message);
+    } else {
+        machine = LLVMCreateTargetMachine(target, triple, TUFF_HOST_LEVEL, "", level, LLVMRelocPIC, LLVMCodeModelSmall);
+        if (!machine)
+            (void)error_set(err, -EINVAL, "LLVM cannot make code for %s", TUFF_HOST_LEVEL);
+    }
+    LLVMDisposeMessage(triple);
+    return machine;
+}
+
+static void init_llvm(void)
+{
+    /* What is live after a call is of no interest here, and LLVM 19 crashes on finding it out when MXCSR is. */
+    static const char *const options[] = {"tuff", "-enable-patchpoint-liveness=0"};
+
+    LLVMParseCommandLineOptions(TUFF_ARRAY_LEN(options), options, NULL);
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+    LLVMInitializeX86AsmParser();
+}
+
+int compiler_create(const struct tier_config *config, struct compiler **out, struct error *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct compiler *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return -ENOMEM;
+    pthread_once(&once, init_llvm);
+    c->config = *config;
+    c->machines[0] = create_machine(LLVMCodeGenLevelLess, err);
+    c->machines[1] = c->machines[0] ? create_machine(LLVMCodeGenLevelDefault, err) : NULL;
+    if (!c->machines[1]) {
+        compiler_destroy(c);
+        return -EINVAL;
+    }
+    /* A third of the time to emit a region, for code that is a tenth longer. */
+    LLVMSetTargetMachineFastISel(c->machines[0], true);
+    c->options = LLVMCreatePassBuilderOptions();
+    *out = c;
+    return 0;
+}
+
+void compiler_destroy(struct compiler *c)
+{
+    if (!c)
+        return;
+    for (unsigned i = 0; i < 2; i++) {
+        if (c->machines[i])
+            LLVMDisposeTargetMachine(c->machines[i]);
+    }
+    if (c->options)
+        LLVMDisposePassBuilderOptions(c->options);
+    if (c->context)
+        LLVMContextDispose(c->context);
+    free(c);
+}
+
+/* --dump=WHAT[,WHAT..][:REGION] */
+static bool wants_dump(const struct compiler *c, const char *what, const struct region *region)
+{
+    const char *only = c->config.dump ? strchr(c->config.dump, ':') : NULL;
+    const char *word = c->config.dump ? strstr(c->config.dump, what) : NULL;
+
+    return word && (!only || (word < only && strtoul(only + 1, NULL, 10) == region->id));
+}
+
+static void dump_guest(const struct compiler *c, const char *name, const struct region *r)
+{
+    if (!wants_dump(c, "guest", r))
+        return;
+    fprintf(stderr, "; guest code of %s, level %u: %u instructions, %u blocks\n", name, r->level, r->insn_count,
+            r->block_count);
+    for (uint32_t i = 0; i < r->block_count; i++) {
+        const struct region_block *b = &r->blocks[i];
+        fprintf(stderr, "; block %u, ran %" PRIu64 " times%s", i, b->executions,
+                b->entry == REGION_NONE ? "" : ", an entry");
+        if (b->fall.target != REGION_NONE)
+            fprintf(stderr, ", then %u%s (%" PRIu64 ")", b->fall.target, b->fall.back ? " (cycle)" : "", b->fall.count);
+        if (b->taken.target != REGION_NONE)
+            fprintf(stderr, ", to %u%s (%" PRIu64 ")", b->taken.target, b->taken.back ? " (cycle)" : "",
+                    b->taken.count);
+        for (unsigned j = 0; j < b->targets; j++)
+            fprintf(stderr, ", to %u%s if equal", b->indirect[j].target, b->indirect[j].back ? " (cycle)" : "");
+        fprintf(stderr, "\n");
+        for (uint32_t j = 0; j < b->insns; j++) {
+            const struct region_insn *at = &r->insns[b->first_insn + j];
+            struct rv_insn insn;
+            char text[96];
+            rv_decode(at->raw, r->isa, &insn);
+            (void)rv_disassemble(&insn, text, sizeof(text));
+            fprintf(stderr, "%12" PRIx64 "  %s\n", r->gva + (uint64_t)(int64_t)at->offset, text);
+        }
+    }
+}
+
+static void dump(const struct compiler *c, const char *what, const char *name, LLVMModuleRef module,
+                 const struct region *region)
+{
+    if (!wants_dump(c, what, region))
+        return;
+    char *text = LLVMPrintModuleToString(module);
+    fprintf(stderr, "; %s of %s\n%s\n", what, name, text);
+    LLVMDisposeMessage(text);
+}
+
+static const char *run_passes(struct compiler *c, LLVMModuleRef module, const char *passes, unsigned level)
+{
+    LLVMErrorRef error = LLVMRunPasses(module, passes, c->machines[level], c->options);
+
+    if (!error)
+        return NULL;
+    LLVMConsumeError(error);
+    return "LLVM refuses the list of passes";
+}
+
+static LLVMModuleRef parse_bodies(struct compiler *c)
+{
+    LLVMMemoryBufferRef buffer = LLVMCreateMemoryBufferWithMemoryRange(
+        llvm_bodies_start, (size_t)(llvm_bodies_end - llvm_bodies_start), "bodies", true);
+    LLVMModuleRef bodies;
+
+    return LLVMGetBitcodeModuleInContext2(c->context, buffer, &bodies) ? NULL : bodies;
+}
+
+static LLVMMemoryBufferRef emit(struct compiler *c, LLVMModuleRef module, unsigned level, const char **failure)
+{
+    LLVMMemoryBufferRef object = NULL;
+    char *message = NULL;
+
+    if (LLVMTargetMachineEmitToMemoryBuffer(c->machines[level], module, LLVMObjectFile, &message, &object)) {
+        LLVMDisposeMessage(message);
+        *failure = "LLVM could not emit code";
+        return NULL;
+    }
+    return object;
+}
+
+static void dump_assembly(struct compiler *c, const char *name, LLVMModuleRef module, const struct region *region)
+{
+    unsigned level = region->level;
+    LLVMMemoryBufferRef text;
+    char *message = NULL;
+
+    if (!wants_dump(c, "asm", region))
+        return;
+    LLVMModuleRef copy = LLVMCloneModule(module);
+    if (!LLVMTargetMachineEmitToMemoryBuffer(c->machines[level], copy, LLVMAssemblyFile, &message, &text)) {
+        fprintf(stderr, "; asm of %s\n%.*s\n", name, (int)LLVMGetBufferSize(text), LLVMGetBufferStart(text));
+        LLVMDisposeMemoryBuffer(text);
+    } else {
+        LLVMDisposeMessage(message);
+    }
+    LLVMDisposeModule(copy);
+}
+
+LLVMMemoryBufferRef compile_region(struct compiler *c, struct region *region, const char *name, const char **failure)
+{
+    LLVMMemoryBufferRef object = NULL;
+    unsigned level = region->level;
+
+    *failure = NULL;
+    if (c->context && ++c->compiled > c->config.tunables.context_regions) {
+        LLVMContextDispose(c->context);
+        c->context = NULL;
+        c->compiled = 0;
+    }
+    if (!c->context)
+        c->context = LLVMContextCreate();
+    LLVMModuleRef bodies = parse_bodies(c);
+    if (!bodies) {
+        *failure = "the embedded bodies are damaged";
+        return NULL;
+    }
+    LLVMModuleRef module = LLVMModuleCreateWithNameInContext(name, c->context);
+    LLVMSetTarget(module, LLVMGetTarget(bodies));
+    LLVMSetDataLayout(module, LLVMGetDataLayoutStr(bodies));
+    struct live_sets live = {0};
+    *failure = build_region(region, module, bodies, name, &live);
+    if (*failure) {
+        free(live.sets);
+        LLVMDisposeModule(bodies);
+        LLVMDisposeModule(module);
+        return NULL;
+    }
+    dump_guest(c, name, region);
+    dump(c, "ir", name, module, region);
+    if (LLVMLinkModules2(module, bodies)) {
+        *failure = "linking the bodies failed";
+    } else {
+        *failure = run_passes(c, module, inline_passes, level);
+        if (!*failure) {
+            annotate_accesses(module, name);
+            *failure = run_passes(c, module, c->config.passes ? c->config.passes : level_passes[level], level);
+        }
+    }
+    if (!*failure) {
+        dump(c, "opt", name, module, region);
+        dump_assembly(c, name, module, region);
+        object = emit(c, module, level, failure);
+    }
+    if (object && stackmap_read(object, &live, region)) {
+        *failure = "the map of locations is not understood";
+        LLVMDisposeMemoryBuffer(object);
+        object = NULL;
+    }
+    free(live.sets);
+    LLVMDisposeModule(module);
+    return object;
+}

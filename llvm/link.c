@@ -1,0 +1,117 @@
+/* ORC's LLJIT, used for linking only: the objects come from the tier's own compilers, since LLJIT's one TargetMachine
+ * cannot be used from several threads. */
+#include "llvm/link.h"
+
+#include "engine/region/symbols.h"
+
+#include <llvm-c/Error.h>
+#include <llvm-c/LLJIT.h>
+#include <llvm-c/Orc.h>
+#include <llvm-c/Target.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+struct linker {
+    LLVMOrcLLJITRef jit;
+    pthread_mutex_t lock; /* linking and removing */
+};
+
+static int fail(struct error *err, LLVMErrorRef error)
+{
+    char *message = LLVMGetErrorMessage(error);
+
+    (void)error_set(err, -EINVAL, "LLVM's linker: %s", message);
+    LLVMDisposeErrorMessage(message);
+    return -EINVAL;
+}
+
+/* The table of what regions may call. */
+static LLVMErrorRef define_symbols(struct linker *l)
+{
+    static const struct {
+        const char *name;
+        void *address;
+    } symbols[] = {
+#define X(name) {#name, (void *)name},
+        REGION_SYMBOLS(X)
+#undef X
+    };
+    LLVMOrcCSymbolMapPair pairs[TUFF_ARRAY_LEN(symbols)];
+
+    for (unsigned i = 0; i < TUFF_ARRAY_LEN(symbols); i++) {
+        pairs[i] = (LLVMOrcCSymbolMapPair){
+            .Name = LLVMOrcLLJITMangleAndIntern(l->jit, symbols[i].name),
+            .Sym = {.Address = (uint64_t)symbols[i].address,
+                    .Flags = {.GenericFlags = LLVMJITSymbolGenericFlagsExported | LLVMJITSymbolGenericFlagsCallable}},
+        };
+    }
+    return LLVMOrcJITDylibDefine(LLVMOrcLLJITGetMainJITDylib(l->jit),
+                                 LLVMOrcAbsoluteSymbols(pairs, TUFF_ARRAY_LEN(pairs)));
+}
+
+int linker_create(struct linker **out, struct error *err)
+{
+    struct linker *l = calloc(1, sizeof(*l));
+
+    if (!l)
+        return -ENOMEM;
+    pthread_mutex_init(&l->lock, NULL);
+    LLVMErrorRef error = LLVMOrcCreateLLJIT(&l->jit, NULL);
+    if (!error)
+        error = define_symbols(l);
+    if (error) {
+        int rc = fail(err, error);
+        linker_destroy(l);
+        return rc;
+    }
+    *out = l;
+    return 0;
+}
+
+void linker_destroy(struct linker *l)
+{
+    if (!l)
+        return;
+    if (l->jit) {
+        LLVMErrorRef error = LLVMOrcDisposeLLJIT(l->jit);
+        if (error)
+            LLVMConsumeError(error);
+    }
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}
+
+void *linker_add(struct linker *l, LLVMMemoryBufferRef object, const char *name, void **handle)
+{
+    LLVMOrcExecutorAddress address = 0;
+
+    pthread_mutex_lock(&l->lock);
+    LLVMOrcResourceTrackerRef tracker = LLVMOrcJITDylibCreateResourceTracker(LLVMOrcLLJITGetMainJITDylib(l->jit));
+    LLVMErrorRef error = LLVMOrcLLJITAddObjectFileWithRT(l->jit, tracker, object);
+    if (!error)
+        error = LLVMOrcLLJITLookup(l->jit, &address, name);
+    if (error) {
+        LLVMConsumeError(error);
+        error = LLVMOrcResourceTrackerRemove(tracker);
+        if (error)
+            LLVMConsumeError(error);
+        LLVMOrcReleaseResourceTracker(tracker);
+        address = 0;
+    } else {
+        *handle = tracker;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return (void *)address;
+}
+
+void linker_remove(struct linker *l, void *handle)
+{
+    pthread_mutex_lock(&l->lock);
+    LLVMErrorRef error = LLVMOrcResourceTrackerRemove(handle);
+    if (error)
+        LLVMConsumeError(error);
+    LLVMOrcReleaseResourceTracker(handle);
+    pthread_mutex_unlock(&l->lock);
+}

@@ -1,0 +1,229 @@
+/* The tier's threads and its queue: the hottest region that waits is compiled next. */
+#include "llvm/tier.h"
+
+#include "engine/region/region.h"
+#include "llvm/compile.h"
+#include "llvm/link.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { WORKERS_MAX = 16 };
+
+struct tier {
+    struct tier_config config;
+    struct region_cache *cache;
+    FILE *perf_map;
+    struct linker *linker;
+    struct compiler *compilers[WORKERS_MAX];
+    pthread_t threads[WORKERS_MAX];
+    unsigned thread_count;
+    pthread_mutex_t sync_lock; /* one compile at a time under TIER_SYNC */
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    /* under the lock */
+    struct region **queue;
+    uint32_t waiting;
+    bool stopping;
+    unsigned next_worker;
+};
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* perf finds names of generated code in this file (tools/perf/Documentation/jit-interface.txt). */
+static void note_for_perf(struct tier *tier, const struct region *region, const char *name)
+{
+    if (!tier->perf_map)
+        return;
+    (void)fprintf(tier->perf_map, "%llx %zx %s_at_%llx\n", (unsigned long long)region->code, region->code_bytes, name,
+                  (unsigned long long)region->gva + (unsigned long long)region->blocks[region->entry_block[0]].start);
+    (void)fflush(tier->perf_map);
+}
+
+static void compile(struct tier *tier, struct compiler *compiler, struct region *region)
+{
+    uint64_t start = now_ns();
+    char name[32];
+
+    (void)snprintf(name, sizeof(name), "region_%u", region->id);
+    atomic_store(&region->state, REGION_COMPILING);
+    LLVMMemoryBufferRef object = compile_region(compiler, region, name, &region->failure);
+    if (object) {
+        region->code = (op_fn *)linker_add(tier->linker, object, name, &region->tier_data);
+        if (!region->code)
+            region->failure = "LLVM could not link the code";
+        else
+            note_for_perf(tier, region, name);
+    }
+    region->compile_ns = now_ns() - start;
+    atomic_store(&region->state, region->code ? REGION_READY : REGION_FAILED);
+    tier_done(tier->cache, region);
+}
+
+/* By what was asked for most since, then the newest: older ones have had their chance to be asked for. */
+static bool goes_first(const struct region *a, const struct region *b)
+{
+    uint32_t a_demand = atomic_load_explicit(&a->demand, memory_order_relaxed);
+    uint32_t b_demand = atomic_load_explicit(&b->demand, memory_order_relaxed);
+
+    return a_demand != b_demand ? a_demand > b_demand : a->id > b->id;
+}
+
+/* Under the lock. */
+static struct region *take_hottest(struct tier *tier)
+{
+    uint32_t best = 0;
+
+    for (uint32_t i = 1; i < tier->waiting; i++) {
+        if (goes_first(tier->queue[i], tier->queue[best]))
+            best = i;
+    }
+    struct region *region = tier->queue[best];
+    tier->queue[best] = tier->queue[--tier->waiting];
+    return region;
+}
+
+static void *work(void *opaque)
+{
+    struct tier *tier = opaque;
+
+    pthread_mutex_lock(&tier->lock);
+    struct compiler *compiler = tier->compilers[tier->next_worker++];
+    while (!tier->stopping) {
+        if (!tier->waiting) {
+            pthread_cond_wait(&tier->work, &tier->lock);
+            continue;
+        }
+        struct region *region = take_hottest(tier);
+        pthread_mutex_unlock(&tier->lock);
+        compile(tier, compiler, region);
+        pthread_mutex_lock(&tier->lock);
+    }
+    pthread_mutex_unlock(&tier->lock);
+    return NULL;
+}
+
+static void stop(struct tier *tier)
+{
+    pthread_mutex_lock(&tier->lock);
+    tier->stopping = true;
+    pthread_cond_broadcast(&tier->work);
+    pthread_mutex_unlock(&tier->lock);
+    for (unsigned i = 0; i < tier->thread_count; i++)
+        pthread_join(tier->threads[i], NULL);
+    tier->thread_count = 0;
+    while (tier->waiting) {
+        struct region *region = tier->queue[--tier->waiting];
+        region->failure = "the machine ended first";
+        atomic_store(&region->state, REGION_FAILED);
+        tier_done(tier->cache, region);
+    }
+}
+
+static void destroy(struct tier *tier)
+{
+    for (unsigned i = 0; i < WORKERS_MAX; i++)
+        compiler_destroy(tier->compilers[i]);
+    linker_destroy(tier->linker);
+    if (tier->perf_map)
+        (void)fclose(tier->perf_map);
+    pthread_mutex_destroy(&tier->lock);
+    pthread_mutex_destroy(&tier->sync_lock);
+    pthread_cond_destroy(&tier->work);
+    free(tier->queue);
+    free(tier);
+}
+
+static int create(const struct tier_config *config, struct region_cache *cache, struct tier **out, struct error *err)
+{
+    struct tier *tier = calloc(1, sizeof(*tier));
+    unsigned workers = config->sync ? 1 : config->tunables.workers;
+    int rc = 0;
+
+    if (!tier)
+        return -ENOMEM;
+    tier->config = *config;
+    if (config->perf_map) {
+        char path[64];
+        (void)snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
+        tier->perf_map = fopen(path, "we");
+        if (!tier->perf_map) {
+            rc = error_set(err, -errno, "%s cannot be written: %s", path, strerror(errno));
+            free(tier);
+            return rc;
+        }
+    }
+    tier->cache = cache;
+    pthread_mutex_init(&tier->lock, NULL);
+    pthread_mutex_init(&tier->sync_lock, NULL);
+    pthread_cond_init(&tier->work, NULL);
+    tier->queue = calloc(config->tunables.queue, sizeof(struct region *));
+    if (!tier->queue)
+        rc = -ENOMEM;
+    for (unsigned i = 0; i < workers && rc == 0; i++)
+        rc = compiler_create(config, &tier->compilers[i], err);
+    if (rc == 0)
+        rc = linker_create(&tier->linker, err);
+    for (unsigned i = 0; i < workers && rc == 0 && !config->sync; i++) {
+        rc = -pthread_create(&tier->threads[i], NULL, work, tier);
+        if (rc == 0) {
+            tier->thread_count++;
+            pthread_setname_np(tier->threads[i], "tuff-llvm");
+        }
+    }
+    if (rc) {
+        stop(tier);
+        destroy(tier);
+        return rc;
+    }
+    *out = tier;
+    return 0;
+}
+
+static bool submit(struct tier *tier, struct region *region)
+{
+    if (tier->config.sync) {
+        pthread_mutex_lock(&tier->sync_lock);
+        compile(tier, tier->compilers[0], region);
+        pthread_mutex_unlock(&tier->sync_lock);
+        return true;
+    }
+    pthread_mutex_lock(&tier->lock);
+    bool room = !tier->stopping && tier->waiting < tier->config.tunables.queue;
+    if (room) {
+        tier->queue[tier->waiting++] = region;
+        pthread_cond_signal(&tier->work);
+    }
+    pthread_mutex_unlock(&tier->lock);
+    return room;
+}
+
+static void free_code(struct tier *tier, struct region *region)
+{
+    linker_remove(tier->linker, region->tier_data);
+}
+
+const struct tier_ops *llvm_tier_ops(void)
+{
+    static const struct tier_ops ops = {
+        .name = "llvm",
+        .create = create,
+        .stop = stop,
+        .destroy = destroy,
+        .submit = submit,
+        .free_code = free_code,
+    };
+
+    return &ops;
+}
