@@ -52,9 +52,9 @@ enum {
 /* Requests of other threads, bits of hart.requests. */
 enum {
     REQUEST_KICK = 1 << 0,
-    REQUEST_IRQ = 1 << 1,    /* an interrupt line changed */
-    REQUEST_TIMER = 1 << 2,  /* a deadline passed or was changed */
-    REQUEST_FENCES = 1 << 3, /* hart.fences has entries */
+    REQUEST_IRQ = 1 << 1,     /* an interrupt line changed */
+    REQUEST_TIMER = 1 << 2,   /* a deadline passed or was changed */
+    REQUEST_FENCES = 1 << 3,  /* hart.fences has entries */
     REQUEST_REGIONS = 1 << 4, /* code was compiled for this hart */
 };
 
@@ -79,8 +79,8 @@ struct hart {
 
     /* warm */
     _Atomic uint64_t grant_end; /* what will have retired when the current grant is used up; any thread reads */
-    uint8_t priv;   /* enum vcpu_priv */
-    uint8_t fflags; /* accrued outside the host's flags */
+    uint8_t priv;               /* enum vcpu_priv */
+    uint8_t fflags;             /* accrued outside the host's flags */
     uint8_t frm;
     bool host_fp;   /* the host's FP control register holds the guest's mode and flags */
     bool irq_check; /* an enabled interrupt may be pending */
@@ -91,7 +91,7 @@ struct hart {
     struct block_cache *blocks;
     struct region_cache *region_cache; /* shared by the machine's harts; NULL: nothing is compiled */
     struct region_hart *regions;       /* what is installed here */
-    uint64_t reserved_value; /* what the last LR read */
+    uint64_t reserved_value;           /* what the last LR read */
     uint64_t reserved_gpa;
     uint8_t reserved_bytes;
     _Atomic uint32_t alone;
@@ -141,7 +141,7 @@ _Static_assert(offsetof(struct hart, countdown) % 8 == 0, "one atomic word");
 
 /* Adds to a counter: by the hart's own thread, so that a load and a store (one instruction of the host, without lock)
  * do, and relaxed, since --stats of a running machine reads them from another one. */
-#define HART_COUNT(h, name, n)                                                                                   \
+#define HART_COUNT(h, name, n)                                                                                    \
     __atomic_store_n(&(h)->counters.name, __atomic_load_n(&(h)->counters.name, __ATOMIC_RELAXED) + (uint64_t)(n), \
                      __ATOMIC_RELAXED)
 

@@ -1,0 +1,51 @@
+# Bare-metal programs for the tests of the command, one for each macro: END_TEST (what is stored to the test device),
+# END_HTIF (what is stored to tohost), SPIN, FLOOD. With GREET the first hart says "hello" first.
+    .section .text.start, "ax"
+    .globl _start
+_start:
+#ifdef GREET
+    bnez    a0, 2f                  # a0: the hart's number
+    lui     t0, 0x10000             # the serial port
+    la      t1, text
+1:  lbu     t2, 0(t1)
+    beqz    t2, 2f
+    sb      t2, 0(t0)
+    addi    t1, t1, 1
+    j       1b
+2:
+#endif
+#ifdef MISUSE
+    lui     t0, 0x10000
+    lbu     t1, 0x80(t0)            # no such register
+#endif
+#ifdef END_TEST
+    lui     t0, 0x100
+    li      t1, END_TEST
+    sw      t1, 0(t0)
+#endif
+#ifdef END_HTIF
+    la      t0, tohost
+    li      t1, END_HTIF
+    sd      t1, 0(t0)
+#endif
+#ifdef FLOOD
+    lui     t0, 0x10000
+    li      t1, 'x'
+3:  sb      t1, 0(t0)
+    j       3b
+#endif
+4:  addi    a2, a2, 1
+    j       4b
+text:
+    .asciz  "hello\n"
+
+#ifdef END_HTIF
+    .section .tohost, "aw", @progbits
+    .balign 64
+    .globl tohost, fromhost
+tohost:
+    .dword  0
+    .balign 64
+fromhost:
+    .dword  0
+#endif

@@ -1,0 +1,193 @@
+/* The parsers of option values and the escape key, byte by byte, without starting anything. */
+#include "cli/escape.h"
+#include "cli/values.h"
+
+#include "engine/isa/riscv/isa.h"
+
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+START_TEST(number_takes_plain_decimals_in_range)
+{
+    uint64_t value = 0;
+
+    ck_assert_int_eq(values_number("18446744073709551615", 0, UINT64_MAX, &value), 0);
+    ck_assert_uint_eq(value, UINT64_MAX);
+    ck_assert_int_eq(values_number("010", 0, 99, &value), 0);
+    ck_assert_uint_eq(value, 10);
+    ck_assert_int_eq(values_number("5", 5, 5, &value), 0);
+    ck_assert_uint_eq(value, 5);
+}
+END_TEST
+
+START_TEST(number_refuses_all_else_and_leaves_the_result)
+{
+    static const char *const wrong[] = {"", " 1", "1 ", "+1", "-1", "0x10", "1e3", "1.0", "one", "1\n", "1,2"};
+    uint64_t value = 77;
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(wrong); i++)
+        ck_assert_msg(values_number(wrong[i], 0, UINT64_MAX, &value) == -EINVAL, "'%s'", wrong[i]);
+    ck_assert_int_eq(values_number("18446744073709551616", 0, UINT64_MAX, &value), -ERANGE);
+    ck_assert_int_eq(values_number("99999999999999999999999", 0, UINT64_MAX, &value), -ERANGE);
+    ck_assert_int_eq(values_number("4", 5, 9, &value), -ERANGE);
+    ck_assert_int_eq(values_number("10", 5, 9, &value), -ERANGE);
+    ck_assert_uint_eq(value, 77);
+}
+END_TEST
+
+START_TEST(address_takes_decimal_and_0x)
+{
+    uint64_t value = 77;
+
+    ck_assert_int_eq(values_address("0x80000000", &value), 0);
+    ck_assert_uint_eq(value, 0x80000000);
+    ck_assert_int_eq(values_address("0XfFfFfFfFfFfFfFfF", &value), 0);
+    ck_assert_uint_eq(value, UINT64_MAX);
+    ck_assert_int_eq(values_address("4096", &value), 0);
+    ck_assert_uint_eq(value, 4096);
+    ck_assert_int_eq(values_address("0x", &value), -EINVAL);
+    ck_assert_int_eq(values_address("80g", &value), -EINVAL);
+    ck_assert_int_eq(values_address("ff", &value), -EINVAL);
+    ck_assert_int_eq(values_address("0x10000000000000000", &value), -ERANGE);
+    ck_assert_uint_eq(value, 4096);
+}
+END_TEST
+
+START_TEST(size_takes_units_of_1024)
+{
+    static const struct {
+        const char *text;
+        uint64_t bytes;
+    } right[] = {{"1", 1},           {"3k", 3072},         {"512M", 512ull << 20},
+                 {"2g", 2ull << 30}, {"16T", 16ull << 40}, {"16777215T", 16777215ull << 40},
+                 {"1K", 1024},       {"1048576", 1048576}, {"18446744073709551615", UINT64_MAX}};
+    uint64_t value;
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(right); i++) {
+        ck_assert_msg(values_size(right[i].text, &value) == 0, "'%s'", right[i].text);
+        ck_assert_uint_eq(value, right[i].bytes);
+    }
+}
+END_TEST
+
+START_TEST(size_refuses_nothing_overflow_and_other_units)
+{
+    static const char *const wrong[] = {"",   "0",   "0G",  "M",   "-1M", "1.5G",      "1MB",
+                                        "1P", "1 M", "0x1", "1KK", "1M ", "16777216T", "18446744073709551616"};
+    uint64_t value = 77;
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(wrong); i++)
+        ck_assert_msg(values_size(wrong[i], &value) < 0, "'%s'", wrong[i]);
+    ck_assert_uint_eq(value, 77);
+}
+END_TEST
+
+START_TEST(isa_adds_and_takes_away_in_order)
+{
+    struct error err;
+    uint64_t isa;
+
+    ck_assert_int_eq(values_isa("all", &isa, &err), 0);
+    ck_assert_uint_eq(isa, ISA_ALL);
+    ck_assert_int_eq(values_isa("-zba,-c", &isa, &err), 0);
+    ck_assert_uint_eq(isa, ISA_ALL & ~(ISA_EXT(ZBA) | ISA_EXT(C)));
+    ck_assert_int_eq(values_isa("-zba,+zba", &isa, &err), 0);
+    ck_assert_uint_eq(isa, ISA_ALL);
+    ck_assert_int_eq(values_isa("-d", &isa, &err), 0);
+    ck_assert_int_eq(values_isa("-all,i", &isa, &err), 0);
+    ck_assert_uint_eq(isa, ISA_EXT(I));
+}
+END_TEST
+
+START_TEST(isa_refuses_unknown_names_and_missing_foundations)
+{
+    static const char *const wrong[] = {"",   ",",      "zba,", "q",   "-",    "-i",
+                                        "-f", "-zicsr", "-all", "ZBA", "all-", "-zba -zbb"};
+    struct error err;
+    uint64_t isa = 77;
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(wrong); i++)
+        ck_assert_msg(values_isa(wrong[i], &isa, &err) == -EINVAL, "'%s'", wrong[i]);
+    ck_assert_uint_eq(isa, 77);
+}
+END_TEST
+
+/* Feeds all of `typed`; returns the last action, and what the guest gets in `out`. */
+static enum escape_action feed(struct escape *escape, const char *typed, char *out)
+{
+    enum escape_action action = ESCAPE_NONE;
+    size_t at = 0;
+
+    for (; *typed; typed++) {
+        uint8_t bytes[ESCAPE_MAX_BYTES];
+        size_t len;
+        action = escape_feed(escape, (uint8_t)*typed, bytes, &len);
+        memcpy(out + at, bytes, len);
+        at += len;
+    }
+    out[at] = '\0';
+    return action;
+}
+
+START_TEST(escape_keys_act_and_are_not_the_guests)
+{
+    struct escape escape = {0};
+    char out[16];
+
+    ck_assert_int_eq(feed(&escape, "ab\001x", out), ESCAPE_LEAVE);
+    ck_assert_str_eq(out, "ab");
+    ck_assert_int_eq(feed(&escape, "\001h", out), ESCAPE_HELP);
+    ck_assert_int_eq(feed(&escape, "\001s", out), ESCAPE_STATS);
+    ck_assert_str_eq(out, "");
+}
+END_TEST
+
+START_TEST(escape_passes_on_what_means_nothing)
+{
+    struct escape escape = {0};
+    char out[16];
+
+    ck_assert_int_eq(feed(&escape, "xhs", out), ESCAPE_NONE);
+    ck_assert_str_eq(out, "xhs");
+    ck_assert_int_eq(feed(&escape, "\001\001x", out), ESCAPE_NONE);
+    ck_assert_str_eq(out, "\001x");
+    ck_assert_int_eq(feed(&escape, "\001X\001q", out), ESCAPE_NONE);
+    ck_assert_str_eq(out, "\001X\001q");
+}
+END_TEST
+
+START_TEST(escape_help_names_every_key)
+{
+    ck_assert_ptr_nonnull(strstr(escape_help_text, "  x "));
+    ck_assert_ptr_nonnull(strstr(escape_help_text, "  s "));
+    ck_assert_ptr_nonnull(strstr(escape_help_text, "  h "));
+    ck_assert_ptr_nonnull(strstr(escape_help_text, "  Ctrl-A "));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("cli_values");
+    TCase *values = tcase_create("values");
+    TCase *escape = tcase_create("escape");
+
+    tcase_add_test(values, number_takes_plain_decimals_in_range);
+    tcase_add_test(values, number_refuses_all_else_and_leaves_the_result);
+    tcase_add_test(values, address_takes_decimal_and_0x);
+    tcase_add_test(values, size_takes_units_of_1024);
+    tcase_add_test(values, size_refuses_nothing_overflow_and_other_units);
+    tcase_add_test(values, isa_adds_and_takes_away_in_order);
+    tcase_add_test(values, isa_refuses_unknown_names_and_missing_foundations);
+    tcase_add_test(escape, escape_keys_act_and_are_not_the_guests);
+    tcase_add_test(escape, escape_passes_on_what_means_nothing);
+    tcase_add_test(escape, escape_help_names_every_key);
+    suite_add_tcase(suite, values);
+    suite_add_tcase(suite, escape);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
