@@ -156,9 +156,9 @@ static struct live_set writes_of(const struct region_insn *insn)
     struct live_set set = {0};
 
     if ((operands & RV_X_RD) && insn->rd != RV_X_SINK)
-        set.x |= 1u << insn->rd;
+        set.x |= 1u << (insn->rd & 31);
     if (operands & RV_F_RD)
-        set.f |= 1u << insn->rd;
+        set.f |= 1u << (insn->rd & 31);
     set.fs = rv_sem_effects(insn->sem) & RV_FP;
     return set;
 }

@@ -402,7 +402,7 @@ void region_free(struct region *r)
 
 static struct region *describe(struct selection *s)
 {
-    struct region *r = calloc(1, sizeof(*r));
+    struct region *r = s->count && s->insns ? calloc(1, sizeof(*r)) : NULL;
 
     if (!r)
         return NULL;
