@@ -120,6 +120,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "prepare: %s: no bitcode of this LLVM\n", argv[1]);
         return 1;
     }
+    LLVMDisposeMemoryBuffer(input);
     for (LLVMValueRef fn = LLVMGetFirstFunction(module), next; fn; fn = next) {
         next = LLVMGetNextFunction(fn);
         if (LLVMIsDeclaration(fn))

@@ -67,13 +67,15 @@ char *files_read(const char *path, size_t *len)
     long size;
 
     ck_assert_msg(file != NULL, "%s cannot be read", path);
-    fseek(file, 0, SEEK_END);
+    ck_assert_int_eq(fseek(file, 0, SEEK_END), 0);
     size = ftell(file);
-    rewind(file);
-    bytes = calloc(1, (size_t)size + 1);
+    ck_assert_int_ge(size, 0);
+    ck_assert_int_eq(fseek(file, 0, SEEK_SET), 0);
+    bytes = malloc((size_t)size + 1);
     ck_assert_ptr_nonnull(bytes);
     *len = fread(bytes, 1, (size_t)size, file);
     ck_assert_uint_eq(*len, (size_t)size);
+    bytes[size] = '\0';
     fclose(file);
     return bytes;
 }

@@ -56,7 +56,8 @@ static void make_image(void)
     put32(image, 0x0400006f); /* j 64 */
     put32(image + 16, IMAGE_BYTES);
     put32(image + 32, 2);
-    memcpy(image + 48, "RISCV\0\0\0RSC\x05", 12);
+    static const unsigned char magic[12] = {'R', 'I', 'S', 'C', 'V', 0, 0, 0, 'R', 'S', 'C', 5};
+    memcpy(image + 48, magic, sizeof(magic));
     for (size_t i = 0; i < TUFF_ARRAY_LEN(code); i++)
         put32(image + 64 + 4 * i, code[i]);
 }
@@ -197,9 +198,11 @@ END_TEST
 /* Where the last loaded byte lies in the file: whatever is cut before is missed. */
 static size_t loaded_end(void)
 {
-    const Elf64_Ehdr *header = (const Elf64_Ehdr *)(const void *)demo;
+    Elf64_Ehdr copy;
+    const Elf64_Ehdr *header = &copy;
     size_t end = 0;
 
+    memcpy(&copy, demo, sizeof(copy));
     for (unsigned i = 0; i < header->e_phnum; i++) {
         Elf64_Phdr segment;
         memcpy(&segment, demo + header->e_phoff + i * sizeof(segment), sizeof(segment));

@@ -138,11 +138,11 @@ START_TEST(max_insns_is_exact)
 
     snprintf(option, sizeof(option), "--max-insns=%s", limits[_i]);
     root = run_with_json(PROCESS_ARGV("run", option, "--stats=json", files_guest("spin")), 124);
-    ck_assert_int_eq(integer(root, "instructions"), atoll(limits[_i]));
+    ck_assert_int_eq(integer(root, "instructions"), strtoll(limits[_i], NULL, 10));
     ck_assert_str_eq(json_string_value(json_object_get(root, "end")), "max-insns");
     json_decref(root);
     root = run_with_json(PROCESS_ARGV("run", option, "--clock=insns", "--stats=json", files_guest("spin")), 124);
-    ck_assert_int_eq(integer(root, "instructions"), atoll(limits[_i]));
+    ck_assert_int_eq(integer(root, "instructions"), strtoll(limits[_i], NULL, 10));
     json_decref(root);
 }
 END_TEST

@@ -254,11 +254,16 @@ END_TEST
 START_TEST(version_is_one_line)
 {
     struct process *version = run_well(PROCESS_ARGV("--version")), *brief = run_well(PROCESS_ARGV("-V"));
-    unsigned major, minor, patch;
-    char end;
+    const char *at = version->out_text;
 
-    ck_assert_int_eq(sscanf(version->out_text, "tuff %u.%u.%u%c", &major, &minor, &patch, &end), 4);
-    ck_assert_int_eq(end, '\n');
+    ck_assert_int_eq(strncmp(at, "tuff ", 5), 0);
+    at += 5;
+    for (unsigned part = 0; part < 3; part++) {
+        size_t digits = strspn(at, "0123456789");
+        ck_assert_uint_ge(digits, 1);
+        at += digits;
+        ck_assert_int_eq(*at++, part < 2 ? '.' : '\n');
+    }
     ck_assert_ptr_eq(strchr(version->out_text, '\n'), version->out_text + version->out_len - 1);
     ck_assert_str_eq(version->out_text, brief->out_text);
     process_free(version);
