@@ -453,7 +453,7 @@ static Suite *fp_suite(void)
 {
     Suite *suite = suite_create("fp");
     TCase *rows = tcase_create("rows");
-    tcase_set_timeout(rows, 240);
+    tcase_set_timeout(rows, 600);
     tcase_add_test(rows, every_fp_row_is_in_the_table);
     tcase_add_loop_test(rows, results_and_flags_are_exact, 0, TUFF_ARRAY_LEN(fp_rows));
     suite_add_tcase(suite, rows);
