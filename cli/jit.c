@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
 struct tunable {
     const char *name, *text;
@@ -172,15 +171,9 @@ int jit_parse(const struct option_values *values, struct machine_config *config)
         rc = parse_count("jit-bisect", value[OPTION_JIT_BISECT], UINT32_MAX, &jit->limit);
     if (!rc && value[OPTION_DUMP])
         rc = check_dump(value[OPTION_DUMP]);
-    if (!rc && value[OPTION_PASS_PLUGIN] && access(value[OPTION_PASS_PLUGIN], R_OK)) {
-        report_error("--pass-plugin, %s, cannot be read (%s): name a shared library", value[OPTION_PASS_PLUGIN],
-                     strerror(errno));
-        rc = -EINVAL;
-    }
     jit->sync = value[OPTION_JIT_SYNC] != NULL;
     jit->perf_map = value[OPTION_PERF] != NULL;
     jit->dump = value[OPTION_DUMP];
     jit->passes = value[OPTION_PASSES];
-    jit->pass_plugin = value[OPTION_PASS_PLUGIN];
     return rc;
 }

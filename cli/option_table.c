@@ -66,8 +66,6 @@ const struct option_row option_rows[] = {
     {OPTION_PASSES, BOOT | RUN, OPTION_VALUE, "Compiler", "passes", 0, "LIST",
      "run these LLVM passes instead of the tier's own, in the syntax\n"
      "of LLVM's opt --passes"},
-    {OPTION_PASS_PLUGIN, BOOT | RUN, OPTION_VALUE, "Compiler", "pass-plugin", 0, "FILE",
-     "a shared library with further LLVM passes, for --passes"},
     {OPTION_PERF, BOOT | RUN, OPTION_FLAG, "Compiler", "perf-map", 0, NULL,
      "write /tmp/perf-PID.map, from which Linux perf names compiled\n"
      "regions"},

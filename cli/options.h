@@ -30,7 +30,6 @@ enum option_id {
     OPTION_TUNE,
     OPTION_DUMP,
     OPTION_PASSES,
-    OPTION_PASS_PLUGIN,
     OPTION_PERF,
     OPTION_STATS,
     OPTION_LOG,

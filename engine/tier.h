@@ -28,7 +28,6 @@ struct tier;
     X(cold_share, 64, 1, 1000000, "a block joins a region when it ran at least 1/N as often as the first")             \
     X(workers, 1, 1, 16, "compiling threads")                                                                          \
     X(queue, 256, 1, 65536, "regions that may wait to be compiled")                                                    \
-    X(code_mib, 256, 1, 1024, "MiB of compiled code")                                                                  \
     X(context_regions, 64, 1, 100000, "regions compiled in one LLVM context before it is renewed")
 
 struct tier_tunables {
@@ -57,13 +56,12 @@ struct tier_counters {
 
 struct tier_config {
     struct tier_tunables tunables;
-    bool sync;               /* submit() compiles before it returns: tests */
-    uint32_t sample;         /* only one block in so many is ever compiled; 0 or 1: all */
-    uint64_t limit;          /* only the first so many regions are compiled (--jit-bisect); UINT64_MAX: all */
-    const char *dump;        /* what to print of each region: words of guest, ir, opt, asm with an optional :filter */
-    const char *passes;      /* replaces the pipeline; LLVM's syntax */
-    const char *pass_plugin; /* loaded before passes are run */
-    bool perf_map;           /* writes /tmp/perf-PID.map */
+    bool sync;          /* submit() compiles before it returns: tests */
+    uint32_t sample;    /* only one block in so many is ever compiled; 0 or 1: all */
+    uint64_t limit;     /* only the first so many regions are compiled (--jit-bisect); UINT64_MAX: all */
+    const char *dump;   /* what to print of each region: words of guest, ir, opt, asm with an optional :filter */
+    const char *passes; /* replaces the pipeline; LLVM's syntax */
+    bool perf_map;      /* writes /tmp/perf-PID.map */
 };
 
 struct tier_ops {
