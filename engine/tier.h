@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct region;
 struct region_cache;
@@ -60,6 +61,7 @@ struct tier_config {
     uint32_t sample;    /* only one block in so many is ever compiled; 0 or 1: all */
     uint64_t limit;     /* only the first so many regions are compiled (--jit-bisect); UINT64_MAX: all */
     const char *dump;   /* what to print of each region: words of guest, ir, opt, asm with an optional :filter */
+    FILE *dump_to;      /* borrowed; needed with `dump` */
     const char *passes; /* replaces the pipeline; LLVM's syntax */
     bool perf_map;      /* writes /tmp/perf-PID.map */
 };

@@ -23,7 +23,7 @@ struct builder {
     LLVMModuleRef module, bodies;
     LLVMContextRef context;
     LLVMBuilderRef b;
-    LLVMTypeRef i1, i8, i32, i64, ptr, f64, none, handler_type, body_type, call_type, plain_type;
+    LLVMTypeRef i8, i32, i64, ptr, f64, none, handler_type, body_type, call_type, plain_type;
     LLVMValueRef fn, h, op, pc, block; /* of the region's function */
     LLVMValueRef regs, left, base;
     LLVMBasicBlockRef *heads, *entries; /* a block with and without charging its instructions */
@@ -105,25 +105,36 @@ static size_t f_offset(unsigned number)
     return offsetof(struct rv_regs, f) + 8 * (size_t)number;
 }
 
-static void copy_reg(struct builder *c, LLVMValueRef from, LLVMValueRef to, size_t offset)
-{
-    LLVMValueRef value = LLVMBuildLoad2(c->b, c->i64, field(c, from, offset), "");
+enum { REGS_MAX = 31 + 32 + 1 };
 
-    LLVMBuildStore(c->b, value, field(c, to, offset));
+/* Where the registers of a set are in struct rv_regs, in the order of a region's table of exits. Returns how many. */
+static unsigned list_regs(const struct live_set *set, size_t *offsets)
+{
+    unsigned count = 0;
+
+    for (uint32_t x = set->x & ~1u; x; x &= x - 1)
+        offsets[count++] = x_offset((unsigned)__builtin_ctz(x));
+    for (uint32_t f = set->f; f; f &= f - 1)
+        offsets[count++] = f_offset((unsigned)__builtin_ctz(f));
+    if (set->fs)
+        offsets[count++] = offsetof(struct rv_regs, fs_dirty);
+    return count;
+}
+
+static bool is_f(size_t offset)
+{
+    return offset >= f_offset(0) && offset < f_offset(32);
 }
 
 static void copy_regs(struct builder *c, const struct live_set *set, LLVMValueRef from, LLVMValueRef to)
 {
-    for (unsigned i = 1; i < 32; i++) {
-        if (set->x >> i & 1)
-            copy_reg(c, from, to, x_offset(i));
+    size_t offsets[REGS_MAX];
+    unsigned count = list_regs(set, offsets);
+
+    for (unsigned i = 0; i < count; i++) {
+        LLVMValueRef value = LLVMBuildLoad2(c->b, c->i64, field(c, from, offsets[i]), "");
+        LLVMBuildStore(c->b, value, field(c, to, offsets[i]));
     }
-    for (unsigned i = 0; i < 32; i++) {
-        if (set->f >> i & 1)
-            copy_reg(c, from, to, f_offset(i));
-    }
-    if (set->fs)
-        copy_reg(c, from, to, offsetof(struct rv_regs, fs_dirty));
 }
 
 static LLVMValueRef hart_regs(struct builder *c)
@@ -194,12 +205,11 @@ static void find_dirty(struct builder *c)
                 struct live_set writes = writes_of(&r->insns[block->first_insn + j]);
                 add_regs(&out, &writes);
             }
-            if (block->taken.target != REGION_NONE)
-                changed |= add_regs(&c->dirty_in[block->taken.target], &out);
-            if (block->fall.target != REGION_NONE)
-                changed |= add_regs(&c->dirty_in[block->fall.target], &out);
-            for (unsigned j = 0; j < block->targets; j++)
-                changed |= add_regs(&c->dirty_in[block->indirect[j].target], &out);
+            const struct region_edge *e;
+            for (unsigned j = 0; (e = region_edge(block, j)); j++) {
+                if (e->target != REGION_NONE)
+                    changed |= add_regs(&c->dirty_in[e->target], &out);
+            }
         }
     }
 }
@@ -228,11 +238,14 @@ static void tail_call(struct builder *c, const char *handler)
     LLVMBuildRetVoid(c->b);
 }
 
+static LLVMValueRef load_left(struct builder *c)
+{
+    return LLVMBuildLoad2(c->b, c->i32, c->left, "");
+}
+
 static void store_left(struct builder *c)
 {
-    LLVMValueRef left = LLVMBuildLoad2(c->b, c->i32, c->left, "");
-
-    LLVMBuildStore(c->b, left, field(c, c->h, offsetof(struct hart, countdown.insns)));
+    LLVMBuildStore(c->b, load_left(c), field(c, c->h, offsetof(struct hart, countdown.insns)));
 }
 
 /* To h->pc. */
@@ -261,13 +274,14 @@ static uint32_t add_live(struct builder *c, const struct live_set *set)
     return live->count++;
 }
 
-enum { CALL_ARGS = 5, CALL_FIXED = 4, CALL_BYTES = 13 };
+enum { CALL_ARGS = 5, CALL_FIXED = 4 };
 
 /* Calls region_slow() or region_exit() with a map of where the registers in `dirty` are, so that no code has to store
- * them: a patchpoint whose target is a call of 13 bytes. */
+ * them: a patchpoint. */
 static LLVMValueRef mapped_call(struct builder *c, const char *target, LLVMValueRef *args, const struct live_set *dirty)
 {
-    LLVMValueRef all[CALL_FIXED + CALL_ARGS + 65];
+    LLVMValueRef all[CALL_FIXED + CALL_ARGS + REGS_MAX];
+    size_t offsets[REGS_MAX];
     unsigned count = CALL_FIXED + CALL_ARGS;
 
     if (c->region->level == 0) {
@@ -279,20 +293,15 @@ static LLVMValueRef mapped_call(struct builder *c, const char *target, LLVMValue
         return result;
     }
     all[0] = const64(c, add_live(c, dirty));
-    all[1] = const32(c, CALL_BYTES);
+    all[1] = const32(c, PATCHPOINT_BYTES);
     all[2] = symbol(c, target, c->plain_type, CALL_C);
     all[3] = const32(c, CALL_ARGS);
     memcpy(all + CALL_FIXED, args, CALL_ARGS * sizeof(args[0]));
-    for (unsigned i = 1; i < 32; i++) {
-        if (dirty->x >> i & 1)
-            all[count++] = LLVMBuildLoad2(c->b, c->i64, field(c, c->regs, x_offset(i)), "");
+    unsigned reg_count = list_regs(dirty, offsets);
+    for (unsigned i = 0; i < reg_count; i++) {
+        LLVMTypeRef type = is_f(offsets[i]) ? c->f64 : c->i64;
+        all[count++] = LLVMBuildLoad2(c->b, type, field(c, c->regs, offsets[i]), "");
     }
-    for (unsigned i = 0; i < 32; i++) {
-        if (dirty->f >> i & 1)
-            all[count++] = LLVMBuildLoad2(c->b, c->f64, field(c, c->regs, f_offset(i)), "");
-    }
-    if (dirty->fs)
-        all[count++] = LLVMBuildLoad2(c->b, c->i64, field(c, c->regs, offsetof(struct rv_regs, fs_dirty)), "");
     LLVMValueRef fn = symbol(c, "llvm.experimental.patchpoint.i64", c->call_type, CALL_C);
     LLVMValueRef call = LLVMBuildCall2(c->b, c->call_type, fn, all, count, "");
     LLVMSetInstructionCallConv(call, CALL_PRESERVE_ALL);
@@ -305,26 +314,22 @@ static void leave(struct builder *c, const struct live_set *dirty, int32_t offse
     leave_indirect(c, dirty);
 }
 
-/* The same for where the profile says that it hardly happens: little code, some 50 ns. */
-static void leave_rarely(struct builder *c, const struct live_set *dirty, int32_t offset)
+/* Leaves by region_exit(), which needs little code and some 50 ns, for `then`; `refund` instructions did not retire. */
+static void leave_by_call(struct builder *c, const struct live_set *dirty, int32_t offset, uint32_t refund,
+                          LLVMBasicBlockRef then)
 {
-    LLVMValueRef left = LLVMBuildLoad2(c->b, c->i32, c->left, "");
+    LLVMValueRef left = LLVMBuildAdd(c->b, load_left(c), const32(c, refund), "");
     LLVMValueRef args[CALL_ARGS] = {c->h, LLVMBuildZExt(c->b, left, c->i64, ""), address(c, offset), const64(c, 0),
                                     c->block};
 
     (void)mapped_call(c, "region_exit", args, dirty);
-    LLVMBuildBr(c->b, c->out);
+    LLVMBuildBr(c->b, then);
 }
 
-static void leave_by_trap(struct builder *c, const struct live_set *dirty, int32_t offset, uint32_t ahead)
+/* leave() for where the profile says that it hardly happens. */
+static void leave_rarely(struct builder *c, const struct live_set *dirty, int32_t offset)
 {
-    LLVMValueRef left = LLVMBuildLoad2(c->b, c->i32, c->left, "");
-    LLVMValueRef refunded = LLVMBuildAdd(c->b, left, const32(c, ahead), "");
-    LLVMValueRef args[CALL_ARGS] = {c->h, LLVMBuildZExt(c->b, refunded, c->i64, ""), address(c, offset), const64(c, 0),
-                                    c->block};
-
-    (void)mapped_call(c, "region_exit", args, dirty);
-    LLVMBuildBr(c->b, c->trap);
+    leave_by_call(c, dirty, offset, 0, c->out);
 }
 
 /* Where an edge goes: a block of the region, by way of the check if the edge closes a cycle, or out. */
@@ -346,7 +351,7 @@ static LLVMBasicBlockRef edge(struct builder *c, const struct region_edge *e, co
     } else {
         LLVMBasicBlockRef out = new_block(c, "");
         LLVMPositionBuilderAtEnd(c->b, to);
-        LLVMValueRef left = LLVMBuildLoad2(c->b, c->i32, c->left, "");
+        LLVMValueRef left = load_left(c);
         LLVMValueRef attention =
             LLVMBuildLoad2(c->b, c->i32, field(c, c->h, offsetof(struct hart, countdown.attention)), "");
         LLVMSetOrdering(attention, LLVMAtomicOrderingMonotonic);
@@ -512,7 +517,7 @@ static bool build_insn(struct builder *c, const struct region_block *block, uint
     if (returns & 1 << SEM_TRAP) {
         LLVMBasicBlockRef to = new_block(c, "");
         LLVMPositionBuilderAtEnd(c->b, to);
-        leave_by_trap(c, &before, insn->offset, ahead);
+        leave_by_call(c, &before, insn->offset, ahead, c->trap);
         LLVMAddCase(choice, const32(c, SEM_TRAP), to);
         counts[count++] = RARE;
     }
@@ -537,7 +542,7 @@ static bool build_block(struct builder *c, uint32_t number)
         dirty = c->dirty_in[number];
 
     LLVMPositionBuilderAtEnd(c->b, c->heads[number]);
-    LLVMValueRef left = LLVMBuildLoad2(c->b, c->i32, c->left, "");
+    LLVMValueRef left = load_left(c);
     LLVMBuildStore(c->b, LLVMBuildSub(c->b, left, const32(c, block->insns), ""), c->left);
     LLVMBuildBr(c->b, c->entries[number]);
     LLVMPositionBuilderAtEnd(c->b, c->entries[number]);
@@ -561,7 +566,7 @@ static LLVMBasicBlockRef entry_path(struct builder *c, uint16_t number)
         return c->entries[number];
     path = new_block(c, "");
     LLVMPositionBuilderAtEnd(c->b, path);
-    LLVMValueRef left = LLVMBuildLoad2(c->b, c->i32, c->left, "");
+    LLVMValueRef left = load_left(c);
     LLVMValueRef charged = LLVMBuildLoad2(c->b, c->i32, field(c, c->block, offsetof(struct block, insns)), "");
     left = LLVMBuildAdd(c->b, left, charged, "");
     left = LLVMBuildSub(c->b, left, const32(c, c->region->blocks[number].insns), "");
@@ -642,7 +647,6 @@ static void copy_target(struct builder *c, const char *name)
 
 static void declare(struct builder *c, const char *name)
 {
-    c->i1 = LLVMInt1TypeInContext(c->context);
     c->i8 = LLVMInt8TypeInContext(c->context);
     c->i32 = LLVMInt32TypeInContext(c->context);
     c->i64 = LLVMInt64TypeInContext(c->context);

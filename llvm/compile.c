@@ -78,7 +78,7 @@ int compiler_create(const struct tier_config *config, struct compiler **out, str
     struct compiler *c = calloc(1, sizeof(*c));
 
     if (!c)
-        return -ENOMEM;
+        return error_set(err, -ENOMEM, "no memory for a compiler");
     pthread_once(&once, init_llvm);
     c->config = *config;
     c->machines[0] = create_machine(LLVMCodeGenLevelLess, err);
@@ -122,27 +122,29 @@ static void dump_guest(const struct compiler *c, const char *name, const struct 
 {
     if (!wants_dump(c, "guest", r))
         return;
-    fprintf(stderr, "; guest code of %s, level %u: %u instructions, %u blocks\n", name, r->level, r->insn_count,
-            r->block_count);
+    fprintf(c->config.dump_to, "; guest code of %s, level %u: %u instructions, %u blocks\n", name, r->level,
+            r->insn_count, r->block_count);
     for (uint32_t i = 0; i < r->block_count; i++) {
         const struct region_block *b = &r->blocks[i];
-        fprintf(stderr, "; block %u, ran %" PRIu64 " times%s", i, b->executions,
+        fprintf(c->config.dump_to, "; block %u, ran %" PRIu64 " times%s", i, b->executions,
                 b->entry == REGION_NONE ? "" : ", an entry");
         if (b->fall.target != REGION_NONE)
-            fprintf(stderr, ", then %u%s (%" PRIu64 ")", b->fall.target, b->fall.back ? " (cycle)" : "", b->fall.count);
+            fprintf(c->config.dump_to, ", then %u%s (%" PRIu64 ")", b->fall.target, b->fall.back ? " (cycle)" : "",
+                    b->fall.count);
         if (b->taken.target != REGION_NONE)
-            fprintf(stderr, ", to %u%s (%" PRIu64 ")", b->taken.target, b->taken.back ? " (cycle)" : "",
+            fprintf(c->config.dump_to, ", to %u%s (%" PRIu64 ")", b->taken.target, b->taken.back ? " (cycle)" : "",
                     b->taken.count);
         for (unsigned j = 0; j < b->targets; j++)
-            fprintf(stderr, ", to %u%s if equal", b->indirect[j].target, b->indirect[j].back ? " (cycle)" : "");
-        fprintf(stderr, "\n");
+            fprintf(c->config.dump_to, ", to %u%s if equal", b->indirect[j].target,
+                    b->indirect[j].back ? " (cycle)" : "");
+        fprintf(c->config.dump_to, "\n");
         for (uint32_t j = 0; j < b->insns; j++) {
             const struct region_insn *at = &r->insns[b->first_insn + j];
             struct rv_insn insn;
             char text[96];
             rv_decode(at->raw, r->isa, &insn);
             (void)rv_disassemble(&insn, text, sizeof(text));
-            fprintf(stderr, "%12" PRIx64 "  %s\n", r->gva + (uint64_t)(int64_t)at->offset, text);
+            fprintf(c->config.dump_to, "%12" PRIx64 "  %s\n", r->gva + (uint64_t)(int64_t)at->offset, text);
         }
     }
 }
@@ -153,7 +155,7 @@ static void dump(const struct compiler *c, const char *what, const char *name, L
     if (!wants_dump(c, what, region))
         return;
     char *text = LLVMPrintModuleToString(module);
-    fprintf(stderr, "; %s of %s\n%s\n", what, name, text);
+    fprintf(c->config.dump_to, "; %s of %s\n%s\n", what, name, text);
     LLVMDisposeMessage(text);
 }
 
@@ -176,33 +178,28 @@ static LLVMModuleRef parse_bodies(struct compiler *c)
     return LLVMGetBitcodeModuleInContext2(c->context, buffer, &bodies) ? NULL : bodies;
 }
 
-static LLVMMemoryBufferRef emit(struct compiler *c, LLVMModuleRef module, unsigned level, const char **failure)
+/* NULL: LLVM could not. The module is spent. */
+static LLVMMemoryBufferRef emit(struct compiler *c, LLVMModuleRef module, unsigned level, LLVMCodeGenFileType type)
 {
-    LLVMMemoryBufferRef object = NULL;
+    LLVMMemoryBufferRef out = NULL;
     char *message = NULL;
 
-    if (LLVMTargetMachineEmitToMemoryBuffer(c->machines[level], module, LLVMObjectFile, &message, &object)) {
+    if (LLVMTargetMachineEmitToMemoryBuffer(c->machines[level], module, type, &message, &out)) {
         LLVMDisposeMessage(message);
-        *failure = "LLVM could not emit code";
         return NULL;
     }
-    return object;
+    return out;
 }
 
 static void dump_assembly(struct compiler *c, const char *name, LLVMModuleRef module, const struct region *region)
 {
-    unsigned level = region->level;
-    LLVMMemoryBufferRef text;
-    char *message = NULL;
-
     if (!wants_dump(c, "asm", region))
         return;
     LLVMModuleRef copy = LLVMCloneModule(module);
-    if (!LLVMTargetMachineEmitToMemoryBuffer(c->machines[level], copy, LLVMAssemblyFile, &message, &text)) {
-        fprintf(stderr, "; asm of %s\n%.*s\n", name, (int)LLVMGetBufferSize(text), LLVMGetBufferStart(text));
+    LLVMMemoryBufferRef text = emit(c, copy, region->level, LLVMAssemblyFile);
+    if (text) {
+        fprintf(c->config.dump_to, "; asm of %s\n%.*s\n", name, (int)LLVMGetBufferSize(text), LLVMGetBufferStart(text));
         LLVMDisposeMemoryBuffer(text);
-    } else {
-        LLVMDisposeMessage(message);
     }
     LLVMDisposeModule(copy);
 }
@@ -250,7 +247,9 @@ LLVMMemoryBufferRef compile_region(struct compiler *c, struct region *region, co
     if (!*failure) {
         dump(c, "opt", name, module, region);
         dump_assembly(c, name, module, region);
-        object = emit(c, module, level, failure);
+        object = emit(c, module, level, LLVMObjectFile);
+        if (!object)
+            *failure = "LLVM could not emit code";
     }
     if (object && stackmap_read(object, &live, region)) {
         *failure = "the map of locations is not understood";

@@ -56,7 +56,7 @@ int linker_create(struct linker **out, struct error *err)
     struct linker *l = calloc(1, sizeof(*l));
 
     if (!l)
-        return -ENOMEM;
+        return error_set(err, -ENOMEM, "no memory for the linker");
     pthread_mutex_init(&l->lock, NULL);
     LLVMErrorRef error = LLVMOrcCreateLLJIT(&l->jit, NULL);
     if (!error)

@@ -13,7 +13,6 @@ enum {
     HEADER_BYTES = 16,
     FUNCTION_BYTES = 24,
     LOCATION_BYTES = 12,
-    CALL_BYTES = 13, /* of a patchpoint: its offset is where the call's code begins */
     IN_REGISTER = 1,
     INDIRECT = 3,
     CONSTANT = 4,
@@ -104,7 +103,7 @@ static bool read_record(struct cursor *in, const struct constants *constants, co
     if (locations != expected)
         return false;
     r->exits[r->exit_count++] = (struct region_exit){
-        .offset = offset + CALL_BYTES, .x = set->x, .f = set->f, .fs = set->fs, .first_value = *value_count};
+        .offset = offset + PATCHPOINT_BYTES, .x = set->x, .f = set->f, .fs = set->fs, .first_value = *value_count};
     for (unsigned i = 0; i < locations; i++) {
         if (!read_location(in, constants, &r->values[(*value_count)++]))
             return false;

@@ -23,7 +23,7 @@ struct tier {
     struct compiler *compilers[WORKERS_MAX];
     pthread_t threads[WORKERS_MAX];
     unsigned thread_count;
-    pthread_mutex_t sync_lock; /* one compile at a time under TIER_SYNC */
+    pthread_mutex_t sync_lock; /* one compile at a time where submit() compiles */
     pthread_mutex_t lock;
     pthread_cond_t work;
     /* under the lock */
@@ -152,7 +152,7 @@ static int create(const struct tier_config *config, struct region_cache *cache, 
     int rc = 0;
 
     if (!tier)
-        return -ENOMEM;
+        return error_set(err, -ENOMEM, "no memory for the LLVM tier");
     tier->config = *config;
     if (config->perf_map) {
         char path[64];
@@ -170,14 +170,16 @@ static int create(const struct tier_config *config, struct region_cache *cache, 
     pthread_cond_init(&tier->work, NULL);
     tier->queue = calloc(config->tunables.queue, sizeof(struct region *));
     if (!tier->queue)
-        rc = -ENOMEM;
+        rc = error_set(err, -ENOMEM, "no memory for a queue of %u regions", config->tunables.queue);
     for (unsigned i = 0; i < workers && rc == 0; i++)
         rc = compiler_create(config, &tier->compilers[i], err);
     if (rc == 0)
         rc = linker_create(&tier->linker, err);
     for (unsigned i = 0; i < workers && rc == 0 && !config->sync; i++) {
         rc = -pthread_create(&tier->threads[i], NULL, work, tier);
-        if (rc == 0) {
+        if (rc) {
+            (void)error_set(err, rc, "a compiling thread could not be started: %s", strerror(-rc));
+        } else {
             tier->thread_count++;
             pthread_setname_np(tier->threads[i], "tuff-llvm");
         }

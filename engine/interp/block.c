@@ -278,12 +278,6 @@ static bool decode_rounding(const struct hart *h, struct rv_insn *insn)
     return true;
 }
 
-/* Rows whose rd is an f register: it has no x0. */
-static bool rd_is_fp(const struct rv_insn *insn)
-{
-    return strncmp(rv_rows[insn->row].syntax, "frd", 3) == 0;
-}
-
 static void decode_op(const struct hart *h, uint32_t bits, unsigned offset, struct op *op, struct rv_insn *insn)
 {
     rv_decode(bits, h->isa, insn);
@@ -295,10 +289,12 @@ static void decode_op(const struct hart *h, uint32_t bits, unsigned offset, stru
     }
     /* Without C a jump may be misaligned: the slow instance checks. */
     bool slow = !(h->isa & ISA_EXT(C)) && (insn->effects & (RV_BRANCH | RV_JUMP | RV_INDIRECT));
+    /* An f register 0 is one like the others. */
+    bool to_x0 = insn->rd == 0 && !(rv_sem_operands(insn->sem) & RV_F_RD);
     *op = (struct op){
         .run = interp_handler(insn->sem, slow),
         .imm = insn->imm,
-        .rd = insn->rd == 0 && !rd_is_fp(insn) ? RV_X_SINK : insn->rd,
+        .rd = to_x0 ? RV_X_SINK : insn->rd,
         .rs1 = insn->rs1,
         .rs2 = insn->rs2,
         .place = (uint8_t)(offset / 2 | (insn->len_bytes == 4 ? 128 : 0)),

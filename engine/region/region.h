@@ -117,6 +117,15 @@ struct region {
     struct region *next_ready, *next_pending;
 };
 
+/* A block's edges: 0 is `taken`, 1 `fall` (whose targets may be REGION_NONE), then the guarded ones; NULL after the
+ * last. */
+static inline const struct region_edge *region_edge(const struct region_block *block, unsigned number)
+{
+    if (number < 2)
+        return number ? &block->fall : &block->taken;
+    return number - 2u < block->targets ? &block->indirect[number - 2] : NULL;
+}
+
 /* Frees the description. */
 void region_free(struct region *region);
 

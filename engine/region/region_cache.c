@@ -27,8 +27,7 @@ struct region_cache {
     pthread_mutex_t lock;
     /* under the lock */
     struct listing *listings[LIST_BUCKETS];
-    struct region *pending; /* given to the tier, by next_listed */
-    uint64_t code_bytes;
+    struct region *pending; /* given to the tier, by next_pending */
     uint32_t ids;
     bool stopped;
 };
@@ -103,8 +102,6 @@ static bool unlist(struct region_cache *cache, const struct mem *mem, struct reg
             free(gone);
         }
     }
-    if (r->listed)
-        cache->code_bytes -= r->code_bytes;
     r->listed = false;
     return r->references == 0;
 }
@@ -112,7 +109,6 @@ static bool unlist(struct region_cache *cache, const struct mem *mem, struct reg
 static bool list(struct region_cache *cache, const struct mem *mem, struct region *r)
 {
     r->listed = true;
-    cache->code_bytes += r->code_bytes;
     for (unsigned i = 0; i < r->entry_count; i++) {
         struct listing *entry = malloc(sizeof(*entry));
         if (!entry)
@@ -160,7 +156,7 @@ int region_cache_create(const struct tier_ops *ops, const struct tier_config *co
     struct region_cache *cache = calloc(1, sizeof(*cache));
 
     if (!cache)
-        return -ENOMEM;
+        return error_set(err, -ENOMEM, "no memory for a machine's compiled code");
     cache->ops = ops;
     cache->config = *config;
     pthread_mutex_init(&cache->lock, NULL);
@@ -420,6 +416,17 @@ static struct region_use *install(struct hart *h, struct region *r)
     return use;
 }
 
+/* The same, or what this hart has installed of it already. */
+static struct region_use *use_of(struct hart *h, struct region *r)
+{
+    struct region_use *use = find_use(h, r);
+
+    if (!use)
+        return install(h, r);
+    release(h, r);
+    return use;
+}
+
 /* A region whose entries were all taken over by others is of no use. */
 static void drop_idle(struct hart *h, struct region_use *use)
 {
@@ -452,11 +459,7 @@ void region_install_ready(struct hart *h)
     pthread_mutex_unlock(&cache->lock);
     while (r) {
         struct region *next = r->next_ready;
-        struct region_use *use = find_use(h, r);
-        if (use)
-            release(h, r);
-        else
-            use = install(h, r);
+        struct region_use *use = use_of(h, r);
         for (unsigned i = 0; use && i < use->region->entry_count; i++) {
             struct block *block = block_find(h, entry_gpa(h->mem, use->region, i), use->region->ctx);
             if (block)
@@ -478,15 +481,19 @@ static bool offer(struct hart *h, struct block *block)
         release(h, r);
         return true;
     }
-    struct region_use *use = find_use(h, r);
-    if (use)
-        release(h, r);
-    else
-        use = install(h, r);
+    struct region_use *use = use_of(h, r);
     if (!use)
         return false;
     take(h, use, block, entry);
     return true;
+}
+
+/* 0 means at the first execution. */
+static uint32_t threshold_of(const struct hart *h)
+{
+    uint32_t threshold = h->region_cache->config.tunables.threshold;
+
+    return threshold ? threshold : 1;
 }
 
 void region_offer(struct hart *h, struct block *block)
@@ -498,8 +505,7 @@ void region_offer(struct hart *h, struct block *block)
     const struct tier_config *config = &h->region_cache->config;
     /* A sample is by address, so that it is the same on each hart and in each run. */
     bool sampled = config->sample < 2 || (block->gpa >> 1) * 0x9e3779b97f4a7c15ull % config->sample == 0;
-    uint32_t threshold = config->tunables.threshold ? config->tunables.threshold : 1;
-    block_reheat(block, sampled ? threshold : UINT32_MAX);
+    block_reheat(block, sampled ? threshold_of(h) : UINT32_MAX);
     if (!block->straddling && sampled)
         (void)offer(h, block);
 }
@@ -559,6 +565,8 @@ static void submit(struct hart *h, struct region *r)
         unlink_pending(cache, r);
         pthread_mutex_unlock(&cache->lock);
         region_free(r);
+    } else if (cache->config.sync) {
+        region_install_ready(h);
     }
 }
 
@@ -588,8 +596,6 @@ static void promote(struct hart *h, struct block *block, uint64_t pc)
     r->level = 1;
     count(&cache->counters.regions_promoted, 1);
     submit(h, r);
-    if (cache->config.sync)
-        region_install_ready(h);
 }
 
 void region_hot(struct hart *h, struct block *block, uint64_t pc)
@@ -600,8 +606,7 @@ void region_hot(struct hart *h, struct block *block, uint64_t pc)
     }
     struct region_cache *cache = h->region_cache;
     const struct tier_tunables *t = &cache->config.tunables;
-
-    uint32_t threshold = t->threshold ? t->threshold : 1;
+    uint32_t threshold = threshold_of(h);
 
     block_reheat(block, threshold);
     if (is_pending(cache, block->pending))
@@ -623,8 +628,6 @@ void region_hot(struct hart *h, struct block *block, uint64_t pc)
     }
     r->level = (uint8_t)t->first_level;
     submit(h, r);
-    if (cache->config.sync)
-        region_install_ready(h);
 }
 
 bool region_mapped(struct hart *h, struct block *block, uint64_t pc)

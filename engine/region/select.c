@@ -41,31 +41,24 @@ struct selection {
 
 enum { LINK_RA = 1, LINK_T0 = 5 };
 
-static bool links(const struct op *op)
+static bool is_link(unsigned reg)
 {
-    return op->rd == LINK_RA || op->rd == LINK_T0;
+    return reg == LINK_RA || reg == LINK_T0;
 }
 
 static bool is_return(const struct member *m)
 {
-    return (m->last.effects & RV_INDIRECT) && m->last_op.rd == RV_X_SINK &&
-           (m->last_op.rs1 == LINK_RA || m->last_op.rs1 == LINK_T0);
+    return (m->last.effects & RV_INDIRECT) && m->last_op.rd == RV_X_SINK && is_link(m->last_op.rs1);
 }
 
 static bool is_call(const struct member *m)
 {
-    return !m->exits && (m->last.effects & (RV_JUMP | RV_INDIRECT)) && links(&m->last_op);
+    return !m->exits && (m->last.effects & (RV_JUMP | RV_INDIRECT)) && is_link(m->last_op.rd);
 }
 
 static uint64_t end_of(const struct member *m)
 {
-    uint64_t bytes = 0;
-
-    if (m->insns == m->block->insns)
-        bytes = m->block->bytes;
-    else
-        bytes = op_offset(&m->block->ops[m->insns]);
-    return m->pc + bytes;
+    return m->pc + (m->exits ? op_offset(&m->block->ops[m->insns]) : m->block->bytes);
 }
 
 static uint64_t direct_target(const struct member *m)
@@ -107,16 +100,29 @@ static void consider(struct selection *s, uint64_t pc, bool entry)
     s->candidates[s->candidate_count++].entry = entry;
 }
 
-/* The page of `pc` among the region's; false: it lies elsewhere than before, or there are too many. */
+/* The index of a page among the region's, or page_count. */
+static uint32_t find_page(const struct selection *s, int32_t delta)
+{
+    uint32_t page = 0;
+
+    while (page < s->page_count && s->pages[page].delta != delta)
+        page++;
+    return page;
+}
+
+static int32_t page_delta(const struct selection *s, uint64_t pc)
+{
+    return (int32_t)((int64_t)(pc - s->base) >> MEM_PAGE_SHIFT);
+}
+
+/* False: the page of `pc` cannot be fetched from, or there are too many. */
 static bool add_page(struct selection *s, uint64_t pc)
 {
-    int32_t delta = (int32_t)((int64_t)((pc & TLB_PAGE_MASK) - s->base) >> MEM_PAGE_SHIFT);
+    int32_t delta = page_delta(s, pc);
     const uint8_t *host;
 
-    for (uint32_t i = 0; i < s->page_count; i++) {
-        if (s->pages[i].delta == delta)
-            return true;
-    }
+    if (find_page(s, delta) < s->page_count)
+        return true;
     if (s->page_count == REGION_PAGES_MAX || !mmu_fetch(s->h, pc, &host))
         return false;
     s->pages[s->page_count++] = (struct region_page){.delta = delta, .frame = mem_frame_of(s->h->mem, host)};
@@ -285,13 +291,8 @@ static void describe_insns(struct selection *s, struct region *r, const struct m
 
 static void describe_span(struct selection *s, struct region *r, uint64_t pc, const uint8_t *source, unsigned len)
 {
-    int32_t delta = (int32_t)((int64_t)((pc & TLB_PAGE_MASK) - s->base) >> MEM_PAGE_SHIFT);
-    uint16_t page = 0;
-
-    while (s->pages[page].delta != delta)
-        page++;
     r->spans[r->span_count++] = (struct region_span){
-        .page = page,
+        .page = (uint16_t)find_page(s, page_delta(s, pc)),
         .offset = (uint16_t)(pc & ~TLB_PAGE_MASK),
         .len_bytes = (uint16_t)len,
         .bytes = r->byte_count,
@@ -318,21 +319,12 @@ struct visit {
     uint8_t edge;
 };
 
-static struct region_edge *edge_number(struct region_block *b, unsigned number)
-{
-    if (number == 0)
-        return &b->taken;
-    if (number == 1)
-        return &b->fall;
-    return number - 2 < b->targets ? &b->indirect[number - 2] : NULL;
-}
-
 static void finish_block(struct region *r, struct region_block *b)
 {
+    const struct region_edge *e;
     uint32_t beyond = 0;
 
-    for (unsigned n = 0; edge_number(b, n); n++) {
-        const struct region_edge *e = edge_number(b, n);
+    for (unsigned n = 0; (e = region_edge(b, n)); n++) {
         if (e->target != REGION_NONE && !e->back && r->blocks[e->target].longest > beyond)
             beyond = r->blocks[e->target].longest;
     }
@@ -351,7 +343,7 @@ static void mark_cycles(struct region *r, uint16_t root, uint8_t *colour)
     while (depth) {
         struct visit *top = &stack[depth - 1];
         struct region_block *b = &r->blocks[top->block];
-        struct region_edge *e = edge_number(b, top->edge);
+        struct region_edge *e = (struct region_edge *)region_edge(b, top->edge);
         if (!e) {
             finish_block(r, b);
             colour[top->block] = 2;

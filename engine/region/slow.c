@@ -109,32 +109,26 @@ __attribute__((used)) static uint64_t exit_call(struct hart *h, uint32_t left, u
     return SEM_NEXT;
 }
 
-/* Saves everything in a struct frame, whose address is the callee's sixth argument, and puts it back but for rax. */
-#define THUNK(name, callee)                                                                                         \
-    __asm__(".text\n.globl " #name "\n.type " #name ",@function\n" #name ":\n"                                      \
-            "push %rbp\n mov %rsp, %rbp\n sub $672, %rsp\n and $-32, %rsp\n"                                        \
-            "mov %rax, (%rsp)\n mov %rdx, 8(%rsp)\n mov %rcx, 16(%rsp)\n mov %rbx, 24(%rsp)\n mov %rsi, 32(%rsp)\n" \
-            "mov %rdi, 40(%rsp)\n mov %r8, 64(%rsp)\n mov %r9, 72(%rsp)\n mov %r10, 80(%rsp)\n"                     \
-            "mov %r12, 96(%rsp)\n mov %r13, 104(%rsp)\n mov %r14, 112(%rsp)\n mov %r15, 120(%rsp)\n"                \
-            "mov (%rbp), %rax\n mov %rax, 48(%rsp)\n lea 16(%rbp), %rax\n mov %rax, 56(%rsp)\n"                     \
-            "mov 8(%rbp), %rax\n mov %rax, 640(%rsp)\n"                                                             \
-            "vmovaps %ymm0, 128(%rsp)\n vmovaps %ymm1, 160(%rsp)\n vmovaps %ymm2, 192(%rsp)\n"                      \
-            "vmovaps %ymm3, 224(%rsp)\n vmovaps %ymm4, 256(%rsp)\n vmovaps %ymm5, 288(%rsp)\n"                      \
-            "vmovaps %ymm6, 320(%rsp)\n vmovaps %ymm7, 352(%rsp)\n vmovaps %ymm8, 384(%rsp)\n"                      \
-            "vmovaps %ymm9, 416(%rsp)\n vmovaps %ymm10, 448(%rsp)\n vmovaps %ymm11, 480(%rsp)\n"                    \
-            "vmovaps %ymm12, 512(%rsp)\n vmovaps %ymm13, 544(%rsp)\n vmovaps %ymm14, 576(%rsp)\n"                   \
-            "vmovaps %ymm15, 608(%rsp)\n"                                                                           \
-            "mov %rsp, %r9\n call " #callee "\n"                                                                    \
-            "vmovaps 128(%rsp), %ymm0\n vmovaps 160(%rsp), %ymm1\n vmovaps 192(%rsp), %ymm2\n"                      \
-            "vmovaps 224(%rsp), %ymm3\n vmovaps 256(%rsp), %ymm4\n vmovaps 288(%rsp), %ymm5\n"                      \
-            "vmovaps 320(%rsp), %ymm6\n vmovaps 352(%rsp), %ymm7\n vmovaps 384(%rsp), %ymm8\n"                      \
-            "vmovaps 416(%rsp), %ymm9\n vmovaps 448(%rsp), %ymm10\n vmovaps 480(%rsp), %ymm11\n"                    \
-            "vmovaps 512(%rsp), %ymm12\n vmovaps 544(%rsp), %ymm13\n vmovaps 576(%rsp), %ymm14\n"                   \
-            "vmovaps 608(%rsp), %ymm15\n"                                                                           \
-            "mov 8(%rsp), %rdx\n mov 16(%rsp), %rcx\n mov 24(%rsp), %rbx\n mov 32(%rsp), %rsi\n"                    \
-            "mov 40(%rsp), %rdi\n mov 64(%rsp), %r8\n mov 72(%rsp), %r9\n mov 80(%rsp), %r10\n"                     \
-            "mov 96(%rsp), %r12\n mov 104(%rsp), %r13\n mov 112(%rsp), %r14\n mov 120(%rsp), %r15\n"                \
-            "mov %rbp, %rsp\n pop %rbp\n ret\n.size " #name ", .-" #name "\n")
+/* Saves everything in a struct frame, calls what r11 says with its address as the sixth argument, and puts everything
+ * back but for rax (the result) and r11, which the convention leaves out. */
+__asm__(".text\n.type region_thunk,@function\nregion_thunk:\n"
+        "push %rbp\n mov %rsp, %rbp\n sub $672, %rsp\n and $-32, %rsp\n"
+        "mov %rax, (%rsp)\n mov %rdx, 8(%rsp)\n mov %rcx, 16(%rsp)\n mov %rbx, 24(%rsp)\n mov %rsi, 32(%rsp)\n"
+        "mov %rdi, 40(%rsp)\n mov %r8, 64(%rsp)\n mov %r9, 72(%rsp)\n mov %r10, 80(%rsp)\n"
+        "mov %r12, 96(%rsp)\n mov %r13, 104(%rsp)\n mov %r14, 112(%rsp)\n mov %r15, 120(%rsp)\n"
+        "mov (%rbp), %rax\n mov %rax, 48(%rsp)\n lea 16(%rbp), %rax\n mov %rax, 56(%rsp)\n"
+        "mov 8(%rbp), %rax\n mov %rax, 640(%rsp)\n"
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n vmovaps %ymm\\n, 128 + 32 * \\n(%rsp)\n.endr\n"
+        "mov %rsp, %r9\n call *%r11\n"
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n vmovaps 128 + 32 * \\n(%rsp), %ymm\\n\n.endr\n"
+        "mov 8(%rsp), %rdx\n mov 16(%rsp), %rcx\n mov 24(%rsp), %rbx\n mov 32(%rsp), %rsi\n"
+        "mov 40(%rsp), %rdi\n mov 64(%rsp), %r8\n mov 72(%rsp), %r9\n mov 80(%rsp), %r10\n"
+        "mov 96(%rsp), %r12\n mov 104(%rsp), %r13\n mov 112(%rsp), %r14\n mov 120(%rsp), %r15\n"
+        "mov %rbp, %rsp\n pop %rbp\n ret\n.size region_thunk, .-region_thunk\n");
+
+#define THUNK(name, callee)                                                    \
+    __asm__(".text\n.globl " #name "\n.type " #name ",@function\n" #name ":\n" \
+            "lea " #callee "(%rip), %r11\n jmp region_thunk\n.size " #name ", .-" #name "\n")
 
 THUNK(region_slow, slow_call);
 THUNK(region_exit, exit_call);

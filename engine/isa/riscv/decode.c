@@ -5,12 +5,10 @@
  */
 #include "engine/isa/riscv/decode.h"
 
-#include <string.h>
-
 #include "engine/isa/riscv/formats.h"
 #include "engine/isa/riscv/isa.h"
 
-/* rv_match_short(bits) and rv_match_long(bits): enum rv_row of an encoding, every extension present. */
+/* rv_match_short(bits) and rv_match_long(bits): enum rv_row of an encoding, every extension present; sem_operands[]. */
 #include "decode_gen.inc"
 
 /* What an INSN's forms take over from it. */
@@ -95,26 +93,7 @@ static const uint16_t sem_rows[RV_SEM_COUNT] = {
 
 unsigned rv_sem_operands(unsigned sem)
 {
-    static const struct {
-        const char *word;
-        unsigned operand;
-    } words[] = {
-        {"rd", RV_X_RD},    {"rs1", RV_X_RS1},  {"rs2", RV_X_RS2},  {"frd", RV_F_RD},
-        {"frs1", RV_F_RS1}, {"frs2", RV_F_RS2}, {"frs3", RV_F_RS3},
-    };
-    const char *at = rv_rows[sem_rows[sem]].syntax;
-    unsigned operands = 0;
-
-    while (at && *at) {
-        size_t len = strcspn(at, " ,()[]");
-        for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-            if (len == strlen(words[i].word) && memcmp(at, words[i].word, len) == 0)
-                operands |= words[i].operand;
-        }
-        at += len;
-        at += strspn(at, " ,()[]");
-    }
-    return operands;
+    return sem_operands[sem];
 }
 
 const char *rv_sem_name(unsigned sem)

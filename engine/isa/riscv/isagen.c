@@ -1,6 +1,6 @@
 /* Host tool of the build: checks the instruction table and writes what is made from it.
  *
- *   isagen             the decoder's matching functions, as C, on standard output
+ *   isagen             the decoder's matching functions and the operands of each body, as C, on standard output
  *   isagen --markdown  the table of docs/isa-coverage.md
  *
  * The table is compiled in: rows.def, or the file that ISA_ROWS_FILE names (the tool's own tests give it broken
@@ -362,11 +362,43 @@ static void print_matcher(const char *name, bool short_rows)
     printf("    return RV_ROW_illegal;\n}\n");
 }
 
+/* The words of an operand syntax that name registers, and what decode.h calls them. */
+static void print_operands(const char *syntax)
+{
+    static const char *const words[][2] = {
+        {"rd", "RV_X_RD"},    {"rs1", "RV_X_RS1"},  {"rs2", "RV_X_RS2"},  {"frd", "RV_F_RD"},
+        {"frs1", "RV_F_RS1"}, {"frs2", "RV_F_RS2"}, {"frs3", "RV_F_RS3"},
+    };
+
+    for (const char *at = syntax; *at; at += strspn(at, " ,()[]")) {
+        size_t len = strcspn(at, " ,()[]");
+        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+            if (strlen(words[i][0]) == len && memcmp(words[i][0], at, len) == 0)
+                printf(" | %s", words[i][1]);
+        }
+        at += len;
+    }
+}
+
+static void print_sem_operands(void)
+{
+    printf("\nstatic const uint8_t sem_operands[RV_SEM_COUNT] = {\n");
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        if (is_form(&rows[i]))
+            continue;
+        printf("    [RV_SEM_%s] = 0", rows[i].id);
+        print_operands(rows[i].syntax);
+        printf(",\n");
+    }
+    printf("};\n");
+}
+
 static void print_decoder(void)
 {
     printf("/* Made by isagen from the instruction table (rows.def). Included by decode.c. */\n");
     print_matcher("rv_match_short", true);
     print_matcher("rv_match_long", false);
+    print_sem_operands();
 }
 
 /* ---- the coverage table ---- */
