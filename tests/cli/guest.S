@@ -1,10 +1,14 @@
 # Bare-metal programs for the tests of the command, one for each macro: END_TEST (what is stored to the test device),
-# END_HTIF (what is stored to tohost), SPIN, FLOOD. With GREET the first hart says "hello" first.
+# END_HTIF (what is stored to tohost), POLL (reads a device for ever), FLOOD. With GREET the first hart says "hello" first.
     .section .text.start, "ax"
     .globl _start
 _start:
 #ifdef GREET
+#ifdef POLL
     bnez    a0, 2f                  # a0: the hart's number
+#else
+    bnez    a0, 4f                  # or the machine might end before the first hart has spoken
+#endif
     lui     t0, 0x10000             # the serial port
     la      t1, text
 1:  lbu     t2, 0(t1)
@@ -32,6 +36,11 @@ _start:
     lui     t0, 0x10000
     li      t1, 'x'
 3:  sb      t1, 0(t0)
+    j       3b
+#endif
+#ifdef POLL
+    lui     t0, 0x10000
+3:  lbu     t1, 5(t0)               # the line status: counted, without a word to the console
     j       3b
 #endif
 4:  addi    a2, a2, 1

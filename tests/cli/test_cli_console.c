@@ -118,10 +118,10 @@ START_TEST(control_c_and_others_go_to_the_guest)
 }
 END_TEST
 
-/* The harts count while another thread reads: the thread sanitizer looks on. */
+/* The harts count device accesses while another thread reads the counters: the thread sanitizer looks on. */
 START_TEST(statistics_key_reports_running_harts)
 {
-    struct process *process = process_start_on_terminal(PROCESS_ARGV("run", "--cpus=2", files_guest("greet_spin")));
+    struct process *process = process_start_on_terminal(PROCESS_ARGV("run", "--cpus=2", files_guest("poll")));
     unsigned long long last = 0;
 
     process_wait_for(process, "hello");
