@@ -1,0 +1,215 @@
+/* The address space: which ranges are taken, what an access reaches, what a device is asked. */
+#include "mem_test.h"
+
+struct probe {
+    unsigned reads, writes;
+    uint64_t offset, value;
+    unsigned size_bytes;
+    int answer;
+};
+
+static int probe_read(void *opaque, uint64_t offset, unsigned size_bytes, uint64_t *value)
+{
+    struct probe *p = opaque;
+
+    p->reads++;
+    p->offset = offset;
+    p->size_bytes = size_bytes;
+    *value = p->value;
+    return p->answer;
+}
+
+static int probe_write(void *opaque, uint64_t offset, unsigned size_bytes, uint64_t value)
+{
+    struct probe *p = opaque;
+
+    p->writes++;
+    p->offset = offset;
+    p->size_bytes = size_bytes;
+    p->value = value;
+    return p->answer;
+}
+
+static const struct mem_ops probe_ops = {"probe", probe_read, probe_write, 2, 4};
+
+START_TEST(ranges_that_are_not_pages_are_refused)
+{
+    struct mem *empty;
+
+    ck_assert_int_eq(mem_create(&empty), 0);
+    ck_assert_uint_eq(mem_ram_bytes(empty), 0);
+    ck_assert_int_eq(mem_add_ram(empty, RAM_GPA + 8, MEM_PAGE_BYTES), -EINVAL);
+    ck_assert_int_eq(mem_add_ram(empty, RAM_GPA, MEM_PAGE_BYTES + 8), -EINVAL);
+    ck_assert_int_eq(mem_add_ram(empty, RAM_GPA, 0), -EINVAL);
+    ck_assert_int_eq(mem_add_ram(empty, -(uint64_t)MEM_PAGE_BYTES, 2 * (uint64_t)MEM_PAGE_BYTES), -EINVAL);
+    ck_assert_int_eq(mem_add_mmio(empty, -(uint64_t)MEM_PAGE_BYTES, MEM_PAGE_BYTES, &probe_ops, NULL), 0);
+    ck_assert_int_eq(mem_add_ram(empty, RAM_GPA, MEM_PAGE_BYTES), 0);
+    mem_destroy(empty);
+}
+END_TEST
+
+START_TEST(ranges_that_overlap_are_refused)
+{
+    ck_assert_int_eq(mem_add_ram(mem, 0, MEM_PAGE_BYTES), -EEXIST);
+    ck_assert_int_eq(mem_add_mmio(mem, RAM_GPA - MEM_PAGE_BYTES, 2 * MEM_PAGE_BYTES, &probe_ops, NULL), -EEXIST);
+    ck_assert_int_eq(mem_add_mmio(mem, RAM_GPA + RAM_BYTES - MEM_PAGE_BYTES, MEM_PAGE_BYTES, &probe_ops, NULL),
+                     -EEXIST);
+    ck_assert_int_eq(mem_add_mmio(mem, 0, UINT64_C(0x100000000), &probe_ops, NULL), -EEXIST);
+    ck_assert_int_eq(mem_add_mmio(mem, RAM_GPA - MEM_PAGE_BYTES, MEM_PAGE_BYTES, &probe_ops, NULL), 0);
+    ck_assert_int_eq(mem_add_mmio(mem, RAM_GPA + RAM_BYTES, MEM_PAGE_BYTES, &probe_ops, NULL), 0);
+}
+END_TEST
+
+START_TEST(too_many_ranges_are_refused)
+{
+    int rc = 0;
+    unsigned taken = 0;
+
+    for (uint64_t gpa = 0; rc == 0 && gpa < RAM_GPA; gpa += 2 * MEM_PAGE_BYTES) {
+        rc = mem_add_mmio(mem, gpa, MEM_PAGE_BYTES, &probe_ops, NULL);
+        taken += rc == 0;
+    }
+    ck_assert_int_eq(rc, -ENOMEM);
+    ck_assert_uint_ge(taken, 32);
+}
+END_TEST
+
+START_TEST(ram_is_zeroed_and_ends_where_it_ends)
+{
+    const uint8_t *host = mem_ram_ptr(mem, RAM_GPA, RAM_BYTES);
+    uint8_t byte = 1;
+
+    ck_assert_ptr_nonnull(host);
+    for (uint64_t i = 0; i < RAM_BYTES; i += 509)
+        ck_assert_uint_eq(host[i], 0);
+    ck_assert_uint_eq(mem_ram_base(mem), RAM_GPA);
+    ck_assert_uint_eq(mem_ram_bytes(mem), RAM_BYTES);
+    ck_assert_ptr_eq(mem_ram_ptr(mem, RAM_GPA + RAM_BYTES - 1, 1), host + RAM_BYTES - 1);
+    ck_assert_ptr_null(mem_ram_ptr(mem, RAM_GPA + RAM_BYTES - 1, 2));
+    ck_assert_ptr_null(mem_ram_ptr(mem, RAM_GPA + RAM_BYTES, 1));
+    ck_assert_ptr_null(mem_ram_ptr(mem, RAM_GPA - 1, 2));
+    ck_assert_ptr_null(mem_ram_ptr(mem, RAM_GPA, UINT64_MAX));
+    ck_assert_uint_eq(mem_host_to_gpa(mem, host + 12345), RAM_GPA + 12345);
+    ck_assert_int_eq(mem_read(mem, RAM_GPA + RAM_BYTES - 1, &byte, 1), 0);
+    ck_assert_uint_eq(byte, 0);
+}
+END_TEST
+
+START_TEST(copies_are_all_or_nothing)
+{
+    uint8_t in[16], out[16];
+
+    for (unsigned i = 0; i < sizeof(in); i++)
+        in[i] = (uint8_t)(i + 1);
+    ck_assert_int_eq(mem_write(mem, RAM_GPA + MEM_PAGE_BYTES - 7, in, sizeof(in)), 0);
+    ck_assert_int_eq(mem_read(mem, RAM_GPA + MEM_PAGE_BYTES - 7, out, sizeof(out)), 0);
+    ck_assert_mem_eq(in, out, sizeof(in));
+    ck_assert_int_eq(mem_write(mem, RAM_GPA + RAM_BYTES - 8, in, sizeof(in)), -EFAULT);
+    memset(out, 0xee, sizeof(out));
+    ck_assert_int_eq(mem_read(mem, RAM_GPA + RAM_BYTES - 8, out, sizeof(out)), -EFAULT);
+    ck_assert_uint_eq(out[0], 0xee);
+    ck_assert_int_eq(mem_read(mem, RAM_GPA + RAM_BYTES - 8, out, 8), 0);
+    ck_assert_uint_eq(out[0], 0);
+}
+END_TEST
+
+START_TEST(devices_get_offset_size_and_value)
+{
+    struct probe p = {.value = 0x1234};
+    uint64_t value = 0;
+
+    ck_assert_int_eq(mem_add_mmio(mem, 0x10000000, MEM_PAGE_BYTES, &probe_ops, &p), 0);
+    ck_assert_int_eq(mem_mmio_read(mem, 0x10000ffe, 2, &value), 0);
+    ck_assert_uint_eq(value, 0x1234);
+    ck_assert_uint_eq(p.offset, 0xffe);
+    ck_assert_uint_eq(p.size_bytes, 2);
+    ck_assert_int_eq(mem_mmio_write(mem, 0x10000004, 4, 0xabcdef01), 0);
+    ck_assert_uint_eq(p.value, 0xabcdef01);
+    ck_assert_uint_eq(p.offset, 4);
+    p.answer = -EFAULT;
+    ck_assert_int_eq(mem_mmio_read(mem, 0x10000000, 4, &value), -EFAULT);
+    ck_assert_int_eq(mem_mmio_write(mem, 0x10000000, 4, 0), -EFAULT);
+    ck_assert_uint_eq(p.reads, 2);
+    ck_assert_uint_eq(p.writes, 2);
+}
+END_TEST
+
+START_TEST(devices_are_not_asked_for_what_they_refuse)
+{
+    struct probe p = {0};
+    uint64_t value = 0;
+
+    ck_assert_int_eq(mem_add_mmio(mem, 0x10000000, MEM_PAGE_BYTES, &probe_ops, &p), 0);
+    ck_assert_int_eq(mem_mmio_read(mem, 0x10000000, 1, &value), -EFAULT);
+    ck_assert_int_eq(mem_mmio_read(mem, 0x10000000, 8, &value), -EFAULT);
+    ck_assert_int_eq(mem_mmio_read(mem, 0x10000002, 4, &value), -EFAULT);
+    ck_assert_int_eq(mem_mmio_write(mem, 0x10000001, 2, 0), -EFAULT);
+    ck_assert_int_eq(mem_mmio_write(mem, 0x10001000, 4, 0), -EFAULT);
+    ck_assert_int_eq(mem_mmio_read(mem, 0x0ffffffc, 4, &value), -EFAULT);
+    ck_assert_int_eq(mem_mmio_read(mem, RAM_GPA, 4, &value), -EFAULT);
+    ck_assert_uint_eq(p.reads + p.writes, 0);
+}
+END_TEST
+
+/* Ranges are found by bisection: each of many is reached at both of its ends, and nothing between them. */
+START_TEST(every_range_is_found)
+{
+    enum { COUNT = 40 };
+    static struct probe probes[COUNT];
+    uint64_t value;
+
+    for (unsigned i = 0; i < COUNT; i++) {
+        unsigned place = i * 17 % COUNT; /* added out of order */
+        ck_assert_int_eq(mem_add_mmio(mem, 0x1000000 + place * 0x4000u, 0x2000, &probe_ops, &probes[place]), 0);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        uint64_t gpa = 0x1000000 + i * 0x4000u;
+        ck_assert_int_eq(mem_mmio_read(mem, gpa, 4, &value), 0);
+        ck_assert_int_eq(mem_mmio_read(mem, gpa + 0x1ffc, 4, &value), 0);
+        ck_assert_uint_eq(probes[i].reads, 2);
+        ck_assert_uint_eq(probes[i].offset, 0x1ffc);
+        ck_assert_int_eq(mem_mmio_read(mem, gpa + 0x2000, 4, &value), -EFAULT);
+    }
+}
+END_TEST
+
+static unsigned watched;
+static uint64_t watched_gpa;
+
+static void watch(void *opaque, uint64_t gpa, unsigned len_bytes)
+{
+    ck_assert_ptr_eq(opaque, &watched);
+    ck_assert_uint_eq(len_bytes, 8);
+    watched++;
+    watched_gpa = gpa;
+}
+
+START_TEST(stores_to_the_watched_page_are_reported)
+{
+    uint64_t value = 1;
+
+    mem_watch_stores(mem, RAM_GPA + 0x3010, watch, &watched);
+    ck_assert_int_eq(mem_write(mem, RAM_GPA + 0x2ff8, &value, 8), 0);
+    ck_assert_uint_eq(watched, 0);
+    ck_assert_int_eq(mem_write(mem, RAM_GPA + 0x3010, &value, 8), 0);
+    ck_assert_uint_eq(watched, 1);
+    ck_assert_uint_eq(watched_gpa, RAM_GPA + 0x3010);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        ranges_that_are_not_pages_are_refused,
+        ranges_that_overlap_are_refused,
+        too_many_ranges_are_refused,
+        ram_is_zeroed_and_ends_where_it_ends,
+        copies_are_all_or_nothing,
+        devices_get_offset_size_and_value,
+        devices_are_not_asked_for_what_they_refuse,
+        every_range_is_found,
+        stores_to_the_watched_page_are_reported,
+    };
+
+    return run_suite("mem", tests, sizeof(tests) / sizeof(tests[0]), setup, teardown);
+}

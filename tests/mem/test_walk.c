@@ -1,0 +1,255 @@
+/* Sv39 walks, fault by fault, against page tables built by hand (Privileged Architecture, section 12.3.2). */
+#include "mem/walk.h"
+#include "mem_test.h"
+
+/* The root, one table of each lower level; ADDRESS goes through slot 1, 2, 3 of them. */
+#define ROOT (RAM_GPA)
+#define MIDDLE (RAM_GPA + 0x1000)
+#define LAST (RAM_GPA + 0x2000)
+#define ADDRESS ((UINT64_C(1) << 30) | (2 << 21) | (3 << 12) | 0x123)
+#define PAGE UINT64_C(0x8000a000)
+
+enum { KERNEL = PTE_V | PTE_R | PTE_W | PTE_X | PTE_A | PTE_D, USER = KERNEL | PTE_U };
+
+static struct walk_params params;
+static struct walk_leaf leaf;
+static uint64_t refused_gpa;
+static bool refuse_writes;
+
+static bool allowed(void *opaque, uint64_t gpa, bool write)
+{
+    ck_assert_ptr_eq(opaque, &params);
+    return gpa != refused_gpa && !(write && refuse_writes);
+}
+
+static uint64_t *slot(uint64_t table, unsigned index)
+{
+    return mem_ram_ptr(mem, table + 8 * (uint64_t)index, 8);
+}
+
+static uint64_t pte(uint64_t gpa, uint64_t bits)
+{
+    return gpa >> MEM_PAGE_SHIFT << PTE_PPN_SHIFT | bits;
+}
+
+static void setup_tables(void)
+{
+    setup();
+    *slot(ROOT, 1) = pte(MIDDLE, PTE_V);
+    *slot(MIDDLE, 2) = pte(LAST, PTE_V);
+    *slot(LAST, 3) = pte(PAGE, KERNEL);
+    params = (struct walk_params){
+        .mem = mem, .root_gpa = ROOT, .levels = 3, .access = MEM_READ, .pte_allowed = allowed, .opaque = &params};
+    refused_gpa = 0;
+    refuse_writes = false;
+}
+
+static enum walk_result walk(uint64_t gva)
+{
+    memset(&leaf, 0xee, sizeof(leaf));
+    return walk_page_table(&params, gva, &leaf);
+}
+
+START_TEST(small_pages_are_found)
+{
+    ck_assert_int_eq(walk(ADDRESS), WALK_OK);
+    ck_assert_uint_eq(leaf.gpa, PAGE);
+    ck_assert_uint_eq(leaf.level, 0);
+    ck_assert_uint_eq(leaf.pte, pte(PAGE, KERNEL));
+    ck_assert(!leaf.global);
+}
+END_TEST
+
+START_TEST(large_pages_give_the_small_page_inside)
+{
+    *slot(MIDDLE, 2) = pte(0x40200000, KERNEL);
+    ck_assert_int_eq(walk(ADDRESS), WALK_OK);
+    ck_assert_uint_eq(leaf.gpa, 0x40203000);
+    ck_assert_uint_eq(leaf.level, 1);
+    *slot(ROOT, 1) = pte(0x40000000, KERNEL);
+    ck_assert_int_eq(walk(ADDRESS), WALK_OK);
+    ck_assert_uint_eq(leaf.gpa, 0x40403000);
+    ck_assert_uint_eq(leaf.level, 2);
+}
+END_TEST
+
+START_TEST(misaligned_large_pages_fault)
+{
+    *slot(MIDDLE, 2) = pte(0x40201000, KERNEL);
+    ck_assert_int_eq(walk(ADDRESS), WALK_PAGE_FAULT);
+    *slot(ROOT, 1) = pte(0x40200000, KERNEL);
+    ck_assert_int_eq(walk(ADDRESS), WALK_PAGE_FAULT);
+}
+END_TEST
+
+START_TEST(addresses_must_be_canonical)
+{
+    *slot(ROOT, 511) = pte(0x40000000, KERNEL);
+    *slot(ROOT, 0) = pte(0x80000000, KERNEL);
+    *slot(ROOT, 256) = pte(0xc0000000, KERNEL);
+    ck_assert_int_eq(walk(0), WALK_OK);
+    ck_assert_uint_eq(leaf.gpa, 0x80000000);
+    ck_assert_int_eq(walk(UINT64_MAX), WALK_OK);
+    ck_assert_uint_eq(leaf.gpa, 0x7ffff000);
+    ck_assert_int_eq(walk(UINT64_C(0xffffffc000000000)), WALK_OK);
+    ck_assert_uint_eq(leaf.gpa, 0xc0000000);
+    ck_assert_int_eq(walk(UINT64_C(0x4000000000)), WALK_PAGE_FAULT);
+    ck_assert_int_eq(walk(UINT64_C(0xffffffbfffffffff)), WALK_PAGE_FAULT);
+    ck_assert_int_eq(walk(UINT64_C(1) << 63), WALK_PAGE_FAULT);
+}
+END_TEST
+
+START_TEST(reserved_encodings_fault)
+{
+    static const uint64_t bad_leaves[] = {0, KERNEL & ~PTE_V, PTE_V | PTE_W | PTE_A | PTE_D,
+                                          PTE_V | PTE_W | PTE_X | PTE_A | PTE_D};
+
+    for (unsigned i = 0; i < sizeof(bad_leaves) / sizeof(bad_leaves[0]); i++) {
+        *slot(LAST, 3) = pte(PAGE, bad_leaves[i]);
+        ck_assert_msg(walk(ADDRESS) == WALK_PAGE_FAULT, "leaf %#lx", (unsigned long)bad_leaves[i]);
+    }
+    for (unsigned bit = 54; bit < 64; bit++) {
+        *slot(LAST, 3) = pte(PAGE, KERNEL) | UINT64_C(1) << bit;
+        ck_assert_msg(walk(ADDRESS) == WALK_PAGE_FAULT, "bit %u of a leaf", bit);
+        *slot(LAST, 3) = pte(PAGE, KERNEL);
+        *slot(ROOT, 1) = pte(MIDDLE, PTE_V) | UINT64_C(1) << bit;
+        ck_assert_msg(walk(ADDRESS) == WALK_PAGE_FAULT, "bit %u of a pointer", bit);
+        *slot(ROOT, 1) = pte(MIDDLE, PTE_V);
+    }
+    /* RSW is software's. */
+    *slot(LAST, 3) = pte(PAGE, KERNEL) | 3 << 8;
+    ck_assert_int_eq(walk(ADDRESS), WALK_OK);
+}
+END_TEST
+
+START_TEST(pointers_have_no_a_d_u_and_end_above_level_0)
+{
+    static const uint64_t bits[] = {PTE_A, PTE_D, PTE_U};
+
+    for (unsigned i = 0; i < 3; i++) {
+        *slot(MIDDLE, 2) = pte(LAST, PTE_V | bits[i]);
+        ck_assert_int_eq(walk(ADDRESS), WALK_PAGE_FAULT);
+    }
+    *slot(MIDDLE, 2) = pte(LAST, PTE_V);
+    *slot(LAST, 3) = pte(PAGE, PTE_V);
+    ck_assert_int_eq(walk(ADDRESS), WALK_PAGE_FAULT);
+}
+END_TEST
+
+START_TEST(global_is_inherited)
+{
+    *slot(ROOT, 1) |= PTE_G;
+    ck_assert_int_eq(walk(ADDRESS), WALK_OK);
+    ck_assert(leaf.global);
+    ck_assert(!(leaf.pte & PTE_G));
+    *slot(ROOT, 1) &= ~(uint64_t)PTE_G;
+    *slot(LAST, 3) |= PTE_G;
+    ck_assert_int_eq(walk(ADDRESS), WALK_OK);
+    ck_assert(leaf.global);
+}
+END_TEST
+
+/* Every combination, against section 4.3.1's rules written the other way round: what must be there for each access. */
+START_TEST(permissions_are_those_of_the_table)
+{
+    for (unsigned i = 0; i < 1 << 9; i++) {
+        uint64_t bits = PTE_V | (i & 0xf) << 1; /* R W X U */
+        bool user = i & 16, sum = i & 32, mxr = i & 64;
+        enum mem_access access = (i >> 7) % 3;
+        bool r = bits & PTE_R, w = bits & PTE_W, x = bits & PTE_X, u = bits & PTE_U;
+        bool page = access == MEM_READ ? r || (x && mxr) : access == MEM_WRITE ? w : x;
+        bool mode = user ? u : !u || (sum && access != MEM_EXECUTE);
+        ck_assert_msg(walk_permits(bits, access, user, sum, mxr) == (page && mode),
+                      "pte %#lx, user %d, sum %d, mxr %d, access %d", (unsigned long)bits, user, sum, mxr, (int)access);
+    }
+}
+END_TEST
+
+START_TEST(walks_ask_for_permission)
+{
+    *slot(LAST, 3) = pte(PAGE, USER & ~PTE_W);
+    ck_assert_int_eq(walk(ADDRESS), WALK_PAGE_FAULT);
+    params.sum = true;
+    ck_assert_int_eq(walk(ADDRESS), WALK_OK);
+    params.access = MEM_WRITE;
+    ck_assert_int_eq(walk(ADDRESS), WALK_PAGE_FAULT);
+    params.access = MEM_EXECUTE;
+    ck_assert_int_eq(walk(ADDRESS), WALK_PAGE_FAULT);
+    params.user = true;
+    ck_assert_int_eq(walk(ADDRESS), WALK_OK);
+}
+END_TEST
+
+START_TEST(clear_a_and_d_fault_under_svade)
+{
+    *slot(LAST, 3) = pte(PAGE, KERNEL & ~PTE_A);
+    ck_assert_int_eq(walk(ADDRESS), WALK_PAGE_FAULT);
+    *slot(LAST, 3) = pte(PAGE, KERNEL & ~PTE_D);
+    ck_assert_int_eq(walk(ADDRESS), WALK_OK);
+    params.access = MEM_WRITE;
+    ck_assert_int_eq(walk(ADDRESS), WALK_PAGE_FAULT);
+    ck_assert_uint_eq(*slot(LAST, 3), pte(PAGE, KERNEL & ~PTE_D));
+}
+END_TEST
+
+START_TEST(a_and_d_are_set_under_svadu_and_logged)
+{
+    uint64_t words[(RAM_PAGES + 63) / 64];
+
+    params.update_ad = true;
+    ck_assert_int_eq(mem_dirty_start(mem), 0);
+    *slot(LAST, 3) = pte(PAGE, KERNEL & ~PTE_A & ~PTE_D);
+    ck_assert_int_eq(walk(ADDRESS), WALK_OK);
+    ck_assert_uint_eq(*slot(LAST, 3), pte(PAGE, KERNEL & ~PTE_D));
+    ck_assert_uint_eq(leaf.pte, *slot(LAST, 3));
+    ck_assert_int_eq(mem_dirty_fetch(mem, words, sizeof(words) / sizeof(words[0])), 0);
+    ck_assert_uint_eq(words[0], 1 << 2);
+    params.access = MEM_WRITE;
+    ck_assert_int_eq(walk(ADDRESS), WALK_OK);
+    ck_assert_uint_eq(*slot(LAST, 3), pte(PAGE, KERNEL));
+    ck_assert_uint_eq(leaf.pte, *slot(LAST, 3));
+    /* A refused access leaves the bits alone. */
+    *slot(LAST, 3) = pte(PAGE, USER & ~PTE_A);
+    ck_assert_int_eq(walk(ADDRESS), WALK_PAGE_FAULT);
+    ck_assert_uint_eq(*slot(LAST, 3), pte(PAGE, USER & ~PTE_A));
+    mem_dirty_stop(mem);
+}
+END_TEST
+
+START_TEST(tables_out_of_reach_are_access_faults)
+{
+    refused_gpa = MIDDLE + 8 * 2;
+    ck_assert_int_eq(walk(ADDRESS), WALK_ACCESS_FAULT);
+    refused_gpa = 0;
+    refuse_writes = true;
+    ck_assert_int_eq(walk(ADDRESS), WALK_OK);
+    params.update_ad = true;
+    *slot(LAST, 3) = pte(PAGE, KERNEL & ~PTE_A);
+    ck_assert_int_eq(walk(ADDRESS), WALK_ACCESS_FAULT);
+    ck_assert_uint_eq(*slot(LAST, 3), pte(PAGE, KERNEL & ~PTE_A));
+    *slot(MIDDLE, 2) = pte(0x1000, PTE_V);
+    ck_assert_int_eq(walk(ADDRESS), WALK_ACCESS_FAULT);
+    params.root_gpa = RAM_GPA + RAM_BYTES;
+    ck_assert_int_eq(walk(ADDRESS), WALK_ACCESS_FAULT);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        small_pages_are_found,
+        large_pages_give_the_small_page_inside,
+        misaligned_large_pages_fault,
+        addresses_must_be_canonical,
+        reserved_encodings_fault,
+        pointers_have_no_a_d_u_and_end_above_level_0,
+        global_is_inherited,
+        permissions_are_those_of_the_table,
+        walks_ask_for_permission,
+        clear_a_and_d_fault_under_svade,
+        a_and_d_are_set_under_svadu_and_logged,
+        tables_out_of_reach_are_access_faults,
+    };
+
+    return run_suite("walk", tests, sizeof(tests) / sizeof(tests[0]), setup_tables, teardown);
+}
