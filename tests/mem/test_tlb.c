@@ -142,8 +142,8 @@ START_TEST(the_bank_not_used_for_longest_is_evicted)
 {
     struct tlb_bank *banks[TLB_BANKS];
 
-    for (uint16_t i = 0; i < TLB_BANKS; i++) {
-        banks[i] = bank_of(i);
+    for (unsigned i = 0; i < TLB_BANKS; i++) {
+        banks[i] = bank_of((uint16_t)i);
         fill(banks[i], GVA, &private_leaf);
     }
     (void)bank_of(0);
