@@ -20,13 +20,14 @@ struct tier;
 
 /* Every number a tier's policy depends on. X(name, default, least, most, text) */
 #define TIER_TUNABLES(X)                                                                                               \
-    X(threshold, 20000, 0, UINT32_MAX, "executions of a block after which a region is compiled around it")             \
+    X(threshold, 1000000, 0, UINT32_MAX, "executions of a block after which a region is compiled around it")           \
     X(promote, 400000, 1, UINT32_MAX, "entries into a region after which it is compiled again with the full pipeline") \
     X(promote_ticks, 8, 1, UINT32_MAX, "interruptions of a region after which it is compiled again")                   \
     X(first_level, 0, 0, 1, "0: regions start quick; 1: with the full pipeline at once")                               \
     X(region_insns, 200, 1, 4000, "most guest instructions of a quick region")                                         \
     X(big_region_insns, 1200, 1, 4000, "most guest instructions of a fully optimised region")                          \
-    X(cold_share, 64, 1, 1000000, "a block joins a region when it ran at least 1/N as often as the first")             \
+    X(quick_cold_share, 8, 1, 1000000, "a block joins a quick region when it ran at least 1/N as often as the first")  \
+    X(cold_share, 16, 1, 1000000, "the same for a fully optimised region")                                             \
     X(workers, 1, 1, 16, "compiling threads")                                                                          \
     X(queue, 256, 1, 65536, "regions that may wait to be compiled")                                                    \
     X(context_regions, 64, 1, 100000, "regions compiled in one LLVM context before it is renewed")

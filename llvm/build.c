@@ -184,6 +184,11 @@ static bool add_regs(struct live_set *to, const struct live_set *more)
     return to->x != before.x || to->f != before.f || to->fs != before.fs;
 }
 
+static struct live_set common_regs(struct live_set a, const struct live_set *b)
+{
+    return (struct live_set){.x = a.x & b->x, .f = a.f & b->f, .fs = a.fs && b->fs};
+}
+
 /* What each block may find written: a forward analysis over the region's edges. */
 static void find_dirty(struct builder *c)
 {
@@ -387,14 +392,16 @@ static unsigned returns_of(struct builder *c, const char *body)
 static void slow_path(struct builder *c, const struct region_insn *insn, const struct live_set *dirty, uint32_t ahead,
                       LLVMBasicBlockRef next)
 {
-    struct live_set reads = reads_of(insn);
+    struct live_set reads = common_regs(reads_of(insn), dirty);
     struct live_set writes = writes_of(insn);
     uint64_t place = insn->sem | (uint64_t)insn->rd << 16 | (uint64_t)insn->rs1 << 24 | (uint64_t)insn->rs2 << 32 |
                      (uint64_t)insn->len_bytes << 40 | (uint64_t)ahead << 48;
     LLVMValueRef args[CALL_ARGS] = {c->h, const64(c, place), const64(c, (uint64_t)(int64_t)insn->imm),
                                     address(c, insn->offset), c->block};
 
-    copy_regs(c, &reads, c->regs, hart_regs(c));
+    /* A quick region's call stores all that is dirty anyway. */
+    if (c->region->level > 0)
+        copy_regs(c, &reads, c->regs, hart_regs(c));
     store_left(c);
     LLVMValueRef result = mapped_call(c, "region_slow", args, dirty);
     LLVMBasicBlockRef done = new_block(c, "");

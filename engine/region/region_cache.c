@@ -621,7 +621,8 @@ void region_hot(struct hart *h, struct block *block, uint64_t pc)
             block_reheat(block, retry < UINT32_MAX ? (uint32_t)retry : UINT32_MAX);
         return;
     }
-    struct region *r = region_select(h, block, pc, t->region_insns, t->cold_share);
+    struct region *r = t->first_level ? region_select(h, block, pc, t->big_region_insns, t->cold_share)
+                                      : region_select(h, block, pc, t->region_insns, t->quick_cold_share);
     if (!r) {
         block_reheat(block, UINT32_MAX);
         return;
