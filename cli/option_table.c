@@ -57,7 +57,7 @@ const struct option_row option_rows[] = {
      "start regions at one block in N only, by address"},
     {OPTION_JIT_BISECT, BOOT | RUN, OPTION_VALUE, "Tiers", "jit-bisect", 0, "N",
      "compile the first N regions only, to find one that is wrong"},
-    {OPTION_TUNE, BOOT | RUN, OPTION_VALUE, "Tiers", "tune", 0, "NAME=N,..",
+    {OPTION_TUNE, BOOT | RUN, OPTION_LIST, "Tiers", "tune", 0, "NAME=N,..",
      "change numbers of the compile policy; --tune=help lists them"},
     {OPTION_DUMP, BOOT | RUN, OPTION_VALUE, "Compiler", "dump", 0, "WHAT[:N]",
      "print each region that is compiled to standard error, or only\n"
@@ -72,7 +72,7 @@ const struct option_row option_rows[] = {
     {OPTION_STATS, BOOT | RUN, OPTION_CHOICE, "Information", "stats", 0, "json",
      "print statistics to standard error at the end: a table, or\n"
      "with =json one JSON object (the last line)"},
-    {OPTION_LOG, BOOT | RUN, OPTION_VALUE, "Information", "log", 0, "SPEC",
+    {OPTION_LOG, BOOT | RUN, OPTION_LIST, "Information", "log", 0, "SPEC",
      "log to standard error: subsystems separated by commas, each\n"
      "with =error, =warn, =info or =debug (default: debug);\n"
      "--log=help lists them"},

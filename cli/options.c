@@ -25,6 +25,7 @@ static struct poptOption *popt_table(const struct command *command)
     static const unsigned kinds[] = {
         [OPTION_FLAG] = POPT_ARG_NONE,
         [OPTION_VALUE] = POPT_ARG_STRING,
+        [OPTION_LIST] = POPT_ARG_STRING,
         [OPTION_CHOICE] = POPT_ARG_STRING | POPT_ARGFLAG_OPTIONAL,
     };
     struct poptOption *table = calloc(option_row_count + 1, sizeof(*table));
@@ -128,6 +129,19 @@ static int keep_value(struct parse *parse, char *value)
     return 0;
 }
 
+/* *value becomes `before`,*value. */
+static int add_to_list(struct parse *parse, const char *before, const char **value)
+{
+    char *joined;
+
+    if (asprintf(&joined, "%s,%s", before, *value) < 0) {
+        report_error("command line, not enough host memory, free some");
+        return -ENOMEM;
+    }
+    *value = joined;
+    return keep_value(parse, joined);
+}
+
 static int parse_all(struct parse *parse, const struct command *command, int argc, const char *const *argv,
                      struct option_values *out)
 {
@@ -141,6 +155,8 @@ static int parse_all(struct parse *parse, const struct command *command, int arg
 
         if (!rc && row->kind == OPTION_CHOICE)
             rc = take_optional(parse, row, &value, argc, argv);
+        if (!rc && row->kind == OPTION_LIST && out->value[row->id])
+            rc = add_to_list(parse, out->value[row->id], &value);
         if (rc)
             return rc;
         out->value[row->id] = value ? value : "";
@@ -211,8 +227,10 @@ static void print_indented(const char *text, int column, FILE *out)
 
 static void print_option(const struct option_row *row, FILE *out)
 {
-    static const char *const before[] = {[OPTION_FLAG] = "", [OPTION_VALUE] = "=", [OPTION_CHOICE] = "[="};
-    static const char *const after[] = {[OPTION_FLAG] = "", [OPTION_VALUE] = "", [OPTION_CHOICE] = "]"};
+    static const char *const before[] = {
+        [OPTION_FLAG] = "", [OPTION_VALUE] = "=", [OPTION_LIST] = "=", [OPTION_CHOICE] = "[="};
+    static const char *const after[] = {
+        [OPTION_FLAG] = "", [OPTION_VALUE] = "", [OPTION_LIST] = "", [OPTION_CHOICE] = "]"};
     char letter[] = {'-', row->letter, ',', '\0'};
     char left[64];
     int len = snprintf(left, sizeof(left), "  %3s --%s%s%s%s", row->letter ? letter : "", row->name, before[row->kind],

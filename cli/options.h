@@ -50,7 +50,8 @@ enum option_for {
 
 enum option_kind {
     OPTION_FLAG,   /* --name */
-    OPTION_VALUE,  /* --name=VALUE or --name VALUE */
+    OPTION_VALUE,  /* --name=VALUE or --name VALUE; of several the last counts */
+    OPTION_LIST,   /* the same with VALUE,VALUE..; given again, it adds to the list */
     OPTION_CHOICE, /* --name, or --name=ONE of a list */
 };
 

@@ -69,7 +69,7 @@ START_TEST(missing_values_and_operands_are_refused)
     for (size_t i = 0; i < option_row_count; i++) {
         const struct option_row *row = &option_rows[i];
         char option[64];
-        if (row->kind != OPTION_VALUE)
+        if (row->kind != OPTION_VALUE && row->kind != OPTION_LIST)
             continue;
         snprintf(option, sizeof(option), "--%s", row->name);
         for (size_t k = 0; k < command_count; k++) {
@@ -158,6 +158,17 @@ START_TEST(values_out_of_range_are_refused)
     snprintf(argument, sizeof(argument), "--%s=%s", wrong_values[_i].option, wrong_values[_i].value);
     process_expect_refusal(PROCESS_ARGV("run", argument, files_demo), wrong_values[_i].value);
     process_expect_refusal(PROCESS_ARGV("boot", argument, "--kernel=/nonexistent"), wrong_values[_i].value);
+}
+END_TEST
+
+/* A list goes on where the option is given again, so a mistake in the first is not covered by the second. */
+START_TEST(lists_add_up_and_other_options_take_the_last)
+{
+    process_expect_refusal(PROCESS_ARGV("run", "--log=nonsense", "--log=dev", files_demo), "nonsense,dev");
+    process_expect_refusal(PROCESS_ARGV("run", "--memory=1", "--memory=2", files_demo), "2");
+    if (find_row(&command_run, "tune", 4))
+        process_expect_refusal(PROCESS_ARGV("run", "--tune=nonsense=1", "--tune=threshold=5", files_demo),
+                               "nonsense=1");
 }
 END_TEST
 
@@ -323,6 +334,7 @@ START_TEST(options_of_the_table_are_parsed_in_every_form)
     for (size_t i = 0; i < option_row_count; i++) {
         const struct option_row *row = &option_rows[i];
         struct option_values values;
+        bool takes_next = row->kind == OPTION_VALUE || row->kind == OPTION_LIST;
         char together[64], apart[64], letter[] = {'-', row->letter, '\0'};
         if (!(row->commands & command->options))
             continue;
@@ -337,8 +349,8 @@ START_TEST(options_of_the_table_are_parsed_in_every_form)
 
         const char *words[] = {"", apart, "json", "rest", NULL};
         ck_assert_int_eq(options_parse(command, 4, words, &values), 0);
-        ck_assert_str_eq(values.value[row->id], row->kind == OPTION_VALUE ? "json" : "");
-        ck_assert_uint_eq(values.operand_count, row->kind == OPTION_VALUE ? 1 : 2);
+        ck_assert_str_eq(values.value[row->id], takes_next ? "json" : "");
+        ck_assert_uint_eq(values.operand_count, takes_next ? 1 : 2);
         options_free(&values);
 
         const char *brief[] = {"", letter, "json", NULL};
@@ -404,6 +416,7 @@ int main(void)
     tcase_add_test(refusals, control_characters_do_not_reach_the_terminal);
     tcase_add_test(refusals, missing_values_and_operands_are_refused);
     tcase_add_loop_test(refusals, values_out_of_range_are_refused, 0, (int)TUFF_ARRAY_LEN(wrong_values));
+    tcase_add_test(refusals, lists_add_up_and_other_options_take_the_last);
     tcase_add_test(refusals, sizes_that_the_board_cannot_have_are_refused);
     tcase_add_test(refusals, options_that_exclude_each_other_are_refused);
     tcase_add_test(refusals, the_last_of_two_values_counts);
