@@ -44,6 +44,7 @@ struct tier_tunables {
     X(regions_compiled, "regions compiled")                              \
     X(regions_promoted, "regions compiled again with the full pipeline") \
     X(regions_failed, "regions that could not be compiled")              \
+    X(regions_waiting, "regions still waiting when the machine ended")   \
     X(regions_installed, "regions installed, counted by hart")           \
     X(regions_dropped, "regions taken out because bytes changed")        \
     X(region_insns, "guest instructions in compiled regions")            \

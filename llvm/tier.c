@@ -125,7 +125,6 @@ static void stop(struct tier *tier)
     tier->thread_count = 0;
     while (tier->waiting) {
         struct region *region = tier->queue[--tier->waiting];
-        region->failure = "the machine ended first";
         atomic_store(&region->state, REGION_FAILED);
         tier_done(tier->cache, region);
     }

@@ -108,7 +108,7 @@ struct region {
     struct region_value *values;
     uint32_t exit_count;
     uint64_t compile_ns;
-    const char *failure; /* static string */
+    const char *failure; /* static string; NULL where it FAILED: not tried, since the machine ended */
 
     /* under the region cache's lock */
     uint32_t references;

@@ -2,9 +2,11 @@
  * part; it is held for a few instructions and never while a hart looks at guest memory or a tier compiles. */
 #include "engine/region/region_cache.h"
 
+#include "base/log.h"
 #include "mem/frame.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -219,10 +221,16 @@ void tier_done(struct region_cache *cache, struct region *r)
     struct hart *h = r->requester;
     bool ready = atomic_load(&r->state) == REGION_READY;
 
-    count(ready ? &cache->counters.regions_compiled : &cache->counters.regions_failed, 1);
     if (ready) {
+        count(&cache->counters.regions_compiled, 1);
         count(&cache->counters.region_insns, r->insn_count);
         count(&cache->counters.code_bytes, r->code_bytes);
+    } else if (r->failure) {
+        count(&cache->counters.regions_failed, 1);
+        log_debug(LOG_JIT, "region %" PRIu32 " at %#" PRIx64 ", %" PRIu32 " instructions, was not compiled: %s", r->id,
+                  r->gva + (uint64_t)(int64_t)r->blocks[0].start, r->insn_count, r->failure);
+    } else {
+        count(&cache->counters.regions_waiting, 1);
     }
     count(&cache->counters.compile_us, r->compile_ns / 1000);
     pthread_mutex_lock(&cache->lock);
