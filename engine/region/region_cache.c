@@ -589,20 +589,27 @@ void region_sampled(struct hart *h, struct block *block)
         block_reheat(block, 1);
 }
 
+/* A region around the block for this level. NULL as region_select(). */
+static struct region *choose(struct hart *h, struct block *block, uint64_t pc, unsigned level)
+{
+    const struct tier_tunables *t = &h->region_cache->config.tunables;
+    struct region *r = level ? region_select(h, block, pc, t->big_region_insns, t->cold_share)
+                             : region_select(h, block, pc, t->region_insns, t->quick_cold_share);
+
+    if (r)
+        r->level = (uint8_t)level;
+    return r;
+}
+
 static void promote(struct hart *h, struct block *block, uint64_t pc)
 {
-    struct region_cache *cache = h->region_cache;
-    const struct tier_tunables *t = &cache->config.tunables;
-    struct region *r;
-
     block_reheat(block, UINT32_MAX);
     if (block->use->region->level > 0)
         return;
-    r = region_select(h, block, pc, t->big_region_insns, t->cold_share);
+    struct region *r = choose(h, block, pc, 1);
     if (!r)
         return;
-    r->level = 1;
-    count(&cache->counters.regions_promoted, 1);
+    count(&h->region_cache->counters.regions_promoted, 1);
     submit(h, r);
 }
 
@@ -613,7 +620,6 @@ void region_hot(struct hart *h, struct block *block, uint64_t pc)
         return;
     }
     struct region_cache *cache = h->region_cache;
-    const struct tier_tunables *t = &cache->config.tunables;
     uint32_t threshold = threshold_of(h);
 
     block_reheat(block, threshold);
@@ -629,13 +635,11 @@ void region_hot(struct hart *h, struct block *block, uint64_t pc)
             block_reheat(block, retry < UINT32_MAX ? (uint32_t)retry : UINT32_MAX);
         return;
     }
-    struct region *r = t->first_level ? region_select(h, block, pc, t->big_region_insns, t->cold_share)
-                                      : region_select(h, block, pc, t->region_insns, t->quick_cold_share);
+    struct region *r = choose(h, block, pc, cache->config.tunables.first_level);
     if (!r) {
         block_reheat(block, UINT32_MAX);
         return;
     }
-    r->level = (uint8_t)t->first_level;
     submit(h, r);
 }
 
