@@ -129,15 +129,19 @@ static int keep_value(struct parse *parse, char *value)
     return 0;
 }
 
+static int report_no_memory(void)
+{
+    report_error("command line, not enough host memory, free some");
+    return -ENOMEM;
+}
+
 /* *value becomes `before`,*value. */
 static int add_to_list(struct parse *parse, const char *before, const char **value)
 {
     char *joined;
 
-    if (asprintf(&joined, "%s,%s", before, *value) < 0) {
-        report_error("command line, not enough host memory, free some");
-        return -ENOMEM;
-    }
+    if (asprintf(&joined, "%s,%s", before, *value) < 0)
+        return report_no_memory();
     *value = joined;
     return keep_value(parse, joined);
 }
@@ -178,10 +182,8 @@ int options_parse(const struct command *command, int argc, const char *const *ar
         parse->table = popt_table(command);
     if (parse && parse->table)
         parse->context = poptGetContext("tuff", argc, (const char **)argv, parse->table, 0);
-    if (!parse || !parse->context) {
-        report_error("command line, not enough host memory, free some");
-        rc = -ENOMEM;
-    }
+    if (!parse || !parse->context)
+        rc = report_no_memory();
     if (!rc)
         rc = parse_all(parse, command, argc, argv, out);
     if (rc) {
