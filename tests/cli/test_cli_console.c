@@ -2,6 +2,7 @@
  * pipes, closed, at their end or never read. */
 #include "files.h"
 #include "process.h"
+#include "run_suite.h"
 
 #include "base/compiler.h"
 
@@ -406,9 +407,5 @@ int main(void)
     tcase_add_loop_test(pipes, signals_end_a_run_without_a_terminal, 0, (int)TUFF_ARRAY_LEN(ending_signals));
     suite_add_tcase(suite, terminal);
     suite_add_tcase(suite, pipes);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

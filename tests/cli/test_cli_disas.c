@@ -2,6 +2,7 @@
  * is belongs to tests/isa. */
 #include "files.h"
 #include "process.h"
+#include "run_suite.h"
 
 #include "base/compiler.h"
 
@@ -123,9 +124,5 @@ int main(void)
     tcase_add_test(disas, addresses_and_arguments_that_are_wrong_are_refused);
     tcase_add_test(disas, address_wraps_around_at_the_end);
     suite_add_tcase(suite, disas);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

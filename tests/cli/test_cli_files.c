@@ -2,6 +2,7 @@
  * damaged. Each is refused with exit code 2 and one line that names it; and files that are right are taken. */
 #include "files.h"
 #include "process.h"
+#include "run_suite.h"
 
 #include "base/compiler.h"
 
@@ -574,9 +575,5 @@ int main(void)
     tcase_add_test(tree, tree_that_cannot_be_written);
     tcase_add_test(tree, tree_cut_short_or_damaged);
     tcase_add_test(tree, tree_of_more_than_a_megabyte);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

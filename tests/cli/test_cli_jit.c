@@ -2,11 +2,12 @@
  * is the demonstration; it must behave the same whatever the tier does. */
 #include "files.h"
 #include "process.h"
+#include "run_suite.h"
+#include "statistics.h"
 
 #include "base/compiler.h"
 
 #include <check.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,12 +26,9 @@ static struct process *run(const char *const *argv)
 static json_int_t counter(const char *const *argv, const char *name)
 {
     struct process *process = run(argv);
-    json_t *root = json_loads(process->err_text, 0, NULL);
+    json_t *root = statistics_of(process);
+    json_int_t result = statistics_integer(json_object_get(root, "machine"), name);
 
-    ck_assert_msg(root, "%s", process->err_text);
-    const json_t *value = json_object_get(json_object_get(root, "machine"), name);
-    ck_assert_msg(json_is_integer(value), "%s", name);
-    json_int_t result = json_integer_value(value);
     json_decref(root);
     process_free(process);
     return result;
@@ -90,17 +88,12 @@ int main(void)
 {
     Suite *suite = suite_create("cli_jit");
     TCase *jit = tcase_create("jit");
-    SRunner *runner = srunner_create(suite);
 
     tcase_set_timeout(jit, 120);
-    tcase_add_unchecked_fixture(jit, files_make_folder, files_remove_all);
     tcase_add_test(jit, bisect_compiles_the_first_regions_only);
     tcase_add_test(jit, both_levels_run_the_guest_alike);
     tcase_add_test(jit, dumps_show_the_region_that_is_named);
     tcase_add_test(jit, the_log_says_why_a_region_was_not_compiled);
     suite_add_tcase(suite, jit);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -1,6 +1,8 @@
 /* What a run ends with and what it reports: exit codes, --max-insns, --no-reboot, statistics, logging, serial ports. */
 #include "files.h"
 #include "process.h"
+#include "run_suite.h"
+#include "statistics.h"
 
 #include "base/compiler.h"
 
@@ -88,28 +90,6 @@ END_TEST
 
 /* ---- statistics and limits ---- */
 
-/* The JSON object on the last line of standard error. The caller frees. */
-static json_t *last_line(const struct process *process)
-{
-    const char *line = process->err_text + process->err_len;
-    json_error_t error;
-    json_t *root;
-
-    ck_assert_uint_gt(process->err_len, 1);
-    ck_assert_int_eq(line[-1], '\n');
-    for (line--; line > process->err_text && line[-1] != '\n';)
-        line--;
-    root = json_loads(line, JSON_REJECT_DUPLICATES, &error);
-    ck_assert_msg(json_is_object(root), "%s: %s", error.text, line);
-    return root;
-}
-
-static json_int_t integer(const json_t *object, const char *key)
-{
-    ck_assert_msg(json_is_integer(json_object_get(object, key)), "%s", key);
-    return json_integer_value(json_object_get(object, key));
-}
-
 static double number(const json_t *object, const char *key)
 {
     ck_assert_msg(json_is_number(json_object_get(object, key)), "%s", key);
@@ -123,8 +103,8 @@ static json_t *run_with_json(const char *const *argv, int expected)
     json_t *root;
 
     ck_assert_msg(code == expected, "%d instead of %d: %s", code, expected, process->err_text);
-    root = last_line(process);
-    ck_assert_int_eq(integer(root, "version"), 1);
+    root = statistics_of(process);
+    ck_assert_int_eq(statistics_integer(root, "version"), 1);
     process_free(process);
     return root;
 }
@@ -138,11 +118,11 @@ START_TEST(max_insns_is_exact)
 
     snprintf(option, sizeof(option), "--max-insns=%s", limits[_i]);
     root = run_with_json(PROCESS_ARGV("run", option, "--stats=json", files_guest("spin")), 124);
-    ck_assert_int_eq(integer(root, "instructions"), strtoll(limits[_i], NULL, 10));
+    ck_assert_int_eq(statistics_integer(root, "instructions"), strtoll(limits[_i], NULL, 10));
     ck_assert_str_eq(json_string_value(json_object_get(root, "end")), "max-insns");
     json_decref(root);
     root = run_with_json(PROCESS_ARGV("run", option, "--clock=insns", "--stats=json", files_guest("spin")), 124);
-    ck_assert_int_eq(integer(root, "instructions"), strtoll(limits[_i], NULL, 10));
+    ck_assert_int_eq(statistics_integer(root, "instructions"), strtoll(limits[_i], NULL, 10));
     json_decref(root);
 }
 END_TEST
@@ -161,26 +141,26 @@ START_TEST(json_of_a_run_is_sensible)
     json_t *harts = json_object_get(root, "harts"), *total = json_object_get(root, "total");
 
     ck_assert_str_eq(json_string_value(json_object_get(root, "end")), "poweroff");
-    ck_assert_int_eq(integer(root, "exit_code"), 7);
-    ck_assert_int_eq(integer(root, "boots"), 1);
+    ck_assert_int_eq(statistics_integer(root, "exit_code"), 7);
+    ck_assert_int_eq(statistics_integer(root, "boots"), 1);
     ck_assert_double_gt(number(root, "start_seconds"), 0);
     ck_assert_double_gt(number(root, "run_seconds"), 0);
     ck_assert_double_ge(number(root, "cpu_user_seconds") + number(root, "cpu_system_seconds"), 0);
     ck_assert_double_gt(number(root, "mips"), 0);
-    ck_assert_int_gt(integer(root, "peak_rss_bytes"), 1 << 20);
+    ck_assert_int_gt(statistics_integer(root, "peak_rss_bytes"), 1 << 20);
     ck_assert(json_is_object(json_object_get(root, "machine")));
     ck_assert_uint_eq(json_array_size(harts), 3);
-    ck_assert_int_eq(integer(root, "instructions"), integer(total, "insns"));
+    ck_assert_int_eq(statistics_integer(root, "instructions"), statistics_integer(total, "insns"));
     for (size_t i = 0; i < TUFF_ARRAY_LEN(counters); i++) {
         json_int_t sum = 0;
         for (size_t hart = 0; hart < 3; hart++)
-            sum += integer(json_array_get(harts, hart), counters[i]);
-        ck_assert_int_eq(sum, integer(total, counters[i]));
+            sum += statistics_integer(json_array_get(harts, hart), counters[i]);
+        ck_assert_int_eq(sum, statistics_integer(total, counters[i]));
     }
     for (int hart = 0; hart < 3; hart++)
-        ck_assert_int_eq(integer(json_array_get(harts, (size_t)hart), "hart"), hart);
+        ck_assert_int_eq(statistics_integer(json_array_get(harts, (size_t)hart), "hart"), hart);
     /* Six letters and the access to the test device. */
-    ck_assert_int_ge(integer(total, "mmio_accesses"), 7);
+    ck_assert_int_ge(statistics_integer(total, "mmio_accesses"), 7);
     json_decref(root);
 }
 END_TEST
@@ -209,9 +189,9 @@ START_TEST(json_adds_up_over_reboots)
     process_wait_for(process, "hello\nhello\nhello\n");
     process_signal(process, SIGTERM);
     ck_assert_int_eq(process_finish(process), 128 + SIGTERM);
-    root = last_line(process);
-    ck_assert_int_ge(integer(root, "boots"), 3);
-    ck_assert_int_gt(integer(root, "instructions"), 0);
+    root = statistics_of(process);
+    ck_assert_int_ge(statistics_integer(root, "boots"), 3);
+    ck_assert_int_gt(statistics_integer(root, "instructions"), 0);
     json_decref(root);
     process_free(process);
 }
@@ -243,7 +223,7 @@ START_TEST(clock_of_instructions_repeats)
 
     for (int i = 0; i < 2; i++) {
         json_t *root = run_with_json(PROCESS_ARGV("run", "--clock=insns", "--stats=json", files_guest("fail_7")), 7);
-        insns[i] = integer(root, "instructions");
+        insns[i] = statistics_integer(root, "instructions");
         json_decref(root);
     }
     ck_assert_int_eq(insns[0], insns[1]);
@@ -396,9 +376,5 @@ int main(void)
     tcase_add_test(serial, serial_file_that_cannot_be_opened_is_refused);
     tcase_add_test(serial, serial_file_on_a_full_disk_is_reported_once);
     tcase_add_test(serial, serial_pty_is_a_terminal_whose_path_is_printed);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -2,6 +2,7 @@
  * the parser accepts, no more and no less. */
 #include "files.h"
 #include "process.h"
+#include "run_suite.h"
 
 #include "base/log.h"
 #include "cli/command.h"
@@ -430,9 +431,5 @@ int main(void)
     tcase_add_test(help, help_that_cannot_be_written_is_a_failure);
     suite_add_tcase(suite, refusals);
     suite_add_tcase(suite, help);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

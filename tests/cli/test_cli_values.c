@@ -1,6 +1,7 @@
 /* The parsers of option values and the escape key, byte by byte, without starting anything. */
 #include "cli/escape.h"
 #include "cli/values.h"
+#include "run_suite.h"
 
 #include "engine/isa/riscv/isa.h"
 
@@ -185,9 +186,5 @@ int main(void)
     tcase_add_test(escape, escape_help_names_every_key);
     suite_add_tcase(suite, values);
     suite_add_tcase(suite, escape);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

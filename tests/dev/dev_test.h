@@ -7,6 +7,7 @@
 #include "dev/device_state.h"
 #include "dev/irq.h"
 #include "mem/mem.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -134,16 +135,6 @@ static UNUSED void expect_fdt_survives_every_size(struct device *dev)
         free(fdt);
     }
     ck_assert_int_gt(failures, 0);
-}
-
-static UNUSED int run_suite(Suite *suite)
-{
-    SRunner *runner = srunner_create(suite);
-
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 #endif

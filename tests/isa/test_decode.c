@@ -1,6 +1,7 @@
 /* Decoded operands: what translation reads, which the text of an instruction shows only in part. */
 #include "engine/isa/riscv/decode.h"
 #include "engine/isa/riscv/isa.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <stdbool.h>
@@ -343,8 +344,6 @@ int main(void)
 {
     Suite *suite = suite_create("isa_decode");
     TCase *operands = tcase_create("operands"), *table = tcase_create("table"), *text = tcase_create("text");
-    SRunner *runner;
-    int failed;
 
     tcase_add_loop_test(operands, an_example_of_each_field_layout_gives_its_operands, 0,
                         sizeof(examples) / sizeof(examples[0]));
@@ -360,9 +359,5 @@ int main(void)
     suite_add_tcase(suite, operands);
     suite_add_tcase(suite, table);
     suite_add_tcase(suite, text);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

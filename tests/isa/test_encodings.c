@@ -6,6 +6,7 @@
 #include "engine/isa/riscv/decode.h"
 #include "engine/isa/riscv/isa.h"
 #include "llvm_mc.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <stdbool.h>
@@ -309,8 +310,6 @@ int main(void)
 {
     Suite *suite = suite_create("isa_encodings");
     TCase *tests = tcase_create("against_llvm_mc");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, every_16_bit_encoding_reads_as_in_llvm_mc);
@@ -323,9 +322,5 @@ int main(void)
                         sizeof(gates) / sizeof(gates[0]));
     tcase_add_test(tests, a_row_needs_each_of_its_extensions_and_no_other);
     suite_add_tcase(suite, tests);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

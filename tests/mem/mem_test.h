@@ -3,6 +3,7 @@
 #define TUFF_TESTS_MEM_TEST_H
 
 #include "mem/mem.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -30,21 +31,17 @@ static UNUSED void teardown(void)
     mem = NULL;
 }
 
-static int run_suite(const char *name, const TTest *const *tests, size_t count, SFun up, SFun down)
+static int run_tests(const char *name, const TTest *const *tests, size_t count, SFun up, SFun down)
 {
     Suite *suite = suite_create(name);
     TCase *tests_case = tcase_create(name);
-    SRunner *runner = srunner_create(suite);
 
     if (up || down)
         tcase_add_checked_fixture(tests_case, up, down);
     for (size_t i = 0; i < count; i++)
         tcase_add_test(tests_case, tests[i]);
     suite_add_tcase(suite, tests_case);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }
 
 #endif

@@ -149,5 +149,5 @@ int main(void)
         dirty_log_takes_write_permission_away,
     };
 
-    return run_suite("frame", tests, sizeof(tests) / sizeof(tests[0]), setup, teardown);
+    return run_tests("frame", tests, TUFF_ARRAY_LEN(tests), setup, teardown);
 }

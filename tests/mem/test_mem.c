@@ -211,5 +211,5 @@ int main(void)
         stores_to_the_watched_page_are_reported,
     };
 
-    return run_suite("mem", tests, sizeof(tests) / sizeof(tests[0]), setup, teardown);
+    return run_tests("mem", tests, TUFF_ARRAY_LEN(tests), setup, teardown);
 }

@@ -175,5 +175,5 @@ int main(void)
         increments_by_many_harts_are_all_there,
     };
 
-    return run_suite("reservation", tests, sizeof(tests) / sizeof(tests[0]), setup_reservations, teardown);
+    return run_tests("reservation", tests, TUFF_ARRAY_LEN(tests), setup_reservations, teardown);
 }

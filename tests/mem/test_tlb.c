@@ -296,5 +296,5 @@ int main(void)
         dropping_writes_leaves_reads,
     };
 
-    return run_suite("tlb", tests, sizeof(tests) / sizeof(tests[0]), setup_tlb, teardown_tlb);
+    return run_tests("tlb", tests, TUFF_ARRAY_LEN(tests), setup_tlb, teardown_tlb);
 }

@@ -104,7 +104,7 @@ START_TEST(reserved_encodings_fault)
     static const uint64_t bad_leaves[] = {0, KERNEL & ~PTE_V, PTE_V | PTE_W | PTE_A | PTE_D,
                                           PTE_V | PTE_W | PTE_X | PTE_A | PTE_D};
 
-    for (unsigned i = 0; i < sizeof(bad_leaves) / sizeof(bad_leaves[0]); i++) {
+    for (unsigned i = 0; i < TUFF_ARRAY_LEN(bad_leaves); i++) {
         *slot(LAST, 3) = pte(PAGE, bad_leaves[i]);
         ck_assert_msg(walk(ADDRESS) == WALK_PAGE_FAULT, "leaf %#lx", (unsigned long)bad_leaves[i]);
     }
@@ -202,7 +202,7 @@ START_TEST(a_and_d_are_set_under_svadu_and_logged)
     ck_assert_int_eq(walk(ADDRESS), WALK_OK);
     ck_assert_uint_eq(*slot(LAST, 3), pte(PAGE, KERNEL & ~PTE_D));
     ck_assert_uint_eq(leaf.pte, *slot(LAST, 3));
-    ck_assert_int_eq(mem_dirty_fetch(mem, words, sizeof(words) / sizeof(words[0])), 0);
+    ck_assert_int_eq(mem_dirty_fetch(mem, words, TUFF_ARRAY_LEN(words)), 0);
     ck_assert_uint_eq(words[0], 1 << 2);
     params.access = MEM_WRITE;
     ck_assert_int_eq(walk(ADDRESS), WALK_OK);
@@ -251,5 +251,5 @@ int main(void)
         tables_out_of_reach_are_access_faults,
     };
 
-    return run_suite("walk", tests, sizeof(tests) / sizeof(tests[0]), setup_tables, teardown);
+    return run_tests("walk", tests, TUFF_ARRAY_LEN(tests), setup_tables, teardown);
 }

@@ -7,6 +7,7 @@
 #include "encode.h"
 #include "engine/isa/riscv/decode.h"
 #include "fpmodel.h"
+#include "run_suite.h"
 #include "subject.h"
 #include "values.h"
 
@@ -475,9 +476,5 @@ int main(int argc, char **argv)
             return 77;
         }
     }
-    SRunner *runner = srunner_create(fp_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return run_suite(fp_suite());
 }

@@ -7,6 +7,7 @@
 #include "engine/isa/riscv/isa.h"
 #include "minimise.h"
 #include "randprog.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -264,9 +265,5 @@ int main(void)
     tcase_add_test(encoders, addresses_are_loaded_exactly);
     suite_add_tcase(suite, encoders);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return run_suite(suite);
 }

@@ -10,6 +10,7 @@
 #include "mem/mem.h"
 #include "program.h"
 #include "rng.h"
+#include "run_suite.h"
 #include "subject.h"
 
 #include <check.h>
@@ -970,9 +971,5 @@ int main(void)
     ADD(calls, call_that_jumps_goes_on_in_the_new_state);
     ADD(calls, call_that_is_not_handled_traps);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return run_suite(suite);
 }

@@ -1,6 +1,7 @@
 /* Messages: errors are cut to fit, the log's filter is what --log says, a guest cannot flood it. */
 #include "base/error.h"
 #include "base/log.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -127,7 +128,6 @@ int main(void)
 {
     Suite *suite = suite_create("base");
     TCase *base = tcase_create("messages");
-    SRunner *runner = srunner_create(suite);
 
     tcase_add_checked_fixture(base, setup, NULL);
     tcase_add_test(base, errors_return_their_number_and_are_cut);
@@ -138,8 +138,5 @@ int main(void)
     tcase_add_test(base, subsystems_have_names_and_texts);
     tcase_add_test(base, the_guest_cannot_flood_the_log);
     suite_add_tcase(suite, base);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "mem/mem.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <stdint.h>
@@ -49,16 +50,6 @@ static inline const char *test_write_file(const void *bytes, size_t len)
     ck_assert_uint_eq(fwrite(bytes, 1, len, f), len);
     ck_assert_int_eq(fclose(f), 0);
     return test_path;
-}
-
-static inline int test_run(Suite *suite)
-{
-    SRunner *runner = srunner_create(suite);
-
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 #endif

@@ -463,5 +463,5 @@ int main(void)
     tcase_add_test(board, supervisor_state_keeps_the_timer_of_a_hart_that_resumes);
     tcase_add_test(board, machine_state_changes_only_the_registers_of_the_boot_protocol);
     suite_add_tcase(suite, board);
-    return test_run(suite);
+    return run_suite(suite);
 }

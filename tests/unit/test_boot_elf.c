@@ -257,5 +257,5 @@ int main(void)
     tcase_add_test(elf, elf_truncated_anywhere_is_refused_or_whole);
     tcase_add_test(elf, elf_with_too_many_segments_is_refused);
     suite_add_tcase(suite, elf);
-    return test_run(suite);
+    return run_suite(suite);
 }

@@ -579,5 +579,5 @@ int main(void)
     tcase_add_test(trees, dtb_larger_than_linux_takes_is_refused);
     tcase_add_test(trees, dtb_is_placed_beside_kernel_and_initrd);
     suite_add_tcase(suite, trees);
-    return test_run(suite);
+    return run_suite(suite);
 }

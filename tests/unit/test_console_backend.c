@@ -2,6 +2,7 @@
  * ways to misbehave (not reading, leaving, a full disk) neither hang nor kill. */
 #include "machine/console_backend.h"
 #include "machine/loop.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -360,8 +361,6 @@ int main(void)
 {
     Suite *suite = suite_create("console_backend");
     TCase *tcase = tcase_create("console_backend");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_set_timeout(tcase, 60);
@@ -379,8 +378,5 @@ int main(void)
     tcase_add_test(tcase, sink_gets_output_at_once);
     tcase_add_test(tcase, destroy_with_undelivered_input_is_safe);
     suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -2,6 +2,7 @@
  * thread sanitizer as well: the counters that callbacks touch are atomic, everything else is ordered by the loop
  * itself. */
 #include "machine/loop.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -456,8 +457,6 @@ int main(void)
 {
     Suite *suite = suite_create("loop");
     TCase *tcase = tcase_create("loop");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_set_timeout(tcase, 60);
@@ -480,8 +479,5 @@ int main(void)
     tcase_add_test(tcase, timer_armed_by_several_threads_loses_nothing);
     tcase_add_test(tcase, stop_twice_and_without_start_is_harmless);
     suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -483,5 +483,5 @@ int main(void)
     tcase_add_test(sbi, hart_count_is_checked);
     tcase_add_test(sbi, random_calls_are_answered);
     suite_add_tcase(suite, sbi);
-    return test_run(suite);
+    return run_suite(suite);
 }

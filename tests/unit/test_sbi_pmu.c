@@ -449,5 +449,5 @@ int main(void)
     tcase_add_test(sbi, any_restored_state_is_safe);
     tcase_add_test(sbi, events_from_other_threads_are_all_counted);
     suite_add_tcase(suite, sbi);
-    return test_run(suite);
+    return run_suite(suite);
 }

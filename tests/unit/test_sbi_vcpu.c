@@ -126,5 +126,5 @@ int main(void)
     tcase_add_test(sbi, counter_control_sets_inhibit_and_offset_of_one_counter);
     tcase_add_test(sbi, counter_control_survives_a_refusing_vcpu);
     suite_add_tcase(suite, sbi);
-    return test_run(suite);
+    return run_suite(suite);
 }
