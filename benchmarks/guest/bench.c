@@ -32,6 +32,7 @@ static const char *const class_names[] = {"integer", "float", "system"};
 struct settings {
     double seconds;      /* a measurement lasts at least this long ... */
     uint64_t iterations; /* ... unless the number of iterations is given (not 0) */
+    double warmup_seconds; /* iterations that do not count go on for so long: until a compiling VM has compiled */
     bool cold;
     bool marks;
 };
@@ -69,6 +70,9 @@ static bool measure(const struct bench_program *p, const struct settings *s)
     double elapsed;
     if (!s->cold && !iterate_checked(p))
         return false;
+    for (double warm = now_seconds() + s->warmup_seconds; now_seconds() < warm;)
+        if (!iterate_checked(p))
+            return false;
     if (s->marks)
         printf("@start %s\n", p->name);
     double start = now_seconds();
@@ -216,10 +220,11 @@ static void find_self(const char *argv0)
 
 static int usage(FILE *out)
 {
-    fputs("usage: bench [--seconds S] [--iterations N] [--cold] [--marks] [--settle S] [--list] [--dump PROGRAM] "
-          "[PROGRAM|CLASS ...]\n"
+    fputs("usage: bench [--seconds S] [--iterations N] [--warmup S] [--cold] [--marks] [--settle S] [--list] "
+          "[--dump PROGRAM] [PROGRAM|CLASS ...]\n"
           "  --seconds S      measure each program for at least S seconds (default 2)\n"
           "  --iterations N   do exactly N iterations instead\n"
+          "  --warmup S       run each program for S seconds before the clock starts\n"
           "  --cold           no iteration before the clock starts\n"
           "  --marks          print '@start NAME' when the clock starts\n"
           "  --list           print name, class and unit of every program\n"
@@ -242,6 +247,7 @@ int main(int argc, char **argv)
     static const struct option options[] = {
         {"seconds", required_argument, NULL, 's'},
         {"iterations", required_argument, NULL, 'i'},
+        {"warmup", required_argument, NULL, 'u'},
         {"cold", no_argument, NULL, 'c'},
         {"marks", no_argument, NULL, 'm'},
         {"list", no_argument, NULL, 'l'},
@@ -271,6 +277,8 @@ int main(int argc, char **argv)
             s.marks = true;
         } else if (c == 'w' && parse_positive(optarg, &number) == 0) {
             settle_seconds = number;
+        } else if (c == 'u' && parse_positive(optarg, &number) == 0) {
+            s.warmup_seconds = number;
         } else if (c == 's' && parse_positive(optarg, &number) == 0) {
             s.seconds = number;
         } else if (c == 'i' && parse_positive(optarg, &number) == 0 && number >= 1) {
