@@ -232,9 +232,8 @@ static LLVMValueRef symbol(struct builder *c, const char *name, LLVMTypeRef type
     return fn;
 }
 
-static void tail_call(struct builder *c, const char *handler)
+static void tail_call(struct builder *c, const char *handler, LLVMValueRef *args)
 {
-    LLVMValueRef args[] = {c->h, c->op, c->pc, c->block};
     LLVMValueRef fn = symbol(c, handler, c->handler_type, CALL_PRESERVE_NONE);
     LLVMValueRef call = LLVMBuildCall2(c->b, c->handler_type, fn, args, 4, "");
 
@@ -253,12 +252,21 @@ static void store_left(struct builder *c)
     LLVMBuildStore(c->b, load_left(c), field(c, c->h, offsetof(struct hart, countdown.insns)));
 }
 
+/* Goes on from h->pc or with its trap, for which a handler's other arguments do not matter: so they need not be kept.
+ */
+static void tail_call_away(struct builder *c, const char *handler)
+{
+    LLVMValueRef none = LLVMGetPoison(c->ptr);
+
+    tail_call(c, handler, (LLVMValueRef[]){c->h, none, LLVMGetPoison(c->i64), none});
+}
+
 /* To h->pc. */
 static void leave_indirect(struct builder *c, const struct live_set *dirty)
 {
     copy_regs(c, dirty, c->regs, hart_regs(c));
     store_left(c);
-    tail_call(c, "interp_go");
+    tail_call_away(c, "interp_go");
 }
 
 static uint32_t add_live(struct builder *c, const struct live_set *set)
@@ -562,21 +570,22 @@ static bool build_block(struct builder *c, uint32_t number)
     return true;
 }
 
-/* The way from the function's start to an entry. The interpreter has charged its block, which goes on after the last
- * instruction that is for regions: how far is not part of the region, so it may have changed. */
+/* The way from the function's start to an entry. The interpreter has charged its block, which may go on after the end
+ * of the region's: how far is not part of the region, so it may have changed. */
 static LLVMBasicBlockRef entry_path(struct builder *c, uint16_t number)
 {
+    const struct region_block *entry = &c->region->blocks[number];
     LLVMBasicBlockRef here = LLVMGetInsertBlock(c->b);
     LLVMBasicBlockRef path;
 
-    if (c->region->blocks[number].ends != REGION_END_EXIT)
+    if (entry->ends != REGION_END_EXIT && !entry->cut)
         return c->entries[number];
     path = new_block(c, "");
     LLVMPositionBuilderAtEnd(c->b, path);
     LLVMValueRef left = load_left(c);
     LLVMValueRef charged = LLVMBuildLoad2(c->b, c->i32, field(c, c->block, offsetof(struct block, insns)), "");
     left = LLVMBuildAdd(c->b, left, charged, "");
-    left = LLVMBuildSub(c->b, left, const32(c, c->region->blocks[number].insns), "");
+    left = LLVMBuildSub(c->b, left, const32(c, entry->insns), "");
     LLVMBuildStore(c->b, left, c->left);
     LLVMBuildBr(c->b, c->entries[number]);
     LLVMPositionBuilderAtEnd(c->b, here);
@@ -619,7 +628,7 @@ static void build_entry(struct builder *c, LLVMBasicBlockRef start)
     branch(c, enough, enter, USUAL, decline, RARE);
 
     LLVMPositionBuilderAtEnd(c->b, decline);
-    tail_call(c, "interp_region_decline");
+    tail_call(c, "interp_region_decline", (LLVMValueRef[]){c->h, c->op, c->pc, c->block});
 
     LLVMPositionBuilderAtEnd(c->b, enter);
     LLVMBuildStore(c->b, const64(c, 0), field(c, c->regs, x_offset(0)));
@@ -704,10 +713,10 @@ const char *build_region(const struct region *region, LLVMModuleRef module, LLVM
         }
         c.out = new_block(&c, "out");
         LLVMPositionBuilderAtEnd(c.b, c.out);
-        tail_call(&c, "interp_go");
+        tail_call_away(&c, "interp_go");
         c.trap = new_block(&c, "trap");
         LLVMPositionBuilderAtEnd(c.b, c.trap);
-        tail_call(&c, "interp_region_trap");
+        tail_call_away(&c, "interp_region_trap");
         find_dirty(&c);
         build_entry(&c, start);
         for (uint32_t i = 0; i < region->block_count && !failure; i++) {

@@ -45,6 +45,7 @@ struct region_block {
     uint32_t first_insn, insns;
     int32_t start, end; /* offsets from the base */
     enum region_end ends;
+    bool cut;       /* the interpreter's block of this address goes on after `end` */
     uint16_t entry; /* number of the entry it is, or REGION_NONE */
     uint8_t targets;
     uint32_t longest; /* instructions on the longest path from here that closes no cycle, this block's included */
@@ -88,6 +89,7 @@ struct region {
     uint32_t id;
     uint32_t ctx;
     uint64_t isa;
+    bool alone;    /* the machine has one hart: nobody else holds reservations */
     uint64_t gva;  /* where the base was when it was chosen: for people */
     uint8_t level; /* 0: quick, 1: with the whole pipeline */
     uint32_t insn_count, block_count, page_count, span_count, byte_count, entry_count;

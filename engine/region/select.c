@@ -18,7 +18,9 @@ struct member {
     struct block *block;
     uint64_t pc;
     uint32_t insns; /* of the block's, without one that only the interpreter runs */
-    bool exits;     /* the next instruction is for the interpreter */
+    uint64_t ran, taken;
+    bool exits; /* the next instruction is for the interpreter */
+    bool cut;   /* another member begins where this one now ends */
     struct rv_insn last;
     struct op last_op;
     bool wanted_entry;
@@ -58,7 +60,7 @@ static bool is_call(const struct member *m)
 
 static uint64_t end_of(const struct member *m)
 {
-    return m->pc + (m->exits ? op_offset(&m->block->ops[m->insns]) : m->block->bytes);
+    return m->pc + (m->exits || m->cut ? op_offset(&m->block->ops[m->insns]) : m->block->bytes);
 }
 
 static uint64_t direct_target(const struct member *m)
@@ -134,6 +136,8 @@ static bool add_member(struct selection *s, struct block *block, uint64_t pc, bo
     struct member *m = &s->members[s->count];
 
     *m = (struct member){.block = block, .pc = pc, .insns = block->insns, .wanted_entry = entry};
+    m->ran = block_executions(block);
+    m->taken = block->taken < m->ran ? block->taken : m->ran;
     block_decode_insn(s->h, block, m->insns - 1, &m->last, &m->last_op);
     if ((m->last.effects & RV_END) || m->last.sem == RV_SEM_illegal) {
         m->exits = true;
@@ -207,6 +211,54 @@ static void mark_return_points(struct selection *s)
     }
 }
 
+/* ---- blocks that overlap ---- */
+
+static int by_pc(const void *a, const void *b)
+{
+    uint64_t left = (*(struct member *const *)a)->pc;
+    uint64_t right = (*(struct member *const *)b)->pc;
+
+    return left < right ? -1 : left > right;
+}
+
+/* Ends the member where `next` begins, if an instruction does there. */
+static bool cut_at(struct selection *s, struct member *m, const struct member *next)
+{
+    for (uint32_t i = 1; i < m->insns; i++) {
+        if (m->pc + op_offset(&m->block->ops[i]) == next->pc) {
+            m->insns = i;
+            m->cut = true;
+            m->exits = false;
+            block_decode_insn(s->h, m->block, i - 1, &m->last, &m->last_op);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The interpreter's blocks begin where something jumps to, and go on to the next branch. A member that runs into
+ * another one's start ends there and goes on in that one: each instruction is compiled once, and paths that join in the
+ * guest join in the region. What the interpreter counted in the first was run in the second as well. */
+static void cut_overlaps(struct selection *s)
+{
+    struct member *order[REGION_BLOCKS_MAX];
+
+    for (uint32_t i = 0; i < s->count; i++)
+        order[i] = &s->members[i];
+    qsort(order, s->count, sizeof(order[0]), by_pc);
+    s->insns = 0;
+    for (uint32_t i = 0; i < s->count; i++) {
+        struct member *m = order[i];
+        for (uint32_t j = i + 1; j < s->count && order[j]->pc < end_of(m); j++) {
+            if (cut_at(s, m, order[j])) {
+                order[j]->ran += m->ran;
+                order[j]->taken += m->taken;
+            }
+        }
+        s->insns += m->insns;
+    }
+}
+
 /* ---- writing it down ---- */
 
 static struct region_edge edge_to(struct selection *s, uint64_t pc, uint64_t count)
@@ -237,18 +289,18 @@ static void guard(struct region_block *b, struct region_edge edge)
 
 static void describe_end(struct selection *s, const struct member *m, struct region_block *b)
 {
-    uint64_t ran = block_executions(m->block);
-    uint64_t taken = m->block->taken < ran ? m->block->taken : ran;
+    uint64_t ran = m->ran;
 
     b->end = (int32_t)(end_of(m) - s->base);
+    b->cut = m->cut;
     b->executions = ran;
     b->fall = b->taken = (struct region_edge){.target = REGION_NONE};
     if (m->exits) {
         b->ends = REGION_END_EXIT;
     } else if (m->last.effects & RV_BRANCH) {
         b->ends = REGION_END_BRANCH;
-        b->taken = edge_to(s, direct_target(m), taken);
-        b->fall = edge_to(s, end_of(m), ran - taken);
+        b->taken = edge_to(s, direct_target(m), m->taken);
+        b->fall = edge_to(s, end_of(m), ran - m->taken);
     } else if (m->last.effects & RV_JUMP) {
         b->ends = REGION_END_JUMP;
         b->taken = edge_to(s, direct_target(m), ran);
@@ -259,7 +311,7 @@ static void describe_end(struct selection *s, const struct member *m, struct reg
         for (uint32_t i = 0; is_return(m) && i < s->count; i++) {
             const struct member *call = &s->members[i];
             if (is_call(call))
-                guard(b, edge_to(s, end_of(call), block_executions(call->block)));
+                guard(b, edge_to(s, end_of(call), call->ran));
         }
     } else {
         b->ends = REGION_END_FALL;
@@ -408,6 +460,7 @@ static struct region *describe(struct selection *s)
     }
     r->ctx = s->h->ctx;
     r->isa = s->h->isa;
+    r->alone = s->h->config.hart_count == 1;
     r->gva = s->base;
     r->block_count = s->count;
     r->page_count = s->page_count;
@@ -440,6 +493,7 @@ struct region *region_select(struct hart *h, struct block *seed, uint64_t pc, ui
                 consider_successors(s, s->count - 1);
         }
         mark_return_points(s);
+        cut_overlaps(s);
         region = describe(s);
     }
     free(s);
