@@ -22,7 +22,7 @@ void hart_update_context(struct hart *h)
 
     if (h->priv == VCPU_PRIV_M && (h->mstatus & MSTATUS_MPRV))
         data_priv = (h->mstatus & MSTATUS_MPP) >> MSTATUS_MPP_SHIFT;
-    h->ctx = (h->mstatus & MSTATUS_FS ? 0 : CTX_FS_OFF) | (uint32_t)h->frm << CTX_FRM_SHIFT;
+    h->ctx = ((h->mstatus & MSTATUS_FS) && (h->isa & ISA_EXT(F)) ? 0 : CTX_FS_OFF) | (uint32_t)h->frm << CTX_FRM_SHIFT;
 
     bool translated = paging && data_priv != VCPU_PRIV_M;
     struct tlb_view view = {

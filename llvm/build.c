@@ -13,7 +13,9 @@
 
 #include "engine/isa/riscv/decode.h"
 #include "engine/isa/riscv/sem.h"
+#include "llvm/probe.h"
 
+#include <llvm-c/Target.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +33,8 @@ struct builder {
     struct live_set used;
     unsigned prof_kind;
     struct live_sets *live;
+    uint64_t *sites; /* how each instruction reaches memory */
+    uint32_t runs;
     LLVMBasicBlockRef out, trap; /* shared: the hart is up to date */
     bool out_of_memory;
 };
@@ -132,7 +136,8 @@ static void copy_regs(struct builder *c, const struct live_set *set, LLVMValueRe
     unsigned count = list_regs(set, offsets);
 
     for (unsigned i = 0; i < count; i++) {
-        LLVMValueRef value = LLVMBuildLoad2(c->b, c->i64, field(c, from, offsets[i]), "");
+        LLVMTypeRef type = is_f(offsets[i]) ? c->f64 : c->i64;
+        LLVMValueRef value = LLVMBuildLoad2(c->b, type, field(c, from, offsets[i]), "");
         LLVMBuildStore(c->b, value, field(c, to, offsets[i]));
     }
 }
@@ -381,19 +386,27 @@ static LLVMBasicBlockRef edge(struct builder *c, const struct region_edge *e, co
 
 /* ---- instructions ---- */
 
-static unsigned returns_of(struct builder *c, const char *body)
+static void name_body(unsigned sem, char *name, size_t size)
 {
-    LLVMValueRef fn = LLVMGetNamedFunction(c->bodies, body);
+    (void)snprintf(name, size, "body_%s", rv_sem_name(sem));
+}
+
+bool body_number(LLVMModuleRef bodies, unsigned sem, const char *label, uint64_t *number)
+{
+    char name[64];
+    name_body(sem, name, sizeof(name));
+    LLVMValueRef fn = LLVMGetNamedFunction(bodies, name);
     LLVMAttributeRef attribute =
-        fn ? LLVMGetStringAttributeAtIndex(fn, LLVMAttributeFunctionIndex, "tuff-returns", 12) : NULL;
+        fn ? LLVMGetStringAttributeAtIndex(fn, LLVMAttributeFunctionIndex, label, (unsigned)strlen(label)) : NULL;
     char text[16] = "";
     unsigned len;
 
     if (!attribute)
-        return 0;
+        return false;
     const char *value = LLVMGetStringAttributeValue(attribute, &len);
     memcpy(text, value, len < sizeof(text) ? len : sizeof(text) - 1);
-    return (unsigned)strtoul(text, NULL, 10);
+    *number = strtoul(text, NULL, 10);
+    return true;
 }
 
 /* The slow instance, in a block of its own: goes on at `next`. */
@@ -424,11 +437,12 @@ static void slow_path(struct builder *c, const struct region_insn *insn, const s
 static LLVMValueRef call_body(struct builder *c, const struct region_insn *insn, unsigned *returns)
 {
     char name[64];
+    uint64_t mask;
 
-    (void)snprintf(name, sizeof(name), "body_%s", rv_sem_name(insn->sem));
-    *returns = returns_of(c, name);
-    if (!*returns)
+    if (!body_number(c->bodies, insn->sem, "tuff-returns", &mask))
         return NULL;
+    *returns = (unsigned)mask;
+    name_body(insn->sem, name, sizeof(name));
     LLVMValueRef fn = symbol(c, name, c->body_type, CALL_C);
     LLVMValueRef args[] = {
         c->h,
@@ -439,8 +453,9 @@ static LLVMValueRef call_body(struct builder *c, const struct region_insn *insn,
         const64(c, (uint64_t)(int64_t)insn->imm),
         address(c, insn->offset),
         address(c, insn->offset + insn->len_bytes),
+        const64(c, c->sites[insn - c->region->insns]),
     };
-    return LLVMBuildCall2(c->b, c->body_type, fn, args, 8, "");
+    return LLVMBuildCall2(c->b, c->body_type, fn, args, TUFF_ARRAY_LEN(args), "");
 }
 
 static void indirect(struct builder *c, const struct region_block *block, const struct live_set *dirty)
@@ -592,6 +607,25 @@ static LLVMBasicBlockRef entry_path(struct builder *c, uint16_t number)
     return path;
 }
 
+/* Base pages of another state of the bank are of no use. */
+static void forget_pages(struct builder *c)
+{
+    LLVMBasicBlockRef forget = new_block(c, "forget");
+    LLVMBasicBlockRef go_on = new_block(c, "loads");
+    LLVMValueRef bank = LLVMBuildLoad2(c->b, c->ptr, field(c, c->h, offsetof(struct hart, bank)), "");
+    LLVMValueRef now = LLVMBuildLoad2(c->b, c->i64, field(c, bank, offsetof(struct tlb_bank, stamp)), "");
+    LLVMValueRef then = LLVMBuildLoad2(c->b, c->i64, field(c, c->h, offsetof(struct hart, base_page_stamp)), "");
+
+    branch(c, LLVMBuildICmp(c->b, LLVMIntEQ, now, then, ""), go_on, USUAL, forget, RARE);
+    LLVMPositionBuilderAtEnd(c->b, forget);
+    LLVMTypeRef type = LLVMFunctionType(c->none, &c->ptr, 1, false);
+    LLVMValueRef call =
+        LLVMBuildCall2(c->b, type, symbol(c, "region_forget_pages", type, CALL_PRESERVE_ALL), &c->h, 1, "");
+    LLVMSetInstructionCallConv(call, CALL_PRESERVE_ALL);
+    LLVMBuildBr(c->b, go_on);
+    LLVMPositionBuilderAtEnd(c->b, go_on);
+}
+
 /* Where the region's function starts: declines if the grant may end before the first check, loads the registers, goes
  * to the entry that the interpreter's block names. The first block is charged already. */
 static void build_entry(struct builder *c, LLVMBasicBlockRef start)
@@ -607,7 +641,8 @@ static void build_entry(struct builder *c, LLVMBasicBlockRef start)
         longest = beyond > longest ? beyond : longest;
     }
     LLVMPositionBuilderAtEnd(c->b, start);
-    c->regs = LLVMBuildAlloca(c->b, LLVMArrayType2(c->i64, sizeof(struct rv_regs) / 8), "regs");
+    size_t state_bytes = sizeof(struct region_regs) + c->runs * sizeof(struct probe_run);
+    c->regs = LLVMBuildAlloca(c->b, LLVMArrayType2(c->i64, state_bytes / 8), "regs");
     LLVMSetAlignment(c->regs, 8);
     c->left = LLVMBuildAlloca(c->b, c->i32, "left");
     LLVMValueRef number = NULL;
@@ -631,6 +666,7 @@ static void build_entry(struct builder *c, LLVMBasicBlockRef start)
     tail_call(c, "interp_region_decline", (LLVMValueRef[]){c->h, c->op, c->pc, c->block});
 
     LLVMPositionBuilderAtEnd(c->b, enter);
+    forget_pages(c);
     LLVMBuildStore(c->b, const64(c, 0), field(c, c->regs, x_offset(0)));
     copy_regs(c, &c->used, hart_regs(c), c->regs);
     if (!number) {
@@ -670,7 +706,7 @@ static void declare(struct builder *c, const char *name)
     c->none = LLVMVoidTypeInContext(c->context);
     c->handler_type = LLVMFunctionType(c->none, (LLVMTypeRef[]){c->ptr, c->ptr, c->i64, c->ptr}, 4, false);
     c->body_type = LLVMFunctionType(
-        c->i32, (LLVMTypeRef[]){c->ptr, c->ptr, c->i32, c->i32, c->i32, c->i64, c->i64, c->i64}, 8, false);
+        c->i32, (LLVMTypeRef[]){c->ptr, c->ptr, c->i32, c->i32, c->i32, c->i64, c->i64, c->i64, c->i64}, 9, false);
     c->f64 = LLVMDoubleTypeInContext(c->context);
     c->plain_type = LLVMFunctionType(c->i64, (LLVMTypeRef[]){c->ptr, c->i64, c->i64, c->i64, c->ptr}, CALL_ARGS, false);
     c->call_type = LLVMFunctionType(c->i64, (LLVMTypeRef[]){c->i64, c->i32, c->ptr, c->i32}, CALL_FIXED, true);
@@ -703,7 +739,8 @@ const char *build_region(const struct region *region, LLVMModuleRef module, LLVM
     c.heads = calloc(region->block_count, sizeof(*c.heads));
     c.entries = calloc(region->block_count, sizeof(*c.entries));
     c.dirty_in = calloc(region->block_count, sizeof(*c.dirty_in));
-    if (!c.heads || !c.entries || !c.dirty_in) {
+    c.sites = calloc(region->insn_count, sizeof(*c.sites));
+    if (!c.heads || !c.entries || !c.dirty_in || !c.sites || plan_probes(region, bodies, c.sites, &c.runs)) {
         failure = "out of memory";
     } else {
         LLVMBasicBlockRef start = new_block(&c, "start");
@@ -729,8 +766,87 @@ const char *build_region(const struct region *region, LLVMModuleRef module, LLVM
     free(c.heads);
     free(c.entries);
     free(c.dirty_in);
+    free(c.sites);
     LLVMDisposeBuilder(c.b);
     return failure;
+}
+
+/* ---- floating-point registers ---- */
+
+/* Where the pointer leads, in bytes behind `object`; false: elsewhere, or the place varies. */
+static bool constant_offset(LLVMTargetDataRef layout, LLVMValueRef pointer, LLVMValueRef object, uint64_t *offset)
+{
+    if (!LLVMIsAGetElementPtrInst(pointer) || LLVMGetOperand(pointer, 0) != object)
+        return false;
+    LLVMTypeRef type = LLVMGetGEPSourceElementType(pointer);
+    unsigned count = (unsigned)LLVMGetNumOperands(pointer);
+    *offset = 0;
+    for (unsigned i = 1; i < count; i++) {
+        LLVMValueRef index = LLVMGetOperand(pointer, i);
+        if (!LLVMIsAConstantInt(index))
+            return false;
+        uint64_t number = LLVMConstIntGetZExtValue(index);
+        if (i == 1) {
+            *offset += number * LLVMABISizeOfType(layout, type);
+        } else if (LLVMGetTypeKind(type) == LLVMStructTypeKind) {
+            *offset += LLVMOffsetOfElement(layout, type, (unsigned)number);
+            type = LLVMStructGetTypeAtIndex(type, (unsigned)number);
+        } else {
+            type = LLVMGetElementType(type);
+            *offset += number * LLVMABISizeOfType(layout, type);
+        }
+    }
+    return true;
+}
+
+/* The value as a double; of a load from guest memory that has no other use, by loading a double. */
+static LLVMValueRef as_double(LLVMBuilderRef b, LLVMValueRef value, LLVMValueRef at, LLVMTypeRef f64)
+{
+    LLVMUseRef use = LLVMGetFirstUse(value);
+
+    if (!LLVMIsALoadInst(value) || !use || LLVMGetNextUse(use))
+        return LLVMBuildBitCast(b, value, f64, "");
+    LLVMPositionBuilderBefore(b, value);
+    LLVMValueRef load = LLVMBuildLoad2(b, f64, LLVMGetOperand(value, 0), "");
+    LLVMSetOrdering(load, LLVMGetOrdering(value));
+    LLVMSetAlignment(load, LLVMGetAlignment(value));
+    LLVMPositionBuilderBefore(b, at);
+    return load;
+}
+
+void type_registers(LLVMModuleRef module, const char *name)
+{
+    LLVMValueRef fn = LLVMGetNamedFunction(module, name);
+    LLVMContextRef context = LLVMGetModuleContext(module);
+    LLVMTypeRef i64 = LLVMInt64TypeInContext(context);
+    LLVMTypeRef f64 = LLVMDoubleTypeInContext(context);
+    LLVMTargetDataRef layout = LLVMGetModuleDataLayout(module);
+    LLVMBuilderRef b = LLVMCreateBuilderInContext(context);
+    LLVMValueRef regs = LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(fn));
+
+    while (!LLVMIsAAllocaInst(regs))
+        regs = LLVMGetNextInstruction(regs);
+    for (LLVMBasicBlockRef bb = LLVMGetFirstBasicBlock(fn); bb; bb = LLVMGetNextBasicBlock(bb)) {
+        for (LLVMValueRef at = LLVMGetFirstInstruction(bb), next; at; at = next) {
+            uint64_t offset;
+            next = LLVMGetNextInstruction(at);
+            bool load = LLVMIsALoadInst(at);
+            if ((!load && !LLVMIsAStoreInst(at)) ||
+                !constant_offset(layout, LLVMGetOperand(at, load ? 0 : 1), regs, &offset) || !is_f(offset))
+                continue;
+            LLVMPositionBuilderBefore(b, at);
+            if (load && LLVMTypeOf(at) == i64) {
+                LLVMValueRef value = LLVMBuildLoad2(b, f64, LLVMGetOperand(at, 0), "");
+                LLVMReplaceAllUsesWith(at, LLVMBuildBitCast(b, value, i64, ""));
+            } else if (!load && LLVMTypeOf(LLVMGetOperand(at, 0)) == i64) {
+                LLVMBuildStore(b, as_double(b, LLVMGetOperand(at, 0), at, f64), LLVMGetOperand(at, 1));
+            } else {
+                continue;
+            }
+            LLVMInstructionEraseFromParent(at);
+        }
+    }
+    LLVMDisposeBuilder(b);
 }
 
 /* ---- guest memory and the VM's ---- */
@@ -743,25 +859,56 @@ static LLVMValueRef scope_list(LLVMContextRef context, LLVMMetadataRef domain, c
     return LLVMMetadataAsValue(context, LLVMMDNodeInContext2(context, &scope, 1));
 }
 
-void annotate_accesses(LLVMModuleRef module, const char *name)
+/* The name of what is called; NULL where nothing is. */
+static const char *called(LLVMValueRef at)
+{
+    return LLVMIsACallInst(at) ? LLVMGetValueName(LLVMGetCalledValue(at)) : NULL;
+}
+
+/* Is this a load of the hart's field at `offset`? */
+static bool loads_field(LLVMTargetDataRef layout, LLVMValueRef at, LLVMValueRef h, size_t offset)
+{
+    uint64_t at_offset;
+
+    return LLVMIsALoadInst(at) && constant_offset(layout, LLVMGetOperand(at, 0), h, &at_offset) && at_offset == offset;
+}
+
+void annotate_accesses(const struct region *region, LLVMModuleRef module, const char *name)
 {
     LLVMContextRef context = LLVMGetModuleContext(module);
     unsigned in = LLVMGetMDKindIDInContext(context, "alias.scope", 11);
+    unsigned invariant = LLVMGetMDKindIDInContext(context, "invariant.load", 14);
     unsigned not_in = LLVMGetMDKindIDInContext(context, "noalias", 7);
     LLVMMetadataRef word = LLVMMDStringInContext2(context, "tuff", 4);
     LLVMMetadataRef domain = LLVMMDNodeInContext2(context, &word, 1);
     LLVMValueRef guest = scope_list(context, domain, "guest memory");
     LLVMValueRef host = scope_list(context, domain, "the VM's data");
     LLVMValueRef fn = LLVMGetNamedFunction(module, name);
+    LLVMValueRef h = LLVMGetParam(fn, 0);
+    LLVMTargetDataRef layout = LLVMGetModuleDataLayout(module);
 
     for (LLVMBasicBlockRef bb = LLVMGetFirstBasicBlock(fn); bb; bb = LLVMGetNextBasicBlock(bb)) {
-        for (LLVMValueRef at = LLVMGetFirstInstruction(bb); at; at = LLVMGetNextInstruction(at)) {
+        for (LLVMValueRef at = LLVMGetFirstInstruction(bb), next; at; at = next) {
+            next = LLVMGetNextInstruction(at);
             bool load = LLVMIsALoadInst(at);
+            const char *callee = called(at);
+            if (callee && strcmp(callee, "region_reach") == 0)
+                LLVMSetMetadata(at, not_in, guest);
             if (!load && !LLVMIsAStoreInst(at))
                 continue;
             bool to_guest = LLVMIsAIntToPtrInst(LLVMGetOperand(at, load ? 0 : 1));
             LLVMSetMetadata(at, in, to_guest ? guest : host);
             LLVMSetMetadata(at, not_in, to_guest ? host : guest);
+            if (region->alone && load &&
+                loads_field(layout, LLVMGetOperand(at, 0), h, offsetof(struct hart, reservations_active))) {
+                LLVMReplaceAllUsesWith(at, LLVMConstNull(LLVMTypeOf(at)));
+                LLVMInstructionEraseFromParent(at);
+                continue;
+            }
+            /* These do not change inside of regions. */
+            if (loads_field(layout, at, h, offsetof(struct hart, bank)) ||
+                loads_field(layout, at, h, offsetof(struct hart, reservations_active)))
+                LLVMSetMetadata(at, invariant, LLVMMetadataAsValue(context, LLVMMDNodeInContext2(context, NULL, 0)));
             /* Not `monotonic`: LLVM would take each access for a barrier to all others. What RVWMO asks of plain
              * accesses is less, and loops cannot be emptied of their loads, since each goes round through a monotonic
              * load (the attention half). */

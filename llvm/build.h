@@ -27,8 +27,20 @@ struct live_sets {
 const char *build_region(const struct region *region, LLVMModuleRef module, LLVMModuleRef bodies, const char *name,
                          struct live_sets *live);
 
+/* What the build's preparation wrote on the body of `sem` under `label` (prepare.c). False: nothing. */
+bool body_number(LLVMModuleRef bodies, unsigned sem, const char *label, uint64_t *number);
+
+/* How each of the region's instructions reaches memory: packed sites (probe.h) by instruction, and how many runs there
+ * are. Returns 0 or -ENOMEM. */
+int plan_probes(const struct region *region, LLVMModuleRef bodies, uint64_t *sites, uint32_t *runs) TUFF_MUST_CHECK;
+
+/* After the bodies were inlined, before registers become SSA values: floating-point registers are doubles throughout,
+ * so that they live in the host's. */
+void type_registers(LLVMModuleRef module, const char *name);
+
 /* After the bodies were inlined: guest memory and the VM's own data never overlap, and the order of guest accesses to
- * different addresses is weaker than the compiler takes from C's relaxed atomics. Says so on each access. */
-void annotate_accesses(LLVMModuleRef module, const char *name);
+ * different addresses is weaker than the compiler takes from C's relaxed atomics. Says so on each access. A hart that
+ * is alone needs not look for others' reservations. */
+void annotate_accesses(const struct region *region, LLVMModuleRef module, const char *name);
 
 #endif

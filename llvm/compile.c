@@ -24,7 +24,8 @@
 #include <string.h>
 
 /* First the bodies become part of the region; what comes then sees straight code. */
-static const char inline_passes[] = "always-inline,function(sroa)";
+static const char inline_passes[] = "always-inline";
+static const char register_passes[] = "function(sroa)";
 static const char *const level_passes[] = {
     "function(early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,early-cse<memssa>,jump-threading,"
     "simplifycfg,gvn,dse,instcombine<no-verify-fixpoint>,"
@@ -240,7 +241,11 @@ LLVMMemoryBufferRef compile_region(struct compiler *c, struct region *region, co
     } else {
         *failure = run_passes(c, module, inline_passes, level);
         if (!*failure) {
-            annotate_accesses(module, name);
+            type_registers(module, name);
+            *failure = run_passes(c, module, register_passes, level);
+        }
+        if (!*failure) {
+            annotate_accesses(region, module, name);
             *failure = run_passes(c, module, c->config.passes ? c->config.passes : level_passes[level], level);
         }
     }

@@ -2,7 +2,9 @@
  *
  * Each body becomes linkonce_odr, so that a region links only those it calls; is inlined always; and is labelled with
  * what it may return ("tuff-returns", a mask by enum sem_next), so that a region has no code for what cannot happen.
- * Fails when a body calls something that regions cannot reach: the list is REGION_SYMBOLS (engine/region/symbols.h).
+ * A body that accesses memory says so by a call of region_note_access(), which becomes labels ("tuff-access-bytes",
+ * "tuff-access-kind": enum sem_access). Fails when a body calls something that regions cannot reach: the list is
+ * REGION_SYMBOLS (engine/region/symbols.h).
  */
 #include "engine/region/symbols.h"
 
@@ -64,11 +66,34 @@ static unsigned returns(LLVMValueRef value, unsigned depth)
     return ~0u;
 }
 
+static void set_label(LLVMContextRef context, LLVMValueRef fn, const char *label, unsigned long long number)
+{
+    char text[24];
+    int len = snprintf(text, sizeof(text), "%llu", number);
+
+    LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex,
+                            LLVMCreateStringAttribute(context, label, (unsigned)strlen(label), text, (unsigned)len));
+}
+
+/* Calls of region_note_access(size_bytes, kind) become labels. */
+static void take_notes(LLVMContextRef context, LLVMValueRef fn)
+{
+    for (LLVMBasicBlockRef bb = LLVMGetFirstBasicBlock(fn); bb; bb = LLVMGetNextBasicBlock(bb)) {
+        for (LLVMValueRef at = LLVMGetFirstInstruction(bb), next; at; at = next) {
+            next = LLVMGetNextInstruction(at);
+            if (!LLVMIsACallInst(at) || strcmp(LLVMGetValueName(LLVMGetCalledValue(at)), "region_note_access") != 0)
+                continue;
+            set_label(context, fn, "tuff-access-bytes", LLVMConstIntGetZExtValue(LLVMGetOperand(at, 0)));
+            set_label(context, fn, "tuff-access-kind", LLVMConstIntGetZExtValue(LLVMGetOperand(at, 1)));
+            LLVMInstructionEraseFromParent(at);
+        }
+    }
+}
+
 static void prepare_body(LLVMContextRef context, LLVMValueRef fn)
 {
     static const char name[] = "alwaysinline";
     unsigned mask = 0;
-    char text[16];
 
     LLVMSetLinkage(fn, LLVMLinkOnceODRLinkage);
     LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex,
@@ -78,9 +103,8 @@ static void prepare_body(LLVMContextRef context, LLVMValueRef fn)
         if (LLVMIsAReturnInst(last))
             mask |= returns(LLVMGetOperand(last, 0), 0);
     }
-    int len = snprintf(text, sizeof(text), "%u", mask);
-    LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex,
-                            LLVMCreateStringAttribute(context, "tuff-returns", 12, text, (unsigned)len));
+    set_label(context, fn, "tuff-returns", mask);
+    take_notes(context, fn);
 }
 
 static int check_calls(LLVMValueRef fn)

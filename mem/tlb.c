@@ -272,6 +272,7 @@ void tlb_drop_writes(struct tlb *tlb, const void *host_page)
         struct tlb_bank *bank = &tlb->banks[i];
         if (!bank->used)
             continue;
+        bank->stamp = ++tlb->stamps;
         for (unsigned j = 0; j < TLB_ENTRIES; j++) {
             struct tlb_entry *entry = &bank->entries[j];
             if (entry->tag_write != TLB_TAG_NONE && entry->tag_write + entry->addend == (uint64_t)host_page)

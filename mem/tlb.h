@@ -54,8 +54,8 @@ struct tlb_bank {
     struct tlb_entry entries[TLB_ENTRIES];
     struct tlb_jump jumps[TLB_JUMP_ENTRIES];
     struct tlb_view view;
-    /* Changes, and never comes back to an earlier value, whenever a translation of this bank may have ended. An entry
-     * that only makes room for another does not count. */
+    /* Changes, and never comes back to an earlier value, whenever a translation of this bank or its right to store may
+     * have ended. An entry that only makes room for another does not count. */
     uint64_t stamp;
     bool used;
     bool has_private; /* holds an entry that is not global */

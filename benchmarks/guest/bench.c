@@ -30,8 +30,8 @@ static const struct bench_program *const programs[] = {
 static const char *const class_names[] = {"integer", "float", "system"};
 
 struct settings {
-    double seconds;      /* a measurement lasts at least this long ... */
-    uint64_t iterations; /* ... unless the number of iterations is given (not 0) */
+    double seconds;        /* a measurement lasts at least this long ... */
+    uint64_t iterations;   /* ... unless the number of iterations is given (not 0) */
     double warmup_seconds; /* iterations that do not count go on for so long: until a compiling VM has compiled */
     bool cold;
     bool marks;
@@ -245,16 +245,11 @@ static int parse_positive(const char *text, double *value)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"seconds", required_argument, NULL, 's'},
-        {"iterations", required_argument, NULL, 'i'},
-        {"warmup", required_argument, NULL, 'u'},
-        {"cold", no_argument, NULL, 'c'},
-        {"marks", no_argument, NULL, 'm'},
-        {"list", no_argument, NULL, 'l'},
-        {"dump", required_argument, NULL, 'd'},
-        {"settle", required_argument, NULL, 'w'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"seconds", required_argument, NULL, 's'}, {"iterations", required_argument, NULL, 'i'},
+        {"warmup", required_argument, NULL, 'u'},  {"cold", no_argument, NULL, 'c'},
+        {"marks", no_argument, NULL, 'm'},         {"list", no_argument, NULL, 'l'},
+        {"dump", required_argument, NULL, 'd'},    {"settle", required_argument, NULL, 'w'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
     };
     struct settings s = {.seconds = 2};
     double number, settle_seconds = 0;

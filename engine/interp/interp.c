@@ -174,7 +174,8 @@ static TUFF_NOINLINE PRESERVE_NONE void go_trap(OP_PARAMS)
 
 /* ---- handlers ---- */
 
-#define OPERANDS h, &h->r, op->rd, op->rs1, op->rs2, op->imm, pc + op_offset(op), pc + op_offset(op) + op_len_bytes(op)
+#define OPERANDS \
+    h, &h->r, op->rd, op->rs1, op->rs2, op->imm, pc + op_offset(op), pc + op_offset(op) + op_len_bytes(op), 0
 
 /* What follows a body; `next` is a constant on each path once the body is inlined, so only the used parts remain. */
 #define FINISH(next, effects, miss)                                                           \

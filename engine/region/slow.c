@@ -19,7 +19,7 @@ typedef enum sem_next slow_fn(struct hart *h, unsigned rd, unsigned rs1, unsigne
     static enum sem_next slow_##id(struct hart *h, unsigned rd, unsigned rs1, unsigned rs2, int64_t imm, uint64_t pc, \
                                    uint64_t npc)                                                                      \
     {                                                                                                                 \
-        return sem_##id(h, &h->r, rd, rs1, rs2, imm, pc, npc, true);                                                  \
+        return sem_##id(h, &h->r, rd, rs1, rs2, imm, pc, npc, 0, true);                                               \
     }
 #include "engine/isa/riscv/rows.def"
 
@@ -132,3 +132,21 @@ __asm__(".text\n.type region_thunk,@function\nregion_thunk:\n"
 
 THUNK(region_slow, slow_call);
 THUNK(region_exit, exit_call);
+
+__attribute__((preserve_all)) bool region_reach(struct hart *h, uint64_t gva, uint64_t what)
+{
+    const struct tlb_entry *entry = &h->bank->entries[tlb_index(gva)];
+    uint64_t tag = what >> 8 & 1 ? entry->tag_write : entry->tag_read;
+
+    if ((gva & (TLB_PAGE_MASK | ((what & 255) - 1))) != tag)
+        return false;
+    h->base_page[what >> 16] = *entry;
+    return true;
+}
+
+__attribute__((preserve_all)) void region_forget_pages(struct hart *h)
+{
+    for (unsigned i = 0; i < TUFF_ARRAY_LEN(h->base_page); i++)
+        h->base_page[i].tag_read = h->base_page[i].tag_write = TLB_TAG_NONE;
+    h->base_page_stamp = h->bank->stamp;
+}

@@ -13,6 +13,8 @@
     X(interp_region_decline) \
     X(region_slow)           \
     X(region_exit)           \
+    X(region_reach)          \
+    X(region_forget_pages)   \
     X(mmu_load_reserved)     \
     X(mmu_store_conditional) \
     X(fp_fma_nan)            \
@@ -20,6 +22,8 @@
     X(fp_to_int)             \
     X(fp_from_int)           \
     X(fp_narrow)             \
-    X(fp_raise)
+    X(fp_raise)              \
+    X(fp_read_flags)         \
+    X(fp_write_flags)
 
 #endif

@@ -262,6 +262,7 @@ START_TEST(effects_follow_from_the_major_opcode)
         uint32_t opcode = rv_rows[row].match & 0x7f;
         const char *id = rv_rows[row].id;
         bool amo = opcode == 0x2f;
+        bool fflags = strstr(id, "_fflags") != NULL; /* CSR instructions that touch nothing else */
 
         if (rv_rows[row].len_bytes == 2)
             continue;
@@ -273,9 +274,10 @@ START_TEST(effects_follow_from_the_major_opcode)
                       "%s", id);
         ck_assert_msg(has_effect(row, RV_STORE) == (opcode == 0x23 || opcode == 0x27 || (amo && !strstr(id, "lr_"))),
                       "%s", id);
-        ck_assert_msg(has_effect(row, RV_END) == (opcode == 0x73 || rv_rows[row].sem == RV_SEM_fence_i), "%s", id);
-        ck_assert_msg(has_effect(row, RV_FP) ==
-                          (opcode == 0x07 || opcode == 0x27 || (opcode >= 0x43 && opcode <= 0x53 && (opcode & 3) == 3)),
+        ck_assert_msg(has_effect(row, RV_END) == ((opcode == 0x73 && !fflags) || rv_rows[row].sem == RV_SEM_fence_i),
+                      "%s", id);
+        ck_assert_msg(has_effect(row, RV_FP) == (fflags || opcode == 0x07 || opcode == 0x27 ||
+                                                 (opcode >= 0x43 && opcode <= 0x53 && (opcode & 3) == 3)),
                       "%s", id);
         /* the rounding mode is a field: bits 14..12 of arithmetic that are no part of the opcode */
         ck_assert_msg(has_effect(row, RV_RM) == (opcode >= 0x43 && opcode <= 0x53 && !(rv_rows[row].mask & 0x7000)),

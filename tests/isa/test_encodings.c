@@ -140,6 +140,13 @@ static void add_operands_of_row(struct encodings *e, const struct rv_row_info *r
         add(e, row->match | (random_word() & ~row->mask));
 }
 
+/* An exception to the row: some of its encodings have a body of their own. */
+static bool is_exception_of(unsigned other, unsigned row)
+{
+    return strcmp(rv_rows[other].mnemonic, rv_rows[row].mnemonic) == 0 &&
+           (rv_rows[other].mask & rv_rows[row].mask) == rv_rows[row].mask;
+}
+
 START_TEST(every_32_bit_row_decodes_to_itself_and_reads_as_in_llvm_mc)
 {
     struct encodings e = {0};
@@ -155,7 +162,8 @@ START_TEST(every_32_bit_row_decodes_to_itself_and_reads_as_in_llvm_mc)
             struct rv_insn insn;
 
             rv_decode(e.words[i], ISA_ALL, &insn);
-            ck_assert_msg(insn.row == row, "%08x is %s, not %s", e.words[i], row_of(&insn)->id, rv_rows[row].id);
+            ck_assert_msg(insn.row == row || is_exception_of(insn.row, row), "%08x is %s, not %s", e.words[i],
+                          row_of(&insn)->id, rv_rows[row].id);
         }
     }
     compare_with_llvm_mc(&e);

@@ -145,7 +145,7 @@ static uint32_t draw_bits(struct maker *maker, enum rv_row row)
     bits = bias_field(maker, bits, info->mask, 7);
     bits = bias_field(maker, bits, info->mask, 15);
     bits = bias_field(maker, bits, info->mask, 20);
-    if (row_is_csr(row)) /* the CSR field of a CSR row: fflags, frm or fcsr */
+    if (row_is_csr(row) && !(info->mask & 0xfff00000)) /* the CSR field of a row for any: fflags, frm or fcsr */
         bits = (bits & 0xfffff) | (CSR_FFLAGS + rng_below(maker->rng, 3)) << 20;
     return bits;
 }

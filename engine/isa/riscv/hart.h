@@ -78,6 +78,10 @@ struct hart {
     uint64_t csr_old;     /* what the last CSR instruction read */
 
     /* warm */
+    /* The page last reached through each base register by compiled regions; the last is for any. Of use while the
+     * bank's stamp is base_page_stamp. */
+    struct tlb_entry base_page[RV_X_SINK + 1];
+    uint64_t base_page_stamp;
     _Atomic uint64_t grant_end; /* what will have retired when the current grant is used up; any thread reads */
     uint8_t priv;               /* enum vcpu_priv */
     uint8_t fflags;             /* accrued outside the host's flags */

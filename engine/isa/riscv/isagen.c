@@ -41,15 +41,18 @@ struct row {
 };
 
 static const struct row rows[] = {
+#define INSN_EXCEPT2(id_, mnemonic_, format_, match_, mask_, xmask1_, xmatch1_, xmask2_, xmatch2_, isa_, effects_, \
+                     syntax_)                                                                                      \
+    {.id = #id_,                                                                                                   \
+     .mnemonic = mnemonic_,                                                                                        \
+     .format = #format_,                                                                                           \
+     .sem = #id_,                                                                                                  \
+     .isa = isa_,                                                                                                  \
+     .syntax = syntax_,                                                                                            \
+     .takes = {mask_, match_},                                                                                     \
+     .excepts = {{xmask1_, xmatch1_}, {xmask2_, xmatch2_}}},
 #define INSN_EXCEPT(id_, mnemonic_, format_, match_, mask_, xmask_, xmatch_, isa_, effects_, syntax_) \
-    {.id = #id_,                                                                                      \
-     .mnemonic = mnemonic_,                                                                           \
-     .format = #format_,                                                                              \
-     .sem = #id_,                                                                                     \
-     .isa = isa_,                                                                                     \
-     .syntax = syntax_,                                                                               \
-     .takes = {mask_, match_},                                                                        \
-     .excepts = {{xmask_, xmatch_}}},
+    INSN_EXCEPT2(id_, mnemonic_, format_, match_, mask_, xmask_, xmatch_, 0, 0, isa_, effects_, syntax_)
 #define INSN(id_, mnemonic_, format_, match_, mask_, isa_, effects_, syntax_) \
     INSN_EXCEPT(id_, mnemonic_, format_, match_, mask_, 0, 0, isa_, effects_, syntax_)
 #define FORM(id_, mnemonic_, format_, match_, mask_, xmask1_, xmatch1_, xmask2_, xmatch2_, isa_, sem_, syntax_) \

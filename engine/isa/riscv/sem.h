@@ -26,10 +26,11 @@ enum sem_next {
 };
 
 /* rd is RV_X_SINK for x0. `imm` is the immediate; for rows with a rounding mode SEM_RM_IMM(rs3, rm). `npc` is the
- * address of the following instruction. */
+ * address of the following instruction. `site` is what SEM_PROBE may want to know of this place; 0 in the interpreter.
+ */
 #define SEM_PARAMS                                                                                        \
     struct hart *h, struct rv_regs *r, unsigned rd, unsigned rs1, unsigned rs2, int64_t imm, uint64_t pc, \
-        uint64_t npc, const bool slow
+        uint64_t npc, const uint64_t site, const bool slow
 #define SEM(name) TUFF_INLINE enum sem_next sem_##name(SEM_PARAMS)
 
 #define RS1 (r->x[rs1])
@@ -63,61 +64,87 @@ TUFF_INLINE enum sem_next sem_raise(struct hart *h, uint64_t cause, uint64_t tva
             TRAP(CAUSE_FETCH_MISALIGNED, target); \
     } while (0)
 
+/* How a fast instance reaches memory: true, and `addend` makes a host address of the guest's, where an access of this
+ * kind needs nothing but to be done. A tier that knows better ways may define SEM_PROBE before it includes this. */
+enum sem_access { SEM_READ, SEM_WRITE, SEM_ATOMIC };
+
+#define SEM_TAG_MASK(size_bytes) (TLB_PAGE_MASK | ((size_bytes) - 1))
+
+TUFF_INLINE uint64_t sem_tag(const struct tlb_entry *entry, enum sem_access kind)
+{
+    return kind == SEM_READ ? entry->tag_read : entry->tag_write;
+}
+
+TUFF_INLINE bool sem_probe_tlb(const struct hart *h, uint64_t gva, unsigned size_bytes, enum sem_access kind,
+                               uint64_t *addend)
+{
+    const struct tlb_entry *entry = &h->bank->entries[tlb_index(gva)];
+
+    if (TUFF_UNLIKELY((gva & SEM_TAG_MASK(size_bytes)) != sem_tag(entry, kind)))
+        return false;
+    *addend = entry->addend;
+    return true;
+}
+
+#ifndef SEM_PROBE
+#define SEM_PROBE(gva, size_bytes, kind, addend) sem_probe_tlb(h, gva, size_bytes, kind, addend)
+#endif
+
 /* Aligned accesses to RAM are relaxed atomics of their size: not torn, not repeated (RVWMO, section "Memory model
  * primitives"). */
-#define LOAD(type, value, address)                                                                \
-    type value;                                                                                   \
-    do {                                                                                          \
-        uint64_t gva_ = (address);                                                                \
-        if (slow) {                                                                               \
-            uint64_t loaded_;                                                                     \
-            if (!mmu_load(h, gva_, sizeof(type), &loaded_))                                       \
-                return SEM_TRAP;                                                                  \
-            value = (type)loaded_;                                                                \
-        } else {                                                                                  \
-            const struct tlb_entry *entry_ = &h->bank->entries[tlb_index(gva_)];                  \
-            if (TUFF_UNLIKELY((gva_ & (TLB_PAGE_MASK | (sizeof(type) - 1))) != entry_->tag_read)) \
-                return SEM_MISS;                                                                  \
-            value = __atomic_load_n((const type *)(gva_ + entry_->addend), __ATOMIC_RELAXED);     \
-        }                                                                                         \
+#define LOAD(type, value, address)                                                     \
+    type value;                                                                        \
+    do {                                                                               \
+        uint64_t gva_ = (address);                                                     \
+        if (slow) {                                                                    \
+            uint64_t loaded_;                                                          \
+            if (!mmu_load(h, gva_, sizeof(type), &loaded_))                            \
+                return SEM_TRAP;                                                       \
+            value = (type)loaded_;                                                     \
+        } else {                                                                       \
+            uint64_t addend_;                                                          \
+            if (TUFF_UNLIKELY(!SEM_PROBE(gva_, sizeof(type), SEM_READ, &addend_)))     \
+                return SEM_MISS;                                                       \
+            value = __atomic_load_n((const type *)(gva_ + addend_), __ATOMIC_RELAXED); \
+        }                                                                              \
     } while (0)
 
-#define STORE(type, value, address)                                                                 \
-    do {                                                                                            \
-        uint64_t gva_ = (address);                                                                  \
-        if (slow) {                                                                                 \
-            if (!mmu_store(h, gva_, sizeof(type), (uint64_t)(value)))                               \
-                return SEM_TRAP;                                                                    \
-        } else {                                                                                    \
-            const struct tlb_entry *entry_ = &h->bank->entries[tlb_index(gva_)];                    \
-            if (TUFF_UNLIKELY((gva_ & (TLB_PAGE_MASK | (sizeof(type) - 1))) != entry_->tag_write || \
-                              atomic_load_explicit(h->reservations_active, memory_order_relaxed)))  \
-                return SEM_MISS;                                                                    \
-            __atomic_store_n((type *)(gva_ + entry_->addend), (type)(value), __ATOMIC_RELAXED);     \
-        }                                                                                           \
+#define STORE(type, value, address)                                                                \
+    do {                                                                                           \
+        uint64_t gva_ = (address);                                                                 \
+        if (slow) {                                                                                \
+            if (!mmu_store(h, gva_, sizeof(type), (uint64_t)(value)))                              \
+                return SEM_TRAP;                                                                   \
+        } else {                                                                                   \
+            uint64_t addend_;                                                                      \
+            if (TUFF_UNLIKELY(!SEM_PROBE(gva_, sizeof(type), SEM_WRITE, &addend_) ||               \
+                              atomic_load_explicit(h->reservations_active, memory_order_relaxed))) \
+                return SEM_MISS;                                                                   \
+            __atomic_store_n((type *)(gva_ + addend_), (type)(value), __ATOMIC_RELAXED);           \
+        }                                                                                          \
     } while (0)
 
 /* old = operation on *p (a `type *`) as one atomic step; the operation is an expression that gives the old value.
  * Sequentially consistent, which covers every aq and rl. */
-#define AMO(type, old, address, operation)                                                          \
-    type old;                                                                                       \
-    do {                                                                                            \
-        uint64_t gva_ = (address);                                                                  \
-        if (slow) {                                                                                 \
-            struct mmu_atomic atomic_;                                                              \
-            if (!mmu_atomic_begin(h, gva_, sizeof(type), &atomic_))                                 \
-                return SEM_TRAP;                                                                    \
-            type *p = atomic_.host;                                                                 \
-            old = (operation);                                                                      \
-            mmu_atomic_end(h, &atomic_, sizeof(type));                                              \
-        } else {                                                                                    \
-            const struct tlb_entry *entry_ = &h->bank->entries[tlb_index(gva_)];                    \
-            if (TUFF_UNLIKELY((gva_ & (TLB_PAGE_MASK | (sizeof(type) - 1))) != entry_->tag_write || \
-                              atomic_load_explicit(h->reservations_active, memory_order_relaxed)))  \
-                return SEM_MISS;                                                                    \
-            type *p = (type *)(gva_ + entry_->addend);                                              \
-            old = (operation);                                                                      \
-        }                                                                                           \
+#define AMO(type, old, address, operation)                                                         \
+    type old;                                                                                      \
+    do {                                                                                           \
+        uint64_t gva_ = (address);                                                                 \
+        if (slow) {                                                                                \
+            struct mmu_atomic atomic_;                                                             \
+            if (!mmu_atomic_begin(h, gva_, sizeof(type), &atomic_))                                \
+                return SEM_TRAP;                                                                   \
+            type *p = atomic_.host;                                                                \
+            old = (operation);                                                                     \
+            mmu_atomic_end(h, &atomic_, sizeof(type));                                             \
+        } else {                                                                                   \
+            uint64_t addend_;                                                                      \
+            if (TUFF_UNLIKELY(!SEM_PROBE(gva_, sizeof(type), SEM_ATOMIC, &addend_) ||              \
+                              atomic_load_explicit(h->reservations_active, memory_order_relaxed))) \
+                return SEM_MISS;                                                                   \
+            type *p = (type *)(gva_ + addend_);                                                    \
+            old = (operation);                                                                     \
+        }                                                                                          \
     } while (0)
 
 #endif

@@ -38,6 +38,26 @@ CSR_BODY(true, rs1 != 0, rs1, CSR_OP_SET)
 SEM(csrrci)
 CSR_BODY(true, rs1 != 0, rs1, CSR_OP_CLEAR)
 
+/* fflags (chapter "F", "Floating-Point Control and Status Register"). `rs1` of csrrs is x0 where it only reads. */
+SEM(csrrw_fflags)
+{
+    uint64_t flags = RS1;
+    SET_RD(fp_read_flags(h));
+    fp_write_flags(h, flags & 31);
+    r->fs_dirty = 1;
+    NEXT;
+}
+SEM(csrrs_fflags)
+{
+    uint64_t flags = RS1, before = fp_read_flags(h);
+    SET_RD(before);
+    if (rs1) {
+        fp_write_flags(h, (before | flags) & 31);
+        r->fs_dirty = 1;
+    }
+    NEXT;
+}
+
 SEM(ecall)
 {
     return system_ecall(h, npc);
