@@ -6,8 +6,14 @@
  * gives up is followed by a call of its slow instance, which gets its operands and leaves its result in the hart, so
  * that the other values stay in host registers.
  *
- * The count of what is left of the grant is a value too, stored before anything that may look at it. At edges that
- * close a cycle it is compared with the longest path to the next such edge, together with the attention half.
+ * What the slow instance refuses (a trap, a device) makes the region go back to the last place whose state is still
+ * known, the start of a *window*, from where the interpreter runs up to the same instruction. A window begins with each
+ * block and behind each instruction that cannot be run twice: stores, atomics, those that look at the FP flags. So what
+ * is computed and overwritten inside of a window is never kept for a trap that hardly happens, and a window has one
+ * exit however many instructions may need it.
+ *
+ * The count of what is left of the grant is a value too. Where an edge closes a cycle it is compared with the longest
+ * path to the next such place, together with the attention half.
  */
 #include "llvm/build.h"
 
@@ -19,6 +25,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { REGS_MAX = 31 + 32 + 1 };
+
+/* Where an instruction of a block may go back to. */
+struct window {
+    const struct region_block *block;
+    uint32_t first;      /* instruction of the block */
+    struct live_set set; /* registers that the hart may not have as they were then, and their values */
+    LLVMValueRef values[REGS_MAX];
+    LLVMBasicBlockRef exit; /* NULL: not needed so far */
+};
 
 struct builder {
     const struct region *region;
@@ -35,7 +52,10 @@ struct builder {
     struct live_sets *live;
     uint64_t *sites; /* how each instruction reaches memory */
     uint32_t runs;
-    LLVMBasicBlockRef out, trap; /* shared: the hart is up to date */
+    uint32_t *returns; /* by instruction: what its body may return, bits by enum sem_next; 0: it has none */
+    bool *polled;      /* by block: an edge to it closes a cycle */
+    struct window window;
+    LLVMBasicBlockRef out, past; /* shared: the hart is up to date */
     bool out_of_memory;
 };
 
@@ -108,8 +128,6 @@ static size_t f_offset(unsigned number)
 {
     return offsetof(struct rv_regs, f) + 8 * (size_t)number;
 }
-
-enum { REGS_MAX = 31 + 32 + 1 };
 
 /* Where the registers of a set are in struct rv_regs, in the order of a region's table of exits. Returns how many. */
 static unsigned list_regs(const struct live_set *set, size_t *offsets)
@@ -294,36 +312,56 @@ static uint32_t add_live(struct builder *c, const struct live_set *set)
 
 enum { CALL_ARGS = 5, CALL_FIXED = 4 };
 
-/* Calls region_slow() or region_exit() with a map of where the registers in `dirty` are, so that no code has to store
- * them: a patchpoint. */
-static LLVMValueRef mapped_call(struct builder *c, const char *target, LLVMValueRef *args, const struct live_set *dirty)
+/* The values of a set as they are now, in the order of list_regs(). */
+static void load_regs(struct builder *c, const struct live_set *set, LLVMValueRef *values)
+{
+    size_t offsets[REGS_MAX];
+    unsigned count = list_regs(set, offsets);
+
+    for (unsigned i = 0; i < count; i++) {
+        LLVMTypeRef type = is_f(offsets[i]) ? c->f64 : c->i64;
+        values[i] = LLVMBuildLoad2(c->b, type, field(c, c->regs, offsets[i]), "");
+    }
+}
+
+/* Calls region_exit() with a map of where the registers of the set are, so that no code has to store them: a
+ * patchpoint. */
+static void mapped_exit(struct builder *c, LLVMValueRef *args, const struct live_set *set, const LLVMValueRef *values)
 {
     LLVMValueRef all[CALL_FIXED + CALL_ARGS + REGS_MAX];
     size_t offsets[REGS_MAX];
-    unsigned count = CALL_FIXED + CALL_ARGS;
+    unsigned count = list_regs(set, offsets);
 
     if (c->region->level == 0) {
         /* Next to nothing is to be stored, and FastISel of LLVM 19 crashes on patchpoints that keep all registers. */
-        LLVMValueRef plain = symbol(c, target, c->plain_type, CALL_PRESERVE_ALL);
-        copy_regs(c, dirty, c->regs, hart_regs(c));
-        LLVMValueRef result = LLVMBuildCall2(c->b, c->plain_type, plain, args, CALL_ARGS, "");
-        LLVMSetInstructionCallConv(result, CALL_PRESERVE_ALL);
-        return result;
+        for (unsigned i = 0; i < count; i++)
+            LLVMBuildStore(c->b, values[i], field(c, hart_regs(c), offsets[i]));
+        LLVMValueRef plain = symbol(c, "region_exit", c->plain_type, CALL_PRESERVE_ALL);
+        LLVMValueRef call = LLVMBuildCall2(c->b, c->plain_type, plain, args, CALL_ARGS, "");
+        LLVMSetInstructionCallConv(call, CALL_PRESERVE_ALL);
+        return;
     }
-    all[0] = const64(c, add_live(c, dirty));
+    all[0] = const64(c, add_live(c, set));
     all[1] = const32(c, PATCHPOINT_BYTES);
-    all[2] = symbol(c, target, c->plain_type, CALL_C);
+    all[2] = symbol(c, "region_exit", c->plain_type, CALL_C);
     all[3] = const32(c, CALL_ARGS);
     memcpy(all + CALL_FIXED, args, CALL_ARGS * sizeof(args[0]));
-    unsigned reg_count = list_regs(dirty, offsets);
-    for (unsigned i = 0; i < reg_count; i++) {
-        LLVMTypeRef type = is_f(offsets[i]) ? c->f64 : c->i64;
-        all[count++] = LLVMBuildLoad2(c->b, type, field(c, c->regs, offsets[i]), "");
-    }
+    memcpy(all + CALL_FIXED + CALL_ARGS, values, count * sizeof(values[0]));
     LLVMValueRef fn = symbol(c, "llvm.experimental.patchpoint.i64", c->call_type, CALL_C);
-    LLVMValueRef call = LLVMBuildCall2(c->b, c->call_type, fn, all, count, "");
+    LLVMValueRef call = LLVMBuildCall2(c->b, c->call_type, fn, all, CALL_FIXED + CALL_ARGS + count, "");
     LLVMSetInstructionCallConv(call, CALL_PRESERVE_ALL);
-    return call;
+}
+
+/* Leaves by region_exit(), which needs little code and some 50 ns, for `then`; `refund` instructions did not retire. */
+static void leave_by_call(struct builder *c, const struct live_set *set, const LLVMValueRef *values, int32_t offset,
+                          uint32_t refund, LLVMBasicBlockRef then)
+{
+    LLVMValueRef left = LLVMBuildAdd(c->b, load_left(c), const32(c, refund), "");
+    LLVMValueRef args[CALL_ARGS] = {c->h, LLVMBuildZExt(c->b, left, c->i64, ""), address(c, offset), const64(c, 0),
+                                    c->block};
+
+    mapped_exit(c, args, set, values);
+    LLVMBuildBr(c->b, then);
 }
 
 static void leave(struct builder *c, const struct live_set *dirty, int32_t offset)
@@ -332,56 +370,99 @@ static void leave(struct builder *c, const struct live_set *dirty, int32_t offse
     leave_indirect(c, dirty);
 }
 
-/* Leaves by region_exit(), which needs little code and some 50 ns, for `then`; `refund` instructions did not retire. */
-static void leave_by_call(struct builder *c, const struct live_set *dirty, int32_t offset, uint32_t refund,
-                          LLVMBasicBlockRef then)
-{
-    LLVMValueRef left = LLVMBuildAdd(c->b, load_left(c), const32(c, refund), "");
-    LLVMValueRef args[CALL_ARGS] = {c->h, LLVMBuildZExt(c->b, left, c->i64, ""), address(c, offset), const64(c, 0),
-                                    c->block};
-
-    (void)mapped_call(c, "region_exit", args, dirty);
-    LLVMBuildBr(c->b, then);
-}
-
 /* leave() for where the profile says that it hardly happens. */
 static void leave_rarely(struct builder *c, const struct live_set *dirty, int32_t offset)
 {
-    leave_by_call(c, dirty, offset, 0, c->out);
+    LLVMValueRef values[REGS_MAX];
+
+    load_regs(c, dirty, values);
+    leave_by_call(c, dirty, values, offset, 0, c->out);
 }
 
-/* Where an edge goes: a block of the region, by way of the check if the edge closes a cycle, or out. */
+/* ---- windows ---- */
+
+/* It cannot be run a second time: it has stored, or what it saw may be different then. */
+static bool runs_once(const struct region_insn *insn)
+{
+    return rv_sem_effects(insn->sem) & (RV_STORE | RV_ATOMIC | RV_HELPER);
+}
+
+enum { MAY_STOP = 1 << SEM_TRAP | 1 << SEM_MISS };
+
+/* From the block's instruction `first` on; the builder stands before it, with the block's instructions charged. */
+static void open_window(struct builder *c, const struct region_block *block, uint32_t first,
+                        const struct live_set *dirty)
+{
+    struct window *w = &c->window;
+    struct live_set written = {0}, needed = {0};
+    bool used = first == 0 && c->polled[block - c->region->blocks];
+
+    for (uint32_t i = first; i < block->insns; i++) {
+        const struct region_insn *insn = &c->region->insns[block->first_insn + i];
+        if (c->returns[block->first_insn + i] & MAY_STOP) {
+            used = true;
+            needed = written;
+        }
+        struct live_set writes = writes_of(insn);
+        add_regs(&written, &writes);
+        if (runs_once(insn))
+            break;
+    }
+    *w = (struct window){.block = block, .first = first, .set = *dirty};
+    add_regs(&w->set, &needed);
+    if (used)
+        load_regs(c, &w->set, w->values);
+}
+
+/* The way back to the window's start. */
+static LLVMBasicBlockRef window_exit(struct builder *c)
+{
+    struct window *w = &c->window;
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(c->b);
+
+    if (!w->exit) {
+        w->exit = new_block(c, "");
+        LLVMPositionBuilderAtEnd(c->b, w->exit);
+        leave_by_call(c, &w->set, w->values, c->region->insns[w->block->first_insn + w->first].offset,
+                      w->block->insns - w->first, c->past);
+        LLVMPositionBuilderAtEnd(c->b, here);
+    }
+    return w->exit;
+}
+
+/* Where an edge goes: a block of the region, or out. */
 static LLVMBasicBlockRef edge(struct builder *c, const struct region_edge *e, const struct live_set *dirty,
                               uint64_t executions)
 {
     LLVMBasicBlockRef from = LLVMGetInsertBlock(c->b);
     LLVMBasicBlockRef to;
 
-    if (e->target != REGION_NONE && !e->back)
+    if (e->target != REGION_NONE)
         return c->heads[e->target];
     to = new_block(c, "");
-    if (e->target == REGION_NONE) {
-        LLVMPositionBuilderAtEnd(c->b, to);
-        if (e->count > executions / RARE_SHARE)
-            leave(c, dirty, e->offset);
-        else
-            leave_rarely(c, dirty, e->offset);
-    } else {
-        LLVMBasicBlockRef out = new_block(c, "");
-        LLVMPositionBuilderAtEnd(c->b, to);
-        LLVMValueRef left = load_left(c);
-        LLVMValueRef attention =
-            LLVMBuildLoad2(c->b, c->i32, field(c, c->h, offsetof(struct hart, countdown.attention)), "");
-        LLVMSetOrdering(attention, LLVMAtomicOrderingMonotonic);
-        left = LLVMBuildSub(c->b, left, const32(c, c->region->blocks[e->target].longest), "");
-        left = LLVMBuildOr(c->b, left, attention, "");
-        left = LLVMBuildICmp(c->b, LLVMIntSLT, left, const32(c, 0), "");
-        branch(c, left, out, RARE, c->heads[e->target], USUAL);
-        LLVMPositionBuilderAtEnd(c->b, out);
+    LLVMPositionBuilderAtEnd(c->b, to);
+    if (e->count > executions / RARE_SHARE)
+        leave(c, dirty, e->offset);
+    else
         leave_rarely(c, dirty, e->offset);
-    }
     LLVMPositionBuilderAtEnd(c->b, from);
     return to;
+}
+
+/* Leaves at the block's start, whose instructions are charged, if somebody wants attention or the grant may end before
+ * the next such place. */
+static void poll(struct builder *c, const struct region_block *block)
+{
+    LLVMBasicBlockRef go_on = new_block(c, "");
+    LLVMValueRef attention =
+        LLVMBuildLoad2(c->b, c->i32, field(c, c->h, offsetof(struct hart, countdown.attention)), "");
+
+    LLVMSetOrdering(attention, LLVMAtomicOrderingMonotonic);
+    LLVMValueRef left = LLVMBuildSub(c->b, load_left(c), const32(c, block->longest - block->insns), "");
+    left = LLVMBuildOr(c->b, left, attention, "");
+    left = LLVMBuildICmp(c->b, LLVMIntSLT, left, const32(c, 0), "");
+    branch(c, left, window_exit(c), RARE, go_on, USUAL);
+    LLVMPositionBuilderAtEnd(c->b, go_on);
 }
 
 /* ---- instructions ---- */
@@ -410,38 +491,56 @@ bool body_number(LLVMModuleRef bodies, unsigned sem, const char *label, uint64_t
 }
 
 /* The slow instance, in a block of its own: goes on at `next`. */
-static void slow_path(struct builder *c, const struct region_insn *insn, const struct live_set *dirty, uint32_t ahead,
+static void slow_path(struct builder *c, const struct region_insn *insn, const struct live_set *dirty,
                       LLVMBasicBlockRef next)
 {
     struct live_set reads = common_regs(reads_of(insn), dirty);
     struct live_set writes = writes_of(insn);
     uint64_t place = insn->sem | (uint64_t)insn->rd << 16 | (uint64_t)insn->rs1 << 24 | (uint64_t)insn->rs2 << 32 |
-                     (uint64_t)insn->len_bytes << 40 | (uint64_t)ahead << 48;
-    LLVMValueRef args[CALL_ARGS] = {c->h, const64(c, place), const64(c, (uint64_t)(int64_t)insn->imm),
-                                    address(c, insn->offset), c->block};
+                     (uint64_t)insn->len_bytes << 40;
+    LLVMValueRef args[] = {c->h, const64(c, place), const64(c, (uint64_t)(int64_t)insn->imm), address(c, insn->offset)};
+    LLVMTypeRef type = LLVMFunctionType(c->i64, (LLVMTypeRef[]){c->ptr, c->i64, c->i64, c->i64}, 4, false);
 
-    /* A quick region's call stores all that is dirty anyway. */
-    if (c->region->level > 0)
-        copy_regs(c, &reads, c->regs, hart_regs(c));
-    store_left(c);
-    LLVMValueRef result = mapped_call(c, "region_slow", args, dirty);
+    copy_regs(c, &reads, c->regs, hart_regs(c));
+    LLVMValueRef result =
+        LLVMBuildCall2(c->b, type, symbol(c, "region_slow", type, CALL_PRESERVE_ALL), args, TUFF_ARRAY_LEN(args), "");
+    LLVMSetInstructionCallConv(result, CALL_PRESERVE_ALL);
     LLVMBasicBlockRef done = new_block(c, "");
     LLVMValueRef ok = LLVMBuildICmp(c->b, LLVMIntEQ, result, const64(c, SEM_NEXT), "");
-    branch(c, ok, done, USUAL, c->trap, RARE);
+    branch(c, ok, done, USUAL, window_exit(c), RARE);
     LLVMPositionBuilderAtEnd(c->b, done);
     copy_regs(c, &writes, hart_regs(c), c->regs);
     LLVMBuildBr(c->b, next);
 }
 
-/* Calls the body; returns what it returned, and in *returns which of enum sem_next are possible. */
-static LLVMValueRef call_body(struct builder *c, const struct region_insn *insn, unsigned *returns)
+/* Which of enum sem_next the bodies may return. False: one of them is missing. */
+static bool find_returns(struct builder *c)
+{
+    for (uint32_t i = 0; i < c->region->insn_count; i++) {
+        uint64_t mask;
+        if (!body_number(c->bodies, c->region->insns[i].sem, "tuff-returns", &mask))
+            return false;
+        c->returns[i] = (uint32_t)mask;
+    }
+    return true;
+}
+
+static void find_polled(struct builder *c)
+{
+    for (uint32_t i = 0; i < c->region->block_count; i++) {
+        const struct region_edge *e;
+        for (unsigned j = 0; (e = region_edge(&c->region->blocks[i], j)); j++) {
+            if (e->target != REGION_NONE && e->back)
+                c->polled[e->target] = true;
+        }
+    }
+}
+
+/* Calls the body; returns what it returned. */
+static LLVMValueRef call_body(struct builder *c, const struct region_insn *insn)
 {
     char name[64];
-    uint64_t mask;
 
-    if (!body_number(c->bodies, insn->sem, "tuff-returns", &mask))
-        return NULL;
-    *returns = (unsigned)mask;
     name_body(insn->sem, name, sizeof(name));
     LLVMValueRef fn = symbol(c, name, c->body_type, CALL_C);
     LLVMValueRef args[] = {
@@ -509,23 +608,20 @@ static void write_through(struct builder *c, struct live_set *dirty)
 enum { ALWAYS_NEXT = 1 << SEM_NEXT };
 
 /* One instruction: the body, then a switch over what it may return. The builder ends where SEM_NEXT goes on. */
-static bool build_insn(struct builder *c, const struct region_block *block, uint32_t index, struct live_set *dirty)
+static void build_insn(struct builder *c, const struct region_block *block, uint32_t index, struct live_set *dirty)
 {
     const struct region_insn *insn = &c->region->insns[block->first_insn + index];
-    uint32_t ahead = block->insns - index;
-    bool last = ahead == 1;
-    unsigned returns;
-    LLVMValueRef result = call_body(c, insn, &returns);
+    bool last = index == block->insns - 1;
+    unsigned returns = c->returns[block->first_insn + index];
+    LLVMValueRef result = call_body(c, insn);
 
-    if (!result)
-        return false;
     struct live_set before = *dirty;
     struct live_set writes = writes_of(insn);
     add_regs(dirty, &writes);
     if (last && (returns & (1 << SEM_TAKEN | 1 << SEM_INDIRECT)))
         write_through(c, dirty);
     if (returns == ALWAYS_NEXT)
-        return true;
+        return;
     LLVMBasicBlockRef next = new_block(c, "");
     LLVMValueRef choice = LLVMBuildSwitch(c->b, result, next, 4);
     uint64_t counts[6] = {USUAL};
@@ -545,25 +641,21 @@ static bool build_insn(struct builder *c, const struct region_block *block, uint
         counts[count++] = USUAL;
     }
     if (returns & 1 << SEM_TRAP) {
-        LLVMBasicBlockRef to = new_block(c, "");
-        LLVMPositionBuilderAtEnd(c->b, to);
-        leave_by_call(c, &before, insn->offset, ahead, c->trap);
-        LLVMAddCase(choice, const32(c, SEM_TRAP), to);
+        LLVMAddCase(choice, const32(c, SEM_TRAP), window_exit(c));
         counts[count++] = RARE;
     }
     if (returns & 1 << SEM_MISS) {
         LLVMBasicBlockRef to = new_block(c, "");
         LLVMPositionBuilderAtEnd(c->b, to);
-        slow_path(c, insn, &before, ahead, next);
+        slow_path(c, insn, &before, next);
         LLVMAddCase(choice, const32(c, SEM_MISS), to);
         counts[count++] = RARE;
     }
     set_weights(c, choice, counts, count);
     LLVMPositionBuilderAtEnd(c->b, next);
-    return true;
 }
 
-static bool build_block(struct builder *c, uint32_t number)
+static void build_block(struct builder *c, uint32_t number)
 {
     const struct region_block *block = &c->region->blocks[number];
     struct live_set dirty = {0};
@@ -576,13 +668,16 @@ static bool build_block(struct builder *c, uint32_t number)
     LLVMBuildStore(c->b, LLVMBuildSub(c->b, left, const32(c, block->insns), ""), c->left);
     LLVMBuildBr(c->b, c->entries[number]);
     LLVMPositionBuilderAtEnd(c->b, c->entries[number]);
+    open_window(c, block, 0, &dirty);
+    if (c->polled[number])
+        poll(c, block);
     for (uint32_t i = 0; i < block->insns; i++) {
-        if (!build_insn(c, block, i, &dirty))
-            return false;
+        build_insn(c, block, i, &dirty);
+        if (i + 1 < block->insns && runs_once(&c->region->insns[block->first_insn + i]))
+            open_window(c, block, i + 1, &dirty);
     }
     write_through(c, &dirty);
     end_block(c, block, &dirty);
-    return true;
 }
 
 /* The way from the function's start to an entry. The interpreter has charged its block, which may go on after the end
@@ -740,8 +835,13 @@ const char *build_region(const struct region *region, LLVMModuleRef module, LLVM
     c.entries = calloc(region->block_count, sizeof(*c.entries));
     c.dirty_in = calloc(region->block_count, sizeof(*c.dirty_in));
     c.sites = calloc(region->insn_count, sizeof(*c.sites));
-    if (!c.heads || !c.entries || !c.dirty_in || !c.sites || plan_probes(region, bodies, c.sites, &c.runs)) {
+    c.returns = calloc(region->insn_count, sizeof(*c.returns));
+    c.polled = calloc(region->block_count, sizeof(*c.polled));
+    if (!c.heads || !c.entries || !c.dirty_in || !c.sites || !c.returns || !c.polled ||
+        plan_probes(region, bodies, c.sites, &c.runs)) {
         failure = "out of memory";
+    } else if (!find_returns(&c)) {
+        failure = "an instruction without a body";
     } else {
         LLVMBasicBlockRef start = new_block(&c, "start");
         for (uint32_t i = 0; i < region->block_count; i++) {
@@ -751,15 +851,14 @@ const char *build_region(const struct region *region, LLVMModuleRef module, LLVM
         c.out = new_block(&c, "out");
         LLVMPositionBuilderAtEnd(c.b, c.out);
         tail_call_away(&c, "interp_go");
-        c.trap = new_block(&c, "trap");
-        LLVMPositionBuilderAtEnd(c.b, c.trap);
-        tail_call_away(&c, "interp_region_trap");
+        c.past = new_block(&c, "past");
+        LLVMPositionBuilderAtEnd(c.b, c.past);
+        tail_call_away(&c, "interp_past");
         find_dirty(&c);
+        find_polled(&c);
         build_entry(&c, start);
-        for (uint32_t i = 0; i < region->block_count && !failure; i++) {
-            if (!build_block(&c, i))
-                failure = "an instruction without a body";
-        }
+        for (uint32_t i = 0; i < region->block_count; i++)
+            build_block(&c, i);
     }
     if (c.out_of_memory)
         failure = "out of memory";
@@ -767,6 +866,8 @@ const char *build_region(const struct region *region, LLVMModuleRef module, LLVM
     free(c.entries);
     free(c.dirty_in);
     free(c.sites);
+    free(c.returns);
+    free(c.polled);
     LLVMDisposeBuilder(c.b);
     return failure;
 }

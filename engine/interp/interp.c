@@ -253,11 +253,21 @@ op_fn *interp_handler(unsigned sem, bool slow)
     return handlers[sem][slow];
 }
 
-/* Leaves a region whose last instruction trapped: h->pc is its address and h->trap is filled. */
-PRESERVE_NONE void interp_region_trap(OP_PARAMS)
+/* Leaves a region at an instruction that it cannot do: the interpreter goes by. */
+PRESERVE_NONE void interp_past(OP_PARAMS)
 {
-    take_exception(h, h->pc);
-    TAIL interp_go(h, op, pc, block);
+    uint64_t target = h->pc;
+    struct block *next = block_lookup(h, target);
+
+    if (!next) {
+        take_exception(h, target);
+        TAIL interp_go(h, op, pc, block);
+    }
+    int32_t left = hart_charge(h, next->insns);
+    if (left < 0)
+        return;
+    atomic_store_explicit(&h->countdown.insns, (uint32_t)left, memory_order_relaxed);
+    TAIL(next->use ? next->saved_run : next->ops[0].run)(h, next->ops, target, next);
 }
 
 /* A region cannot be run now (not mapped, or the grant may end inside): its first block is interpreted. */

@@ -16,8 +16,8 @@ void interp_run_rest(struct hart *h);
 
 /* To h->pc. */
 PRESERVE_NONE void interp_go(struct hart *h, const struct op *op, uint64_t pc, struct block *block);
-/* The instruction at h->pc trapped, h->trap is filled. */
-PRESERVE_NONE void interp_region_trap(struct hart *h, const struct op *op, uint64_t pc, struct block *block);
+/* To h->pc, and past the first block there without entering a region: what made one stop is behind it then. */
+PRESERVE_NONE void interp_past(struct hart *h, const struct op *op, uint64_t pc, struct block *block);
 /* Nothing of `block` was run yet: interprets it. */
 PRESERVE_NONE void interp_region_decline(struct hart *h, const struct op *op, uint64_t pc, struct block *block);
 

@@ -138,11 +138,11 @@ struct region *region_select(struct hart *h, struct block *seed, uint64_t pc, ui
 /* What compiled code calls where it cannot go on by itself. All keep every register, vector ones included (calling
  * convention preserve_all); the first two know from the region's table of exits where its values are; slow.c has them.
  *
- * region_slow(h, place, imm, pc, block): the slow instance of a semantic body. Its operands are in the hart, its result
- * is left there. `place` packs sem | rd << 16 | rs1 << 24 | rs2 << 32 | len_bytes << 40 | insns not yet retired << 48.
- * Returns enum sem_next; anything but SEM_NEXT means that the hart is up to date and ready for interp_region_trap().
+ * region_slow(h, place, imm, pc): the slow instance of a semantic body. Its operands are in the hart, its result is
+ * left there. `place` packs sem | rd << 16 | rs1 << 24 | rs2 << 32 | len_bytes << 40. Returns enum sem_next; anything
+ * but SEM_NEXT means that it traps or needs a device, and has changed nothing.
  *
- * region_exit(h, left, target, 0, block): brings the hart up to date for interp_go() to `target`.
+ * region_exit(h, left, target, 0, block): brings the hart up to date for interp_go() or interp_past() to `target`.
  *
  * region_reach(h, gva, what): makes the page of `gva` the base page of a register (hart.base_page), if the software TLB
  * has it for an aligned access; `what` packs its size in bytes | stores << 8 | register << 16. Walks nothing.

@@ -1,5 +1,6 @@
-/* The slow instances of the semantic bodies as calls from compiled regions: what a TLB miss, a device, a misaligned
- * address or an odd rounding mode comes to. */
+/* The slow instances of the semantic bodies as calls from compiled regions: what a TLB miss, a misaligned address or an
+ * odd rounding mode comes to. What would trap or access a device is refused, before it has changed anything: the region
+ * goes back to where its state is known, and the interpreter comes to the same instruction. */
 /* Before the bodies: it governs what follows it. */
 #pragma STDC FENV_ACCESS ON
 
@@ -76,25 +77,17 @@ static void bring_up_to_date(struct hart *h, const struct block *block, const st
         h->r.fs_dirty = value_of(frame, value);
 }
 
-__attribute__((used)) static uint64_t slow_call(struct hart *h, uint64_t place, int64_t imm, uint64_t pc,
-                                                struct block *block, const struct frame *frame)
+__attribute__((used)) static uint64_t slow_call(struct hart *h, uint64_t place, int64_t imm, uint64_t pc)
 {
     static slow_fn *const bodies[RV_SEM_COUNT] = {
 #define INSN(id, ...) [RV_SEM_##id] = slow_##id,
 #include "engine/isa/riscv/rows.def"
     };
-    uint64_t devices = h->counters.mmio_accesses;
 
-    h->insns_ahead = (uint32_t)(place >> 48);
+    h->ram_only = true;
     enum sem_next next = bodies[place & 0xffff](h, place >> 16 & 255, place >> 24 & 255, place >> 32 & 255, imm, pc,
                                                 pc + (place >> 40 & 255));
-    h->insns_ahead = 0;
-    block->mmio += (uint32_t)(h->counters.mmio_accesses - devices);
-    if (next != SEM_NEXT) {
-        bring_up_to_date(h, block, frame);
-        hart_refund(h, (uint32_t)(place >> 48));
-        h->pc = pc;
-    }
+    h->ram_only = false;
     return next;
 }
 

@@ -9,7 +9,7 @@
 
 #define REGION_SYMBOLS(X)    \
     X(interp_go)             \
-    X(interp_region_trap)    \
+    X(interp_past)           \
     X(interp_region_decline) \
     X(region_slow)           \
     X(region_exit)           \

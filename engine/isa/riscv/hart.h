@@ -89,6 +89,7 @@ struct hart {
     bool host_fp;   /* the host's FP control register holds the guest's mode and flags */
     bool irq_check; /* an enabled interrupt may be pending */
     bool stop;      /* leave run() with `exit` */
+    bool ram_only;  /* slow accesses refuse devices: a compiled region cannot say exactly where it is */
     enum vcpu_exit exit;
     uint32_t host_fpcr; /* host's FP control register while the guest's is loaded */
     struct tlb *tlb;

@@ -176,6 +176,8 @@ static bool load_piece(struct hart *h, const struct mmu_target *target, uint64_t
         *value = ram_load(target->host, size_bytes);
         return true;
     }
+    if (h->ram_only)
+        return false;
     HART_COUNT(h, mmio_accesses, 1);
     *value = 0;
     if (mem_mmio_read(h->mem, target->gpa, size_bytes, value) != 0)
@@ -190,6 +192,8 @@ static bool store_piece(struct hart *h, const struct mmu_target *target, uint64_
         ram_store(h, target->host, target->gpa, size_bytes, value);
         return true;
     }
+    if (h->ram_only)
+        return false;
     HART_COUNT(h, mmio_accesses, 1);
     if (mem_mmio_write(h->mem, target->gpa, size_bytes, value) != 0)
         return fault(h, CAUSE_STORE_ACCESS, gva);
