@@ -49,6 +49,13 @@ enum { BLOCK_FALL, BLOCK_TAKEN };
 
 struct region_use;
 
+enum { BLOCK_TARGETS = 3 };
+
+struct block_target {
+    uint64_t pc;
+    uint32_t count; /* 0: free */
+};
+
 struct block {
     uint32_t insns;
     uint32_t ctx;
@@ -58,9 +65,8 @@ struct block {
     uint32_t region_entry; /* which entry of its region this block is, when `use` is set; read by generated code */
     uint64_t heat_given;   /* executions = heat_given - heat */
     uint64_t taken;
-    uint64_t indirect_pc; /* the indirect target seen most, by majority vote */
-    uint32_t indirect_votes;
-    uint32_t mmio; /* slow accesses of this block that met a device */
+    struct block_target indirect[BLOCK_TARGETS]; /* where its indirect jump went, about the most frequent first */
+    uint32_t mmio;                               /* slow accesses of this block that met a device */
 
     uint64_t gpa;
     uint32_t frame;

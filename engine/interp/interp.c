@@ -131,17 +131,33 @@ static TUFF_NOINLINE struct block *link_edge(struct hart *h, struct block *block
 DEFINE_DIRECT(go_fall, BLOCK_FALL)
 DEFINE_DIRECT(go_taken, BLOCK_TAKEN)
 
+/* Any but the first of the targets known. One that comes up more often than its neighbour moves forward; a new one
+ * takes the last place once that has been outvoted. */
+static TUFF_NOINLINE void note_target(struct block *block, uint64_t pc)
+{
+    struct block_target *last = &block->indirect[BLOCK_TARGETS - 1];
+
+    for (struct block_target *t = block->indirect; t <= last; t++) {
+        if (t->count && t->pc != pc)
+            continue;
+        t->pc = pc;
+        t->count++;
+        if (t > block->indirect && t->count > t[-1].count) {
+            struct block_target other = t[-1];
+            t[-1] = *t;
+            *t = other;
+        }
+        return;
+    }
+    last->count--;
+}
+
 HANDLER go_indirect(OP_PARAMS)
 {
-    /* Majority vote over the targets: one candidate, votes for and against. */
-    if (TUFF_LIKELY(block->indirect_pc == h->pc)) {
-        block->indirect_votes++;
-    } else if (block->indirect_votes == 0) {
-        block->indirect_pc = h->pc;
-        block->indirect_votes = 1;
-    } else {
-        block->indirect_votes--;
-    }
+    if (TUFF_LIKELY(block->indirect[0].pc == h->pc))
+        block->indirect[0].count++;
+    else
+        note_target(block, h->pc);
     TAIL interp_go(h, op, pc, block);
 }
 

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CANDIDATES_MAX = 1024, REACH_BYTES = 1 << 28 };
+enum { CANDIDATES_MAX = 1024, REACH_BYTES = 1 << 28, TARGET_SHARE = 16 };
 
 struct member {
     struct block *block;
@@ -155,6 +155,14 @@ static bool add_member(struct selection *s, struct block *block, uint64_t pc, bo
     return true;
 }
 
+/* One that is worth a comparison. */
+static bool is_frequent(const struct block *block, unsigned target)
+{
+    uint32_t count = block->indirect[target].count;
+
+    return count && count >= block->indirect[0].count / TARGET_SHARE;
+}
+
 static void consider_successors(struct selection *s, uint32_t index)
 {
     const struct member m = s->members[index];
@@ -169,8 +177,10 @@ static void consider_successors(struct selection *s, uint32_t index)
         consider(s, direct_target(&m), false);
     if (!(m.last.effects & (RV_JUMP | RV_INDIRECT)))
         consider(s, end_of(&m), false);
-    if ((m.last.effects & RV_INDIRECT) && m.block->indirect_votes)
-        consider(s, m.block->indirect_pc, false);
+    for (unsigned i = 0; (m.last.effects & RV_INDIRECT) && i < BLOCK_TARGETS; i++) {
+        if (is_frequent(m.block, i))
+            consider(s, m.block->indirect[i].pc, false);
+    }
     if (is_call(&m))
         consider(s, end_of(&m), false);
 }
@@ -204,9 +214,11 @@ static void mark_return_points(struct selection *s)
         struct member *m = &s->members[i];
         if (!is_call(m))
             continue;
-        uint64_t target = m->last.effects & RV_JUMP ? direct_target(m) : m->block->indirect_pc;
         struct member *back = find_member(s, end_of(m));
-        if (back && !find_member(s, target))
+        bool inside = !(m->last.effects & RV_JUMP) || find_member(s, direct_target(m));
+        for (unsigned j = 0; (m->last.effects & RV_INDIRECT) && j < BLOCK_TARGETS; j++)
+            inside &= !is_frequent(m->block, j) || find_member(s, m->block->indirect[j].pc);
+        if (back && !inside)
             back->wanted_entry = true;
     }
 }
@@ -306,8 +318,10 @@ static void describe_end(struct selection *s, const struct member *m, struct reg
         b->taken = edge_to(s, direct_target(m), ran);
     } else if (m->last.effects & RV_INDIRECT) {
         b->ends = REGION_END_INDIRECT;
-        if (m->block->indirect_votes)
-            guard(b, edge_to(s, m->block->indirect_pc, m->block->indirect_votes));
+        for (unsigned i = 0; i < BLOCK_TARGETS; i++) {
+            if (is_frequent(m->block, i))
+                guard(b, edge_to(s, m->block->indirect[i].pc, m->block->indirect[i].count));
+        }
         for (uint32_t i = 0; is_return(m) && i < s->count; i++) {
             const struct member *call = &s->members[i];
             if (is_call(call))
