@@ -560,6 +560,7 @@ static LLVMValueRef call_body(struct builder *c, const struct region_insn *insn)
 static void indirect(struct builder *c, const struct region_block *block, const struct live_set *dirty)
 {
     LLVMValueRef target = LLVMBuildLoad2(c->b, c->i64, field(c, c->h, offsetof(struct hart, pc)), "");
+    LLVMValueRef distance = LLVMBuildSub(c->b, target, c->base, "");
     uint64_t rest = block->executions;
 
     for (unsigned i = 0; i < block->targets; i++) {
@@ -567,7 +568,7 @@ static void indirect(struct builder *c, const struct region_block *block, const 
         LLVMBasicBlockRef next = new_block(c, "");
         uint64_t count = e->count < rest ? e->count : rest;
         rest -= count;
-        LLVMValueRef hit = LLVMBuildICmp(c->b, LLVMIntEQ, target, address(c, e->offset), "");
+        LLVMValueRef hit = LLVMBuildICmp(c->b, LLVMIntEQ, distance, const64(c, (uint64_t)(int64_t)e->offset), "");
         LLVMBasicBlockRef to = edge(c, e, dirty, block->executions);
         branch(c, hit, to, count, next, rest);
         LLVMPositionBuilderAtEnd(c->b, next);

@@ -34,7 +34,8 @@ struct block_cache {
     bool unsure_overflow; /* more than fit: FENCE.I compares everything, until all harts were asked again */
     union {
         struct block block;
-        uint8_t room[sizeof(struct block) + (BLOCK_INSNS_MAX + 1) * sizeof(struct op) + BLOCK_BYTES_MAX];
+        uint8_t room[sizeof(struct block) + (BLOCK_INSNS_MAX + 1) * sizeof(struct op) + BLOCK_BYTES_MAX +
+                     BLOCK_TARGETS * sizeof(struct block_target) + 8];
     } scratch;
 };
 
@@ -330,6 +331,18 @@ static void decode_block(struct hart *h, struct block *b, const uint8_t *host, u
     b->ops[b->insns] = (struct op){.run = interp_end_handler()};
     b->bytes = (uint16_t)offset;
     memcpy(block_source(b), source, offset);
+    b->indirect = NULL;
+    if (insn.effects & RV_INDIRECT) {
+        b->indirect = (struct block_target *)(((uintptr_t)block_source(b) + offset + 7) & ~(uintptr_t)7);
+        memset(b->indirect, 0, BLOCK_TARGETS * sizeof(b->indirect[0]));
+    }
+}
+
+static size_t block_bytes(const struct block *b)
+{
+    const uint8_t *end = b->indirect ? (const uint8_t *)(b->indirect + BLOCK_TARGETS) : block_source(b) + b->bytes;
+
+    return (size_t)(end - (const uint8_t *)b);
 }
 
 /* The second page's bytes for an instruction at `pc` that straddles; *second stays NULL when it does not. False: fetch
@@ -396,8 +409,7 @@ static struct block *build(struct hart *h, const uint8_t *host, uint64_t gpa, co
         mark_code(h, b);
         decode_block(h, b, host, BLOCK_INSNS_MAX, second);
     }
-    size_t size = sizeof(*b) + (b->insns + 1) * sizeof(struct op) + b->bytes;
-    cache->used += (size + 15) & ~(size_t)15;
+    cache->used += (block_bytes(b) + 15) & ~(size_t)15;
     struct block **head = bucket(cache, gpa, h->ctx);
     b->hash_next = *head;
     *head = b;

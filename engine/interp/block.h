@@ -49,7 +49,7 @@ enum { BLOCK_FALL, BLOCK_TAKEN };
 
 struct region_use;
 
-enum { BLOCK_TARGETS = 3 };
+enum { BLOCK_TARGETS = 12 };
 
 struct block_target {
     uint64_t pc;
@@ -65,8 +65,8 @@ struct block {
     uint32_t region_entry; /* which entry of its region this block is, when `use` is set; read by generated code */
     uint64_t heat_given;   /* executions = heat_given - heat */
     uint64_t taken;
-    struct block_target indirect[BLOCK_TARGETS]; /* where its indirect jump went, about the most frequent first */
-    uint32_t mmio;                               /* slow accesses of this block that met a device */
+    struct block_target *indirect; /* where its indirect jump went, about the most frequent first; NULL: it has none */
+    uint32_t mmio;                 /* slow accesses of this block that met a device */
 
     uint64_t gpa;
     uint32_t frame;
@@ -79,7 +79,8 @@ struct block {
     uint32_t pending;                   /* number of the last region that was to contain this block */
     struct block *hash_next;
     struct block *frame_next;
-    struct op ops[]; /* insns of them, an end marker, then `bytes` source bytes */
+    struct op
+        ops[]; /* insns of them, an end marker, `bytes` source bytes, and BLOCK_TARGETS targets where it has them */
 };
 
 static inline uint64_t block_executions(const struct block *block)

@@ -14,7 +14,7 @@ enum {
     REGION_BLOCKS_MAX = 512,
     REGION_PAGES_MAX = 12,
     REGION_ENTRIES_MAX = 12,
-    REGION_TARGETS_MAX = 8, /* guarded targets of one indirect jump */
+    REGION_TARGETS_MAX = 16, /* guarded targets of one indirect jump */
     REGION_NONE = 0xffff,
 };
 

@@ -158,7 +158,7 @@ static bool add_member(struct selection *s, struct block *block, uint64_t pc, bo
 /* One that is worth a comparison. */
 static bool is_frequent(const struct block *block, unsigned target)
 {
-    uint32_t count = block->indirect[target].count;
+    uint32_t count = block->indirect ? block->indirect[target].count : 0;
 
     return count && count >= block->indirect[0].count / TARGET_SHARE;
 }
@@ -177,7 +177,7 @@ static void consider_successors(struct selection *s, uint32_t index)
         consider(s, direct_target(&m), false);
     if (!(m.last.effects & (RV_JUMP | RV_INDIRECT)))
         consider(s, end_of(&m), false);
-    for (unsigned i = 0; (m.last.effects & RV_INDIRECT) && i < BLOCK_TARGETS; i++) {
+    for (unsigned i = 0; i < BLOCK_TARGETS; i++) {
         if (is_frequent(m.block, i))
             consider(s, m.block->indirect[i].pc, false);
     }
@@ -216,7 +216,7 @@ static void mark_return_points(struct selection *s)
             continue;
         struct member *back = find_member(s, end_of(m));
         bool inside = !(m->last.effects & RV_JUMP) || find_member(s, direct_target(m));
-        for (unsigned j = 0; (m->last.effects & RV_INDIRECT) && j < BLOCK_TARGETS; j++)
+        for (unsigned j = 0; j < BLOCK_TARGETS; j++)
             inside &= !is_frequent(m->block, j) || find_member(s, m->block->indirect[j].pc);
         if (back && !inside)
             back->wanted_entry = true;
