@@ -20,6 +20,7 @@ enum {
      * region (the largest region_insns), so that none declines because of it. */
     STRETCH_INSNS = 16384,
     PAGES_MAX = 1024, /* that a region may store to; the replay gets as many again */
+    DEVICES_MAX = 64, /* accesses */
     REPORT_BYTES = 8192,
     REPORT_WORDS = 8, /* of memory that are listed */
 };
@@ -50,8 +51,10 @@ struct verify {
     enum left left;
     struct page *pages;
     uint32_t page_count, page_room;
-    const char *unfit; /* why the stretch cannot be replayed */
-    const char *stray; /* what the interpreter was about to do that the region has not done */
+    struct verify_device devices[DEVICES_MAX];
+    uint32_t device_count, device_next; /* what the region did, and what the replay has done of it */
+    const char *unfit;                  /* why the stretch cannot be replayed */
+    const char *stray;                  /* what the interpreter was about to do that the region has not done */
     bool trapped;
     struct trap trap; /* of the replay */
     uint32_t refunded;
@@ -130,20 +133,44 @@ static bool refuse(struct verify *v, const char *unfit, const char *stray)
     return false;
 }
 
-bool verify_access(struct hart *h, uint8_t *host, enum mem_access access)
+bool verify_store(struct hart *h, uint8_t *host)
 {
     struct verify *v = h->verify;
 
-    if (v->phase == IDLE || access == MEM_EXECUTE)
-        return true;
-    if (!host)
-        return refuse(v, "a device", "accesses a device");
-    if (access != MEM_WRITE)
+    if (v->phase == IDLE)
         return true;
     if (mem_frame_is_watched(h->mem, mem_frame_of(h->mem, host)))
-        return refuse(v, "a device", "stores to a device's page");
-    if (!note_page(v, host))
-        return refuse(v, "too many pages", "stores to many more pages");
+        return refuse(v, "a page that a device looks at", "stores to a page that a device looks at");
+    return note_page(v, host) || refuse(v, "too many pages", "stores to many more pages");
+}
+
+void verify_device_note(struct hart *h, const struct verify_device *access)
+{
+    struct verify *v = h->verify;
+
+    if (v->phase != IN_REGION)
+        return;
+    if (v->device_count < DEVICES_MAX)
+        v->devices[v->device_count++] = *access;
+    else
+        v->unfit = "too many device accesses";
+}
+
+bool verify_device_repeat(struct hart *h, struct verify_device *access)
+{
+    struct verify *v = h->verify;
+
+    if (v->phase != IN_REPLAY)
+        return false;
+    const struct verify_device *was = &v->devices[v->device_next];
+    if (v->device_next < v->device_count && was->gpa == access->gpa && was->size_bytes == access->size_bytes &&
+        was->write == access->write && (!was->write || was->value == access->value)) {
+        *access = *was;
+        v->device_next++;
+    } else {
+        v->stray = access->write ? "stores to a device what the region does not" : "reads a device otherwise";
+        access->refused = true;
+    }
     return true;
 }
 
@@ -231,6 +258,7 @@ static void begin(struct hart *h, const struct block *block, uint64_t pc)
     fp_write_flags(h, 0);
     v->page_count = 0;
     v->page_room = PAGES_MAX;
+    v->device_count = 0;
     v->unfit = region_same_bytes(h, block->use->region) ? NULL : "changed code";
     drop_write_entries(h);
     v->phase = IN_REGION;
@@ -305,6 +333,7 @@ static void replay(struct hart *h)
     fp_write_flags(h, 0);
     drop_write_entries(h);
     v->page_room = v->page_count + PAGES_MAX;
+    v->device_next = 0;
     v->stray = NULL;
     v->trapped = false;
     v->trap = (struct trap){0};
@@ -390,6 +419,11 @@ static void compare_ends(struct report *report, const struct verify *v)
         report->differs = true;
         add(report, "  the interpreter %s after %" PRIu64 " instructions\n", v->stray, v->replayed);
         return;
+    }
+    if (v->device_next != v->device_count) {
+        report->differs = true;
+        add(report, "  device accesses: region %" PRIu32 ", interpreter %" PRIu32 "\n", v->device_count,
+            v->device_next);
     }
     if (v->insns != v->replayed) {
         report->differs = true;

@@ -7,8 +7,9 @@
  * is reported and the hart stops with VCPU_EXIT_ERROR, in the interpreter's state.
  *
  * Stores are known by their pages: a stretch starts without direct write entries, so the first store to each page is a
- * slow one, and mmu_translate() shows it to verify_access() before it happens. What cannot be done twice is not
- * replayed: a stretch that met a device, in which a page walk set A or D, or whose code the guest has changed without
+ * slow one, and mmu_translate() shows it to verify_store() before it happens. Devices are accessed once: a replay gets
+ * what they answered the region, and must ask the same. What cannot be done twice is not replayed: a stretch that
+ * stored to memory that a device looks at, in which a page walk set A or D, or whose code the guest has changed without
  * FENCE.I. Such stretches are counted as skipped. Nobody else may store to guest memory meanwhile, so this is for
  * machines with one hart.
  */
@@ -36,9 +37,20 @@ PRESERVE_NONE void verify_region_decline(struct hart *h, const struct op *op, ui
 
 /* ---- for hooks in slow paths; only where h->verify is set ---- */
 
-/* An access that left the fast path is about to happen: to RAM at `host`, or to a device where that is NULL. False: a
- * replay must not do it, and it faults. */
-bool verify_access(struct hart *h, uint8_t *host, enum mem_access access);
+/* A store that left the fast path is about to happen in RAM, at `host`. False: a replay must not do it, and it faults.
+ */
+bool verify_store(struct hart *h, uint8_t *host);
+
+struct verify_device {
+    uint64_t gpa, value;
+    uint8_t size_bytes;
+    bool write, refused;
+};
+/* True: this is a replay, and `access` now has what the region was answered. Otherwise the device is accessed, and
+ * verify_device_note() gets the answer. */
+bool verify_device_repeat(struct hart *h, struct verify_device *access);
+void verify_device_note(struct hart *h, const struct verify_device *access);
+
 /* A page walk is about to set A or D. False as above. */
 bool verify_walk_update(struct hart *h);
 /* The interpreter is about to take a trap at `pc`, for h->trap. True: it is a replay, which ends here instead. */

@@ -102,8 +102,8 @@ bool mmu_translate(struct hart *h, uint64_t gva, enum mem_access access, unsigne
         return fault(h, access_fault_cause[access], gva);
     target->gpa = gpa;
     target->host = mem_ram_ptr(h->mem, gpa, size_bytes);
-    if (TUFF_UNLIKELY(h->verify) && !verify_access(h, target->host, access))
-        return fault(h, access_fault_cause[access], gva);
+    if (TUFF_UNLIKELY(h->verify) && access == MEM_WRITE && target->host && !verify_store(h, target->host))
+        return fault(h, CAUSE_STORE_ACCESS, gva);
     if (target->host)
         fill(h, bank, gva, target->host, gpa, access, view->translated ? &leaf : NULL);
     return true;
@@ -176,6 +176,28 @@ static void ram_store(struct hart *h, uint8_t *host, uint64_t gpa, unsigned size
     mem_frame_stored(h->mem, mem_frame_of(h->mem, host), (unsigned)(gpa & (MEM_PAGE_BYTES - 1)), size_bytes);
 }
 
+/* False: nothing is there, or the device refuses. */
+static bool access_device(struct hart *h, uint64_t gpa, unsigned size_bytes, bool write, uint64_t *value)
+{
+    struct verify_device access = {.gpa = gpa, .value = *value, .size_bytes = (uint8_t)size_bytes, .write = write};
+
+    if (h->verify && verify_device_repeat(h, &access)) {
+        *value = access.value;
+        return !access.refused;
+    }
+    HART_COUNT(h, mmio_accesses, 1);
+    int rc = write ? mem_mmio_write(h->mem, gpa, size_bytes, *value) : mem_mmio_read(h->mem, gpa, size_bytes, value);
+    if (h->verify) {
+        access.value = *value;
+        access.refused = rc != 0;
+        verify_device_note(h, &access);
+    }
+    /* A store may have moved this hart's own timer; what follows in the same block must see it. */
+    if (write && rc == 0 && (atomic_load_explicit(&h->requests, memory_order_relaxed) & REQUEST_TIMER))
+        hart_update_timers(h);
+    return rc == 0;
+}
+
 static bool load_piece(struct hart *h, const struct mmu_target *target, uint64_t gva, unsigned size_bytes,
                        uint64_t *value)
 {
@@ -183,11 +205,8 @@ static bool load_piece(struct hart *h, const struct mmu_target *target, uint64_t
         *value = ram_load(target->host, size_bytes);
         return true;
     }
-    HART_COUNT(h, mmio_accesses, 1);
     *value = 0;
-    if (mem_mmio_read(h->mem, target->gpa, size_bytes, value) != 0)
-        return fault(h, CAUSE_LOAD_ACCESS, gva);
-    return true;
+    return access_device(h, target->gpa, size_bytes, false, value) || fault(h, CAUSE_LOAD_ACCESS, gva);
 }
 
 static bool store_piece(struct hart *h, const struct mmu_target *target, uint64_t gva, unsigned size_bytes,
@@ -197,13 +216,7 @@ static bool store_piece(struct hart *h, const struct mmu_target *target, uint64_
         ram_store(h, target->host, target->gpa, size_bytes, value);
         return true;
     }
-    HART_COUNT(h, mmio_accesses, 1);
-    if (mem_mmio_write(h->mem, target->gpa, size_bytes, value) != 0)
-        return fault(h, CAUSE_STORE_ACCESS, gva);
-    /* The store may have moved this hart's own timer; what follows in the same block must see it. */
-    if (atomic_load_explicit(&h->requests, memory_order_relaxed) & REQUEST_TIMER)
-        hart_update_timers(h);
-    return true;
+    return access_device(h, target->gpa, size_bytes, true, &value) || fault(h, CAUSE_STORE_ACCESS, gva);
 }
 
 /* Bytes of the access that lie in its first page. */
