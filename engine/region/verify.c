@@ -1,6 +1,7 @@
 /* Comparing regions with the interpreter; see verify.h. Everything here is on the hart's own thread. */
 #include "engine/region/verify.h"
 
+#include "base/log.h"
 #include "engine/interp/interp.h"
 #include "engine/region/region_cache.h"
 #include "mem/frame.h"
@@ -374,16 +375,26 @@ static TUFF_PRINTF(2, 3) void add(struct report *report, const char *format, ...
         report->text[report->len] = '\0';
 }
 
-static void compare(struct report *report, const char *name, int number, uint64_t region, uint64_t interp)
+static void compare(struct report *report, const char *name, uint64_t region, uint64_t interp)
 {
-    char numbered[16] = "";
-
     if (region == interp)
         return;
     report->differs = true;
-    if (number >= 0)
-        (void)snprintf(numbered, sizeof(numbered), "%d", number);
-    add(report, "  %s%s: region %#" PRIx64 ", interpreter %#" PRIx64 "\n", name, numbered, region, interp);
+    add(report, "  %s: region %#" PRIx64 ", interpreter %#" PRIx64 "\n", name, region, interp);
+}
+
+static void compare_registers(struct report *report, const struct rv_regs *region, const struct rv_regs *interp)
+{
+    char name[16];
+
+    for (unsigned i = 0; i < 32; i++) {
+        (void)snprintf(name, sizeof(name), "%s (x%u)", rv_x_name(i), i);
+        compare(report, name, region->x[i], interp->x[i]);
+    }
+    for (unsigned i = 0; i < 32; i++) {
+        (void)snprintf(name, sizeof(name), "%s (f%u)", rv_f_name(i), i);
+        compare(report, name, region->f[i], interp->f[i]);
+    }
 }
 
 static void compare_memory(struct hart *h, struct report *report)
@@ -435,8 +446,8 @@ static void compare_ends(struct report *report, const struct verify *v)
         add(report, "  only the %s traps: cause %" PRIu64 ", value %#" PRIx64 "\n",
             region_trapped ? "region" : "interpreter", trap->cause, trap->tval);
     } else if (region_trapped) {
-        compare(report, "cause of the trap", -1, v->by_region.trap.cause, v->trap.cause);
-        compare(report, "value of the trap", -1, v->by_region.trap.tval, v->trap.tval);
+        compare(report, "cause of the trap", v->by_region.trap.cause, v->trap.cause);
+        compare(report, "value of the trap", v->by_region.trap.tval, v->trap.tval);
     }
 }
 
@@ -449,18 +460,15 @@ static void compare_results(struct hart *h, struct report *report)
     add(report, "region %" PRIu32 " (level %" PRIu32 "), entered at %#" PRIx64 ": after %" PRIu64 " instructions\n",
         v->region_id, v->region_level, v->start.pc, v->insns);
     compare_ends(report, v);
-    compare(report, "pc", -1, a->pc, b->pc);
-    for (int i = 0; i < 32; i++)
-        compare(report, "x", i, a->r.x[i], b->r.x[i]);
-    for (int i = 0; i < 32; i++)
-        compare(report, "f", i, a->r.f[i], b->r.f[i]);
-    compare(report, "floating-point flags", -1, a->fflags, b->fflags);
-    compare(report, "floating-point state written", -1, a->r.fs_dirty != 0, b->r.fs_dirty != 0);
-    compare(report, "reservation", -1, a->reserved_granule, b->reserved_granule);
+    compare(report, "pc", a->pc, b->pc);
+    compare_registers(report, &a->r, &b->r);
+    compare(report, "floating-point flags", a->fflags, b->fflags);
+    compare(report, "floating-point state written", a->r.fs_dirty != 0, b->r.fs_dirty != 0);
+    compare(report, "reservation", a->reserved_granule, b->reserved_granule);
     if (a->reserved_granule && b->reserved_granule) {
-        compare(report, "reserved address", -1, a->reserved_gpa, b->reserved_gpa);
-        compare(report, "reserved value", -1, a->reserved_value, b->reserved_value);
-        compare(report, "reserved bytes", -1, a->reserved_bytes, b->reserved_bytes);
+        compare(report, "reserved address", a->reserved_gpa, b->reserved_gpa);
+        compare(report, "reserved value", a->reserved_value, b->reserved_value);
+        compare(report, "reserved bytes", a->reserved_bytes, b->reserved_bytes);
     }
     compare_memory(h, report);
     add(report, "  to look at it: the same command with --dump=guest,ir,opt,asm:%" PRIu32 "\n", v->region_id);
@@ -498,10 +506,15 @@ static void judge(struct hart *h, const struct region *region, struct report *re
             restore_snapshot(h, &v->by_region);
         }
     }
-    if (report->differs)
+    if (report->differs) {
         count(&v->counters->verify_differences);
-    else
-        count(v->unfit ? &v->counters->verify_skipped : &v->counters->verify_equal);
+    } else if (v->unfit) {
+        count(&v->counters->verify_skipped);
+        log_debug(LOG_JIT, "region %" PRIu32 " at %#" PRIx64 " was not repeated: %s", v->region_id, v->start.pc,
+                  v->unfit);
+    } else {
+        count(&v->counters->verify_equal);
+    }
 }
 
 /* The region was left. False: it was wrong. */
