@@ -20,8 +20,8 @@ enum {
     /* Instructions of a stretch, more or less: a loop is left at its next turn. More than the longest path through a
      * region (the largest region_insns), so that none declines because of it. */
     STRETCH_INSNS = 16384,
-    PAGES_MAX = 1024, /* that a region may store to; the replay gets as many again */
-    DEVICES_MAX = 64, /* accesses */
+    PAGES_MAX = 1024,   /* that a region may store to; the replay gets as many again */
+    DEVICES_MAX = 4096, /* accesses */
     REPORT_BYTES = 8192,
     REPORT_WORDS = 8, /* of memory that are listed */
 };

@@ -102,6 +102,7 @@ START_TEST(planted_miscompiles_are_found_and_named)
 {
     const char *guest = files_guest("verify");
     unsigned found = 0;
+    bool in_memory = false;
 
     for (unsigned region = 1; region <= 5; region++) {
         char plant[32], number[64];
@@ -111,6 +112,7 @@ START_TEST(planted_miscompiles_are_found_and_named)
         struct process *process = process_run(PROCESS_ARGV("run", COMPILE_ALL, "--verify", plant, guest), NULL, &code);
         if (code == 3) {
             found++;
+            in_memory |= strstr(process->err_text, "tuff: verify:   memory at 0x8000") != NULL;
             ck_assert_msg(strstr(process->err_text, number), "%s", process->err_text);
             ck_assert_ptr_nonnull(strstr(process->err_text, ", interpreter "));
             (void)snprintf(number, sizeof(number), "--dump=guest,ir,opt,asm:%u\n", region);
@@ -124,6 +126,7 @@ START_TEST(planted_miscompiles_are_found_and_named)
         process_free(process);
     }
     ck_assert_uint_ge(found, 4);
+    ck_assert(in_memory);
 }
 END_TEST
 
