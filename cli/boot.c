@@ -178,6 +178,16 @@ static int check_combination(const struct boot *boot)
                      boot->config.cpus);
         return -EINVAL;
     }
+    if (boot->config.jit.verify && boot->config.cpus > 1) {
+        report_error(
+            "--verify, with --cpus=%u, is refused as a second hart may store between the two runs: give --cpus=1",
+            boot->config.cpus);
+        return -EINVAL;
+    }
+    if (boot->config.jit.verify && boot->config.interpret) {
+        report_error("--verify, without compiled code, has nothing to compare: give --tier=llvm");
+        return -EINVAL;
+    }
     return 0;
 }
 
@@ -409,7 +419,7 @@ static const char run_notes[] =
     "  0    the guest powered off, or you left it with Ctrl-A x\n"
     "  N    the code that the guest gave when it powered off (above 255: 255)\n"
     "  2    the command line or a file was refused; nothing was started\n"
-    "  3    the virtual machine failed\n"
+    "  3    the virtual machine failed, or --verify found a difference\n"
     "  124  --max-insns was reached\n"
     "  128+ ended by a signal (130: SIGINT, 143: SIGTERM)\n"
     "\n"

@@ -149,6 +149,29 @@ static int check_dump(const char *text)
     return 0;
 }
 
+/* Without a number: every run. */
+static int parse_verify(const char *text, uint32_t *out)
+{
+    uint64_t value = 1;
+
+    if (*text && values_number(text, 1, UINT32_MAX, &value)) {
+        report_error("--verify, '%s', is not a number from 1: give --verify, or --verify=64 for one run in 64", text);
+        return -EINVAL;
+    }
+    *out = (uint32_t)value;
+    return 0;
+}
+
+/* A report has several lines. */
+static void print_report(void *opaque, const char *text)
+{
+    (void)opaque;
+    for (size_t len; *text; text += len + (text[len] == '\n')) {
+        len = strcspn(text, "\n");
+        report_error("verify: %.*s", (int)len, text);
+    }
+}
+
 int jit_parse(const struct option_values *values, struct machine_config *config)
 {
     const char *const *value = values->value;
@@ -169,6 +192,13 @@ int jit_parse(const struct option_values *values, struct machine_config *config)
         rc = parse_sample(value[OPTION_JIT_SAMPLE], &jit->sample);
     if (!rc && value[OPTION_JIT_BISECT])
         rc = parse_count("jit-bisect", value[OPTION_JIT_BISECT], UINT32_MAX, &jit->limit);
+    if (!rc && value[OPTION_JIT_PLANT]) {
+        rc = parse_count("jit-plant", value[OPTION_JIT_PLANT], UINT32_MAX, &number);
+        if (!rc)
+            jit->plant = (uint32_t)number;
+    }
+    if (!rc && value[OPTION_VERIFY])
+        rc = parse_verify(value[OPTION_VERIFY], &jit->verify);
     if (!rc && value[OPTION_DUMP])
         rc = check_dump(value[OPTION_DUMP]);
     jit->sync = value[OPTION_JIT_SYNC] != NULL;
@@ -176,5 +206,6 @@ int jit_parse(const struct option_values *values, struct machine_config *config)
     jit->dump = value[OPTION_DUMP];
     jit->dump_to = stderr;
     jit->passes = value[OPTION_PASSES];
+    jit->verify_report = print_report;
     return rc;
 }

@@ -57,6 +57,13 @@ const struct option_row option_rows[] = {
      "start regions at one block in N only, by address"},
     {OPTION_JIT_BISECT, BOOT | RUN, OPTION_VALUE, "Tiers", "jit-bisect", 0, "N",
      "compile the first N regions only, to find one that is wrong"},
+    {OPTION_VERIFY, BOOT | RUN, OPTION_CHOICE, "Tiers", "verify", 0, "N",
+     "repeat each run of compiled code on the interpreter, or with\n"
+     "=N every Nth, and stop with exit code 3 where they differ;\n"
+     "one hart only"},
+    {OPTION_JIT_PLANT, BOOT | RUN, OPTION_VALUE, "Tiers", "jit-plant", 0, "N",
+     "miscompile region N on purpose, to try --verify and\n"
+     "--jit-bisect"},
     {OPTION_TUNE, BOOT | RUN, OPTION_LIST, "Tiers", "tune", 0, "NAME=N,..",
      "change numbers of the compile policy; --tune=help lists them"},
     {OPTION_DUMP, BOOT | RUN, OPTION_VALUE, "Compiler", "dump", 0, "WHAT[:N]",

@@ -46,7 +46,7 @@ static bool is_choice(const char *choices, const char *value)
 
     for (const char *at = choices;; at++) {
         size_t item_len = strcspn(at, "|");
-        if (item_len == len && memcmp(at, value, len) == 0)
+        if ((item_len == len && memcmp(at, value, len) == 0) || (len && item_len == 1 && *at == 'N'))
             return true;
         at += item_len;
         if (!*at)

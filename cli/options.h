@@ -27,6 +27,8 @@ enum option_id {
     OPTION_JIT_SYNC,
     OPTION_JIT_SAMPLE,
     OPTION_JIT_BISECT,
+    OPTION_JIT_PLANT,
+    OPTION_VERIFY,
     OPTION_TUNE,
     OPTION_DUMP,
     OPTION_PASSES,
@@ -52,7 +54,7 @@ enum option_kind {
     OPTION_FLAG,   /* --name */
     OPTION_VALUE,  /* --name=VALUE or --name VALUE; of several the last counts */
     OPTION_LIST,   /* the same with VALUE,VALUE..; given again, it adds to the list */
-    OPTION_CHOICE, /* --name, or --name=ONE of a list */
+    OPTION_CHOICE, /* --name, or --name=ONE of a list; N in the list: any number, which the option's reader checks */
 };
 
 struct option_row {

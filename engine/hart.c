@@ -252,8 +252,7 @@ void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks)
 
 /* ---- running ---- */
 
-/* The end is unknown while the two change, so that a reader of another thread never combines an old one with a new. */
-static void set_grant(struct hart *h, uint64_t retired, uint32_t grant)
+void hart_set_grant(struct hart *h, uint64_t retired, uint32_t grant)
 {
     atomic_store_explicit(&h->grant_end, HART_GRANT_CHANGES, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
@@ -266,7 +265,7 @@ static void grant(struct hart *h, uint64_t insns)
 {
     uint32_t grant = insns < GRANT_MAX ? (uint32_t)insns : GRANT_MAX;
 
-    set_grant(h, hart_retired(h), grant);
+    hart_set_grant(h, hart_retired(h), grant);
 }
 
 static enum vcpu_exit run(struct vcpu *vcpu, uint64_t max_insns)
@@ -525,7 +524,7 @@ static int set_state(struct vcpu *vcpu, const struct vcpu_state *state)
     h->priv = (uint8_t)state->priv;
     fp_write_flags(h, state->fcsr & 0x1f);
     fp_write_frm(h, (uint8_t)(state->fcsr >> 5));
-    set_grant(h, state->instret, 0);
+    hart_set_grant(h, state->instret, 0);
 #define X(name) h->name = state->name;
     STATE_CSRS(X)
 #undef X

@@ -39,16 +39,19 @@ struct tier_tunables {
 };
 
 /* Counters, one list: printed by --stats. X(name, text) */
-#define TIER_COUNTERS(X)                                                 \
-    X(regions_submitted, "regions chosen to be compiled")                \
-    X(regions_compiled, "regions compiled")                              \
-    X(regions_promoted, "regions compiled again with the full pipeline") \
-    X(regions_failed, "regions that could not be compiled")              \
-    X(regions_waiting, "regions still waiting when the machine ended")   \
-    X(regions_installed, "regions installed, counted by hart")           \
-    X(regions_dropped, "regions taken out because bytes changed")        \
-    X(region_insns, "guest instructions in compiled regions")            \
-    X(code_bytes, "bytes of compiled code made")                         \
+#define TIER_COUNTERS(X)                                                             \
+    X(regions_submitted, "regions chosen to be compiled")                            \
+    X(regions_compiled, "regions compiled")                                          \
+    X(regions_promoted, "regions compiled again with the full pipeline")             \
+    X(regions_failed, "regions that could not be compiled")                          \
+    X(regions_waiting, "regions still waiting when the machine ended")               \
+    X(regions_installed, "regions installed, counted by hart")                       \
+    X(regions_dropped, "regions taken out because bytes changed")                    \
+    X(verify_equal, "runs of regions that the interpreter repeated alike")           \
+    X(verify_skipped, "runs of regions that could not be repeated")                  \
+    X(verify_differences, "runs of regions that the interpreter repeated otherwise") \
+    X(region_insns, "guest instructions in compiled regions")                        \
+    X(code_bytes, "bytes of compiled code made")                                     \
     X(compile_us, "microseconds of compiling")
 
 struct tier_counters {
@@ -66,6 +69,11 @@ struct tier_config {
     FILE *dump_to;      /* borrowed; needed with `dump` */
     const char *passes; /* replaces the pipeline; LLVM's syntax */
     bool perf_map;      /* writes /tmp/perf-PID.map */
+    uint32_t verify;    /* each hart compares every so-many-th run of a region with the interpreter; 0: none */
+    /* What differs, in lines that end in newlines; on the hart's thread, which stops afterwards. May be NULL. */
+    void (*verify_report)(void *opaque, const char *text);
+    void *verify_opaque;
+    uint32_t plant; /* this region is miscompiled on purpose, to try `verify` and `limit`; 0: none */
 };
 
 struct tier_ops {

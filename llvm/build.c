@@ -57,6 +57,7 @@ struct builder {
     struct window window;
     LLVMBasicBlockRef out, past; /* shared: the hart is up to date */
     bool out_of_memory;
+    bool plant; /* a miscompile is still to be planted */
 };
 
 /* ---- small things ---- */
@@ -606,6 +607,18 @@ static void write_through(struct builder *c, struct live_set *dirty)
     *dirty = (struct live_set){0};
 }
 
+/* --jit-plant: the region's first instruction that writes an integer register, and does nothing else, adds one too
+ * many. */
+static void plant(struct builder *c, const struct live_set *writes)
+{
+    if (!c->plant || !writes->x)
+        return;
+    LLVMValueRef reg = field(c, c->regs, x_offset((unsigned)__builtin_ctz(writes->x)));
+    LLVMValueRef value = LLVMBuildLoad2(c->b, c->i64, reg, "");
+    LLVMBuildStore(c->b, LLVMBuildAdd(c->b, value, const64(c, 1), ""), reg);
+    c->plant = false;
+}
+
 enum { ALWAYS_NEXT = 1 << SEM_NEXT };
 
 /* One instruction: the body, then a switch over what it may return. The builder ends where SEM_NEXT goes on. */
@@ -621,8 +634,10 @@ static void build_insn(struct builder *c, const struct region_block *block, uint
     add_regs(dirty, &writes);
     if (last && (returns & (1 << SEM_TAKEN | 1 << SEM_INDIRECT)))
         write_through(c, dirty);
-    if (returns == ALWAYS_NEXT)
+    if (returns == ALWAYS_NEXT) {
+        plant(c, &writes);
         return;
+    }
     LLVMBasicBlockRef next = new_block(c, "");
     LLVMValueRef choice = LLVMBuildSwitch(c->b, result, next, 4);
     uint64_t counts[6] = {USUAL};
@@ -822,7 +837,7 @@ static void declare(struct builder *c, const char *name)
 const char *build_region(const struct region *region, LLVMModuleRef module, LLVMModuleRef bodies, const char *name,
                          struct live_sets *live)
 {
-    struct builder c = {.region = region, .module = module, .bodies = bodies, .live = live};
+    struct builder c = {.region = region, .module = module, .bodies = bodies, .live = live, .plant = region->planted};
     const char *failure = NULL;
 
     if (!(region->isa & ISA_EXT(C)))

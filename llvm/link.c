@@ -28,14 +28,17 @@ static int fail(struct error *err, LLVMErrorRef error)
 }
 
 /* The table of what regions may call. */
-static LLVMErrorRef define_symbols(struct linker *l)
+static LLVMErrorRef define_symbols(struct linker *l, bool verify)
 {
-    static const struct {
+    const struct {
         const char *name;
         void *address;
     } symbols[] = {
 #define X(name) {#name, (void *)name},
         REGION_SYMBOLS(X)
+#undef X
+#define X(name, verifying) {#name, verify ? (void *)(verifying) : (void *)(name)},
+            REGION_WAYS_OUT(X)
 #undef X
     };
     LLVMOrcCSymbolMapPair pairs[TUFF_ARRAY_LEN(symbols)];
@@ -51,7 +54,7 @@ static LLVMErrorRef define_symbols(struct linker *l)
                                  LLVMOrcAbsoluteSymbols(pairs, TUFF_ARRAY_LEN(pairs)));
 }
 
-int linker_create(struct linker **out, struct error *err)
+int linker_create(bool verify, struct linker **out, struct error *err)
 {
     struct linker *l = calloc(1, sizeof(*l));
 
@@ -60,7 +63,7 @@ int linker_create(struct linker **out, struct error *err)
     pthread_mutex_init(&l->lock, NULL);
     LLVMErrorRef error = LLVMOrcCreateLLJIT(&l->jit, NULL);
     if (!error)
-        error = define_symbols(l);
+        error = define_symbols(l, verify);
     if (error) {
         int rc = fail(err, error);
         linker_destroy(l);

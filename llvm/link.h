@@ -8,7 +8,8 @@
 
 struct linker;
 
-int linker_create(struct linker **out, struct error *err) TUFF_MUST_CHECK;
+/* `verify`: regions are left by returning (engine/region/verify.h). */
+int linker_create(bool verify, struct linker **out, struct error *err) TUFF_MUST_CHECK;
 void linker_destroy(struct linker *linker);
 /* Links the object, which it takes, and finds `name` in it. *handle is for linker_remove(). Returns NULL on failure. */
 void *linker_add(struct linker *linker, LLVMMemoryBufferRef object, const char *name, void **handle);

@@ -247,6 +247,12 @@ void machine_end(struct machine *m, enum machine_end end, uint32_t exit_code)
     }
 }
 
+/* --verify has stopped a hart. */
+static bool has_difference(const struct machine *m)
+{
+    return m->regions && atomic_load(&region_cache_counters(m->regions)->verify_differences);
+}
+
 int machine_run(struct machine *m, struct machine_result *result, struct error *err)
 {
     if (!m->has_image)
@@ -265,7 +271,8 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     console_backend_flush(m->console);
     loop_stop(m->loop);
     if (rc == 0 && result->end == MACHINE_END_ERROR)
-        rc = error_set(err, -EIO, "a hart could not go on");
+        rc = has_difference(m) ? error_set(err, -EIO, "compiled code is wrong: see what was reported")
+                               : error_set(err, -EIO, "a hart could not go on");
     return rc;
 }
 

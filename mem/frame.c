@@ -42,6 +42,11 @@ bool mem_frame_may_write(struct mem *mem, uint32_t frame, uint32_t hart)
     return atomic_load(&f->code_lines) == 0;
 }
 
+bool mem_frame_is_watched(const struct mem *mem, uint32_t frame)
+{
+    return frame == mem->watched_frame;
+}
+
 void mem_frame_drop_writer(struct mem *mem, uint32_t frame, uint32_t hart)
 {
     atomic_fetch_and(&mem->frames[frame].writers, ~(1ull << hart));

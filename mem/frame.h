@@ -36,6 +36,9 @@ void mem_frame_drop_writer(struct mem *mem, uint32_t frame, uint32_t hart);
 /* Any thread, after a store that did not go through a direct write entry: dirty log, stale marks. */
 void mem_frame_stored(struct mem *mem, uint32_t frame, unsigned offset, unsigned len_bytes);
 
+/* Does somebody look at each store to the frame (mem_watch_stores())? */
+bool mem_frame_is_watched(const struct mem *mem, uint32_t frame);
+
 /* The stale log. A reader keeps its own position, starting from mem_stale_head(). Returns 1 and the next frame, 0 at
  * the end, -EOVERFLOW when the reader fell behind: `*position` is moved to the head and everything must be taken as
  * stale. */

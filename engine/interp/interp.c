@@ -19,6 +19,7 @@
 #include "engine/isa/riscv/sem_mem.h"
 #include "engine/isa/riscv/sem_sys.h"
 #include "engine/region/region_cache.h"
+#include "engine/region/verify.h"
 
 #define HANDLER static PRESERVE_NONE void
 #define OP_PARAMS struct hart *h, const struct op *op, uint64_t pc, struct block *block
@@ -68,6 +69,8 @@ HANDLER op_region(OP_PARAMS)
 
 static TUFF_COLD void take_exception(struct hart *h, uint64_t pc)
 {
+    if (h->verify && verify_trapped(h, pc))
+        return;
     hart_take_trap(h, h->trap.cause, h->trap.tval, pc);
 }
 

@@ -92,6 +92,7 @@ struct region {
     bool alone;    /* the machine has one hart: nobody else holds reservations */
     uint64_t gva;  /* where the base was when it was chosen: for people */
     uint8_t level; /* 0: quick, 1: with the whole pipeline */
+    bool planted;  /* to be miscompiled: --jit-plant */
     uint32_t insn_count, block_count, page_count, span_count, byte_count, entry_count;
     struct region_insn *insns;
     struct region_block *blocks;

@@ -3,6 +3,7 @@
 #include "engine/region/region_cache.h"
 
 #include "base/log.h"
+#include "engine/region/verify.h"
 #include "mem/frame.h"
 
 #include <errno.h>
@@ -257,7 +258,8 @@ int region_hart_create(struct hart *h)
     if (!h->regions)
         return -ENOMEM;
     h->region_cache = h->config.region_cache;
-    return 0;
+    const struct tier_config *config = &h->region_cache->config;
+    return config->verify ? verify_create(h, config, &h->region_cache->counters, &h->verify) : 0;
 }
 
 void region_hart_destroy(struct hart *h)
@@ -270,6 +272,7 @@ void region_hart_destroy(struct hart *h)
         release(h, r);
         r = next;
     }
+    verify_destroy(h->verify);
     free(h->regions);
     h->regions = NULL;
 }
@@ -290,7 +293,7 @@ void region_detach(struct block *block)
     block->use = NULL;
 }
 
-static void attach(struct region_use *use, struct block *block, uint16_t entry)
+static void attach(struct hart *h, struct region_use *use, struct block *block, uint16_t entry)
 {
     if (use->blocks[entry])
         region_detach(use->blocks[entry]);
@@ -299,7 +302,12 @@ static void attach(struct region_use *use, struct block *block, uint16_t entry)
     block->region_entry = entry;
     block->use = use;
     block->checked_stamp = 0;
-    block->ops[0].run = use->region->page_count > 1 ? interp_region_handler() : use->code;
+    if (use->region->page_count > 1)
+        block->ops[0].run = interp_region_handler();
+    else
+        block->ops[0].run = use->code;
+    if (h->verify)
+        block->ops[0].run = verify_handler();
     use->blocks[entry] = block;
 }
 
@@ -342,6 +350,11 @@ static bool same_bytes(struct hart *h, const struct region *r, const uint32_t *o
             return false;
     }
     return true;
+}
+
+bool region_same_bytes(struct hart *h, const struct region *r)
+{
+    return same_bytes(h, r, NULL);
 }
 
 /* What differs is not offered to anybody again. */
@@ -452,7 +465,7 @@ static void take(struct hart *h, struct region_use *use, struct block *block, ui
 
     if (block->straddling || before == use)
         return;
-    attach(use, block, entry);
+    attach(h, use, block, entry);
     block_reheat(block, h->region_cache->config.tunables.promote);
     drop_idle(h, before);
 }
@@ -550,6 +563,7 @@ static void submit(struct hart *h, struct region *r)
     r->requester = h;
     pthread_mutex_lock(&cache->lock);
     r->id = ++cache->ids;
+    r->planted = r->id == cache->config.plant;
     bool allowed = !cache->stopped && r->id <= cache->config.limit;
     if (allowed) {
         r->next_pending = cache->pending;

@@ -38,6 +38,8 @@ void region_install_ready(struct hart *h);
 unsigned region_revalidate_frame(struct hart *h, uint32_t frame);
 /* The block is going away. */
 void region_detach(struct block *block);
+/* Is memory what the region was made from? Marks it as code before. */
+bool region_same_bytes(struct hart *h, const struct region *r);
 /* Takes out everything (the blocks are going away). */
 void region_uninstall_all(struct hart *h);
 /* A region of several pages is entered: do its pages lie where they should? */

@@ -6,11 +6,15 @@
 
 #include "engine/interp/interp.h"
 #include "engine/region/region.h"
+#include "engine/region/verify.h"
+
+/* Where a region is left: the name, and what stands behind it under --verify, where regions return. */
+#define REGION_WAYS_OUT(X)      \
+    X(interp_go, verify_go)     \
+    X(interp_past, verify_past) \
+    X(interp_region_decline, verify_region_decline)
 
 #define REGION_SYMBOLS(X)    \
-    X(interp_go)             \
-    X(interp_past)           \
-    X(interp_region_decline) \
     X(region_slow)           \
     X(region_exit)           \
     X(region_reach)          \

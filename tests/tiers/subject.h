@@ -33,6 +33,7 @@ struct engine_setting {
     const struct vcpu_ops *ops;
     const struct tier_ops *(*tier)(void); /* compiles everything at first sight; NULL: none */
     uint32_t level;                       /* of the tier */
+    bool verify;                          /* compares all it compiles with the interpreter */
 };
 
 struct region_cache;

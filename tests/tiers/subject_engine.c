@@ -29,10 +29,11 @@ enum {
 static const uint64_t DEFAULT_MAX_INSNS = 1000ull * 1000 * 1000;
 
 const struct engine_setting engine_settings[] = {
-    {"interpreter", &vcpu_riscv_ops, NULL, 0},
+    {"interpreter", &vcpu_riscv_ops, NULL, 0, false},
 #ifdef TUFF_LLVM
-    {"llvm-quick", &vcpu_riscv_ops, llvm_tier_ops, 0},
-    {"llvm-full", &vcpu_riscv_ops, llvm_tier_ops, 1},
+    {"llvm-quick", &vcpu_riscv_ops, llvm_tier_ops, 0, false},
+    {"llvm-full", &vcpu_riscv_ops, llvm_tier_ops, 1, false},
+    {"llvm-verify", &vcpu_riscv_ops, llvm_tier_ops, 1, true},
 #endif
 };
 const uint32_t engine_setting_count = TUFF_ARRAY_LEN(engine_settings);
@@ -118,6 +119,12 @@ static int enter_supervisor(struct vcpu *vcpu)
     return vcpu_set_state(vcpu, &state);
 }
 
+static void print_report(void *opaque, const char *text)
+{
+    (void)opaque;
+    (void)fputs(text, stderr);
+}
+
 int engine_setting_regions(const struct engine_setting *setting, struct region_cache **out)
 {
     struct tier_config config;
@@ -130,6 +137,8 @@ int engine_setting_regions(const struct engine_setting *setting, struct region_c
     config.sync = true;
     config.tunables.threshold = 0;
     config.tunables.first_level = setting->level;
+    config.verify = setting->verify;
+    config.verify_report = print_report;
     return region_cache_create(setting->tier(), &config, out, &err);
 }
 

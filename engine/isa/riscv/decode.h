@@ -96,6 +96,10 @@ unsigned rv_sem_operands(unsigned sem);
 const char *rv_sem_name(unsigned sem);
 unsigned rv_sem_effects(unsigned sem);
 
+/* A register's name in assembler text; the number is below 32. */
+const char *rv_x_name(unsigned number);
+const char *rv_f_name(unsigned number);
+
 /* Writes the assembler text llvm-mc prints for it (no aliases: `-M no-aliases`), numeric targets relative as llvm-mc
  * prints them. `buf` is always terminated; returns the length it would have had. */
 size_t rv_disassemble(const struct rv_insn *insn, char *buf, size_t len);

@@ -21,6 +21,16 @@ static const char f_names[32][5] = {
     "fa6", "fa7", "fs2", "fs3", "fs4", "fs5", "fs6", "fs7", "fs8", "fs9", "fs10", "fs11", "ft8", "ft9", "ft10", "ft11",
 };
 
+const char *rv_x_name(unsigned number)
+{
+    return x_names[number & 31];
+}
+
+const char *rv_f_name(unsigned number)
+{
+    return f_names[number & 31];
+}
+
 /* 5 and 6 are reserved; llvm-mc refuses such instructions, so their names are this project's. */
 static const char rm_names[8][5] = {"rne", "rtz", "rdn", "rup", "rmm", "rm5", "rm6", "dyn"};
 

@@ -20,6 +20,7 @@
 struct block_cache;
 struct region_cache;
 struct region_hart;
+struct verify;
 
 enum {
     RV_X_SINK = 32, /* writes to x0 are translated to writes here */
@@ -96,6 +97,7 @@ struct hart {
     struct block_cache *blocks;
     struct region_cache *region_cache; /* shared by the machine's harts; NULL: nothing is compiled */
     struct region_hart *regions;       /* what is installed here */
+    struct verify *verify;             /* --verify; NULL: regions are trusted */
     uint64_t reserved_value;           /* what the last LR read */
     uint64_t reserved_gpa;
     uint8_t reserved_bytes;
@@ -174,6 +176,9 @@ static inline void hart_refund(struct hart *h, uint32_t insns)
     atomic_store_explicit(&h->countdown.insns, left + insns, memory_order_relaxed);
 }
 
+/* Sets what has retired and what may still: the end of the grant is unknown while the two change, so that a reader of
+ * another thread never combines an old one with a new. */
+void hart_set_grant(struct hart *h, uint64_t retired, uint32_t grant);
 uint64_t hart_time(struct hart *h);
 /* Compares time with the deadlines, sets MTIP and STIP, arms the next timer. */
 void hart_update_timers(struct hart *h);

@@ -1,6 +1,7 @@
 /* Slow paths of guest memory accesses: translation, TLB fills, devices, misaligned and page-crossing accesses, code
  * pages, reservations. Everything here runs on the hart's own thread. */
 #include "engine/isa/riscv/hart.h"
+#include "engine/region/verify.h"
 #include "mem/frame.h"
 
 static const uint8_t page_fault_cause[] = {
@@ -18,7 +19,11 @@ static bool fault(struct hart *h, uint64_t cause, uint64_t gva)
 /* Page-table accesses are checked as supervisor accesses (section 3.7.2). */
 static bool pte_allowed(void *opaque, uint64_t gpa, bool write)
 {
-    return pmp_allows(opaque, gpa, sizeof(uint64_t), write ? MEM_WRITE : MEM_READ, VCPU_PRIV_S);
+    struct hart *h = opaque;
+
+    if (!pmp_allows(h, gpa, sizeof(uint64_t), write ? MEM_WRITE : MEM_READ, VCPU_PRIV_S))
+        return false;
+    return !write || !h->verify || verify_walk_update(h);
 }
 
 /* What is cached is good for this access: permission, and A and D so that no PTE has to change. */
@@ -97,6 +102,8 @@ bool mmu_translate(struct hart *h, uint64_t gva, enum mem_access access, unsigne
         return fault(h, access_fault_cause[access], gva);
     target->gpa = gpa;
     target->host = mem_ram_ptr(h->mem, gpa, size_bytes);
+    if (TUFF_UNLIKELY(h->verify) && access == MEM_WRITE && target->host && !verify_store(h, target->host))
+        return fault(h, CAUSE_STORE_ACCESS, gva);
     if (target->host)
         fill(h, bank, gva, target->host, gpa, access, view->translated ? &leaf : NULL);
     return true;
@@ -177,7 +184,7 @@ static bool load_piece(struct hart *h, const struct mmu_target *target, uint64_t
         return true;
     }
     if (h->ram_only)
-        return false;
+        return fault(h, CAUSE_LOAD_ACCESS, gva);
     HART_COUNT(h, mmio_accesses, 1);
     *value = 0;
     if (mem_mmio_read(h->mem, target->gpa, size_bytes, value) != 0)
@@ -193,7 +200,7 @@ static bool store_piece(struct hart *h, const struct mmu_target *target, uint64_
         return true;
     }
     if (h->ram_only)
-        return false;
+        return fault(h, CAUSE_STORE_ACCESS, gva);
     HART_COUNT(h, mmio_accesses, 1);
     if (mem_mmio_write(h->mem, target->gpa, size_bytes, value) != 0)
         return fault(h, CAUSE_STORE_ACCESS, gva);
