@@ -358,8 +358,8 @@ static void leave_by_call(struct builder *c, const struct live_set *set, const L
                           uint32_t refund, LLVMBasicBlockRef then)
 {
     LLVMValueRef left = LLVMBuildAdd(c->b, load_left(c), const32(c, refund), "");
-    LLVMValueRef args[CALL_ARGS] = {c->h, LLVMBuildZExt(c->b, left, c->i64, ""), address(c, offset), const64(c, 0),
-                                    c->block};
+    LLVMValueRef args[CALL_ARGS] = {c->h, LLVMBuildZExt(c->b, left, c->i64, ""), c->base,
+                                    const64(c, (uint64_t)(int64_t)offset), c->block};
 
     mapped_exit(c, args, set, values);
     LLVMBuildBr(c->b, then);
@@ -499,7 +499,8 @@ static void slow_path(struct builder *c, const struct region_insn *insn, const s
     struct live_set writes = writes_of(insn);
     uint64_t place = insn->sem | (uint64_t)insn->rd << 16 | (uint64_t)insn->rs1 << 24 | (uint64_t)insn->rs2 << 32 |
                      (uint64_t)insn->len_bytes << 40;
-    LLVMValueRef args[] = {c->h, const64(c, place), const64(c, (uint64_t)(int64_t)insn->imm), address(c, insn->offset)};
+    LLVMValueRef args[] = {c->h, const64(c, place), const64(c, (uint32_t)insn->imm | (uint64_t)insn->offset << 32),
+                           c->base};
     LLVMTypeRef type = LLVMFunctionType(c->i64, (LLVMTypeRef[]){c->ptr, c->i64, c->i64, c->i64}, 4, false);
 
     copy_regs(c, &reads, c->regs, hart_regs(c));

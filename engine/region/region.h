@@ -137,13 +137,15 @@ void region_free(struct region *region);
 struct region *region_select(struct hart *h, struct block *seed, uint64_t pc, uint32_t max_insns, uint32_t cold_share);
 
 /* What compiled code calls where it cannot go on by itself. All keep every register, vector ones included (calling
- * convention preserve_all); the first two know from the region's table of exits where its values are; slow.c has them.
+ * convention preserve_all); region_exit() knows from the table of exits where the values are; slow.c has them.
  *
- * region_slow(h, place, imm, pc): the slow instance of a semantic body. Its operands are in the hart, its result is
- * left there. `place` packs sem | rd << 16 | rs1 << 24 | rs2 << 32 | len_bytes << 40. Returns enum sem_next; anything
- * but SEM_NEXT means that it traps or needs a device, and has changed nothing.
+ * region_slow(h, place, numbers, base): the slow instance of a semantic body. Its operands are in the hart, its result
+ * is left there. `place` packs sem | rd << 16 | rs1 << 24 | rs2 << 32 | len_bytes << 40, `numbers` the immediate and,
+ * from bit 32, the instruction's offset from the region's base. Returns enum sem_next; anything but SEM_NEXT means that
+ * it traps or needs a device, and has changed nothing.
  *
- * region_exit(h, left, target, 0, block): brings the hart up to date for interp_go() or interp_past() to `target`.
+ * region_exit(h, left, base, offset, block): brings the hart up to date for interp_go() or interp_past() to base +
+ * offset. Addresses come in two parts so that regions need not compute and keep one for each place.
  *
  * region_reach(h, gva, what): makes the page of `gva` the base page of a register (hart.base_page), if the software TLB
  * has it for an aligned access; `what` packs its size in bytes | stores << 8 | register << 16. Walks nothing.

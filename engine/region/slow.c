@@ -77,12 +77,15 @@ static void bring_up_to_date(struct hart *h, const struct block *block, const st
         h->r.fs_dirty = value_of(frame, value);
 }
 
-__attribute__((used)) static uint64_t slow_call(struct hart *h, uint64_t place, int64_t imm, uint64_t pc)
+__attribute__((used)) static uint64_t slow_call(struct hart *h, uint64_t place, uint64_t numbers, uint64_t base)
 {
     static slow_fn *const bodies[RV_SEM_COUNT] = {
 #define INSN(id, ...) [RV_SEM_##id] = slow_##id,
 #include "engine/isa/riscv/rows.def"
     };
+
+    int64_t imm = (int32_t)numbers;
+    uint64_t pc = base + (uint64_t)((int64_t)numbers >> 32);
 
     h->ram_only = true;
     enum sem_next next = bodies[place & 0xffff](h, place >> 16 & 255, place >> 24 & 255, place >> 32 & 255, imm, pc,
@@ -91,12 +94,12 @@ __attribute__((used)) static uint64_t slow_call(struct hart *h, uint64_t place, 
     return next;
 }
 
-__attribute__((used)) static uint64_t exit_call(struct hart *h, uint32_t left, uint64_t target, uint64_t unused,
+__attribute__((used)) static uint64_t exit_call(struct hart *h, uint32_t left, uint64_t base, uint64_t offset,
                                                 struct block *block, const struct frame *frame)
 {
     bring_up_to_date(h, block, frame);
     atomic_store_explicit(&h->countdown.insns, left, memory_order_relaxed);
-    h->pc = target;
+    h->pc = base + offset;
     if (atomic_load_explicit(&h->countdown.attention, memory_order_relaxed))
         region_sampled(h, block);
     return SEM_NEXT;
