@@ -69,9 +69,11 @@ const struct option_row option_rows[] = {
     {OPTION_PERF, BOOT | RUN, OPTION_FLAG, "Compiler", "perf-map", 0, NULL,
      "write /tmp/perf-PID.map, from which Linux perf names compiled\n"
      "regions"},
-    {OPTION_STATS, BOOT | RUN, OPTION_CHOICE, "Information", "stats", 0, "json",
-     "print statistics to standard error at the end: a table, or\n"
-     "with =json one JSON object (the last line)"},
+    {OPTION_STATS, BOOT | RUN, OPTION_CHOICE, "Information", "stats", 0, "json|regions",
+     "print statistics to standard error at the end: a table, with\n"
+     "=regions also one of the compiled regions that were entered\n"
+     "most, or with =json everything as one JSON object (the last\n"
+     "line)"},
     {OPTION_LOG, BOOT | RUN, OPTION_LIST, "Information", "log", 0, "SPEC",
      "log to standard error: subsystems separated by commas, each\n"
      "with =error, =warn, =info or =debug (default: debug);\n"

@@ -169,6 +169,18 @@ static const char *run_passes(struct compiler *c, LLVMModuleRef module, const ch
     return "LLVM refuses the list of passes";
 }
 
+static uint32_t count_insns(LLVMModuleRef module, const char *name)
+{
+    uint32_t count = 0;
+
+    for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(LLVMGetNamedFunction(module, name)); b;
+         b = LLVMGetNextBasicBlock(b)) {
+        for (LLVMValueRef i = LLVMGetFirstInstruction(b); i; i = LLVMGetNextInstruction(i))
+            count++;
+    }
+    return count;
+}
+
 static LLVMModuleRef parse_bodies(struct compiler *c)
 {
     LLVMMemoryBufferRef buffer = LLVMCreateMemoryBufferWithMemoryRange(
@@ -241,10 +253,12 @@ LLVMMemoryBufferRef compile_region(struct compiler *c, struct region *region, co
         *failure = run_passes(c, module, inline_passes, level);
         if (!*failure) {
             annotate_accesses(module, name);
+            region->ir_built = count_insns(module, name);
             *failure = run_passes(c, module, c->config.passes ? c->config.passes : level_passes[level], level);
         }
     }
     if (!*failure) {
+        region->ir_optimised = count_insns(module, name);
         dump(c, "opt", name, module, region);
         dump_assembly(c, name, module, region);
         object = emit(c, module, level, LLVMObjectFile);

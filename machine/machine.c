@@ -316,3 +316,8 @@ void machine_stats(struct machine *m, machine_stat_fn fn, void *opaque)
 #undef X
     fn(opaque, UINT32_MAX, "console_dropped", "console bytes nobody took", console_backend_dropped(m->console));
 }
+
+uint64_t machine_regions(struct machine *m, tier_region_fn fn, void *opaque)
+{
+    return m->regions ? region_cache_each(m->regions, fn, opaque) : 0;
+}

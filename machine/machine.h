@@ -84,4 +84,8 @@ const char *machine_pty_path(const struct machine *machine);
 typedef void (*machine_stat_fn)(void *opaque, uint32_t hart, const char *name, const char *text, uint64_t value);
 void machine_stats(struct machine *machine, machine_stat_fn fn, void *opaque);
 
+/* Each compiled region, in the order they were chosen. Not while the machine runs. Returns how many more there were
+ * than rows are kept of (65,536). */
+uint64_t machine_regions(struct machine *machine, tier_region_fn fn, void *opaque);
+
 #endif
