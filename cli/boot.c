@@ -157,10 +157,12 @@ static int parse_values(const struct option_values *values, struct boot *boot)
     config->initrd = value[OPTION_INITRD];
     config->cmdline = value[OPTION_CMDLINE];
     config->dtb = value[OPTION_DTB];
+    config->symbols = value[OPTION_SYMBOLS];
     boot->dump_dtb = value[OPTION_DUMP_DTB];
     boot->no_reboot = value[OPTION_NO_REBOOT] != NULL;
     if (value[OPTION_STATS])
         boot->stats_format = parse_stats(value[OPTION_STATS]);
+    config->name_regions = boot->stats_format == STATS_REGIONS || boot->stats_format == STATS_JSON;
     if (value[OPTION_MEMORY])
         rc = parse_memory(value[OPTION_MEMORY], &config->memory_bytes);
     if (!rc && value[OPTION_CPUS])
@@ -431,7 +433,7 @@ static const char run_notes[] =
     "--stats=json: version, end (poweroff, reboot, max-insns, quit, error), exit_code, boots,\n"
     "start_seconds, run_seconds, cpu_user_seconds, cpu_system_seconds, peak_rss_bytes,\n"
     "instructions, mips, total (sums over the harts), harts (one object each), machine,\n"
-    "regions (one object each: boot, number, level, address, instructions, blocks, pages, ir_built,\n"
+    "regions (one object each: boot, number, level, address, symbol, instructions, blocks, pages, ir_built,\n"
     "ir_optimised, code_bytes, compile_us, executions, state and, of those that were not compiled,\n"
     "failure). A region is waiting, unused (compiled, never installed), live, replaced (others took\n"
     "over its entries), dropped (its bytes changed) or failed. Rows are kept of 65,536 regions.\n";

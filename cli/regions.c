@@ -11,6 +11,7 @@ enum { PRINTED_MAX = 20, ROWS_MAX = 1 << 16 };
 struct row {
     uint32_t boot;
     struct tier_region about;
+    char *label; /* NULL: no name */
 };
 
 struct regions {
@@ -29,6 +30,8 @@ void regions_destroy(struct regions *regions)
 {
     if (!regions)
         return;
+    for (size_t i = 0; i < regions->count; i++)
+        free(regions->rows[i].label);
     free(regions->rows);
     free(regions);
 }
@@ -48,12 +51,13 @@ static bool has_room(struct regions *regions)
     return true;
 }
 
-static void add_region(void *opaque, const struct tier_region *about)
+static void add_region(void *opaque, const struct tier_region *about, const char *label)
 {
     struct regions *regions = opaque;
 
     if (has_room(regions))
-        regions->rows[regions->count++] = (struct row){.boot = regions->boot, .about = *about};
+        regions->rows[regions->count++] =
+            (struct row){.boot = regions->boot, .about = *about, .label = label ? strdup(label) : NULL};
     else
         regions->lost++;
 }
@@ -101,6 +105,8 @@ static void print_row(const struct row *row, FILE *out)
             about->ir_optimised);
     fprintf(out, " %7" PRIu64 " %8" PRIu64 "  %-8s  0x%" PRIx64, about->code_bytes, about->compile_us,
             state_name(about->state), about->gva);
+    if (row->label)
+        fprintf(out, "  %s", row->label);
     if (about->failure)
         fprintf(out, "  (%s)", about->failure);
     fprintf(out, "\n");
@@ -128,13 +134,13 @@ static json_t *json_row(const struct row *row)
 
     /* A string, since JSON's numbers are not sure to keep 64 bits. */
     (void)snprintf(address, sizeof(address), "0x%" PRIx64, about->gva);
-    return json_pack("{s:I, s:I, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s*}", "boot",
+    return json_pack("{s:I, s:I, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s*, s:s*}", "boot",
                      (json_int_t)row->boot, "number", (json_int_t)about->number, "level", (int)about->level, "address",
                      address, "instructions", (json_int_t)about->insns, "blocks", (json_int_t)about->blocks, "pages",
                      (json_int_t)about->pages, "ir_built", (json_int_t)about->ir_built, "ir_optimised",
                      (json_int_t)about->ir_optimised, "code_bytes", (json_int_t)about->code_bytes, "compile_us",
                      (json_int_t)about->compile_us, "executions", (json_int_t)about->executions, "state",
-                     state_name(about->state), "failure", about->failure);
+                     state_name(about->state), "failure", about->failure, "symbol", row->label);
 }
 
 json_t *regions_json(struct regions *regions)

@@ -16,6 +16,7 @@
 
 struct region;
 struct region_cache;
+struct symbols;
 struct tier;
 
 /* Every number a tier's policy depends on. X(name, default, least, most, text) */
@@ -88,7 +89,8 @@ struct tier_config {
     const char *dump;   /* what to print of each region: words of guest, ir, opt, asm with an optional :filter */
     FILE *dump_to;      /* borrowed; needed with `dump` */
     const char *passes; /* replaces the pipeline; LLVM's syntax */
-    bool perf_map;      /* writes /tmp/perf-PID.map */
+    const struct symbols *symbols; /* names of guest code for people; borrowed while the tier lives; may be NULL */
+    bool perf_map;                 /* writes /tmp/perf-PID.map */
 };
 
 struct tier_ops {

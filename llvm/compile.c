@@ -2,6 +2,7 @@
  * is renewed now and then, since LLVM keeps the types and constants of everything it has seen. */
 #include "llvm/compile.h"
 
+#include "base/symbols.h"
 #include "engine/isa/riscv/decode.h"
 #include "engine/region/region.h"
 #include "llvm/bodies.h"
@@ -120,10 +121,12 @@ static bool wants_dump(const struct compiler *c, const char *what, const struct 
 
 static void dump_guest(const struct compiler *c, const char *name, const struct region *r)
 {
+    char label[SYMBOLS_LABEL_BYTES];
+
     if (!wants_dump(c, "guest", r))
         return;
-    fprintf(c->config.dump_to, "; guest code of %s, level %u: %u instructions, %u blocks\n", name, r->level,
-            r->insn_count, r->block_count);
+    fprintf(c->config.dump_to, "; guest code of %s, level %u: %u instructions, %u blocks, at %s\n", name, r->level,
+            r->insn_count, r->block_count, symbols_label(c->config.symbols, region_gva(r), label));
     for (uint32_t i = 0; i < r->block_count; i++) {
         const struct region_block *b = &r->blocks[i];
         fprintf(c->config.dump_to, "; block %u, ran %" PRIu64 " times%s", i, b->executions,
@@ -149,13 +152,22 @@ static void dump_guest(const struct compiler *c, const char *name, const struct 
     }
 }
 
+static void dump_heading(const struct compiler *c, const char *what, const char *name, const struct region *region)
+{
+    char label[SYMBOLS_LABEL_BYTES];
+
+    fprintf(c->config.dump_to, "; %s of %s\n; at %s\n", what, name,
+            symbols_label(c->config.symbols, region_gva(region), label));
+}
+
 static void dump(const struct compiler *c, const char *what, const char *name, LLVMModuleRef module,
                  const struct region *region)
 {
     if (!wants_dump(c, what, region))
         return;
     char *text = LLVMPrintModuleToString(module);
-    fprintf(c->config.dump_to, "; %s of %s\n%s\n", what, name, text);
+    dump_heading(c, what, name, region);
+    fprintf(c->config.dump_to, "%s\n", text);
     LLVMDisposeMessage(text);
 }
 
@@ -210,7 +222,8 @@ static void dump_assembly(struct compiler *c, const char *name, LLVMModuleRef mo
     LLVMModuleRef copy = LLVMCloneModule(module);
     LLVMMemoryBufferRef text = emit(c, copy, region->level, LLVMAssemblyFile);
     if (text) {
-        fprintf(c->config.dump_to, "; asm of %s\n%.*s\n", name, (int)LLVMGetBufferSize(text), LLVMGetBufferStart(text));
+        dump_heading(c, "asm", name, region);
+        fprintf(c->config.dump_to, "%.*s\n", (int)LLVMGetBufferSize(text), LLVMGetBufferStart(text));
         LLVMDisposeMemoryBuffer(text);
     }
     LLVMDisposeModule(copy);

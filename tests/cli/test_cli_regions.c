@@ -9,6 +9,7 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define COMPILE_ALL "--jit-threshold=1", "--jit-sync", "--stats=json"
 
@@ -145,6 +146,91 @@ START_TEST(the_interpreter_alone_has_no_regions)
 }
 END_TEST
 
+/* ---- names ---- */
+
+static bool has_symbol(const json_t *root, const char *name)
+{
+    json_t *row;
+    size_t i, len = strlen(name);
+
+    json_array_foreach(json_object_get(root, "regions"), i, row)
+    {
+        const char *symbol = json_string_value(json_object_get(row, "symbol"));
+        if (symbol && strncmp(symbol, name, len) == 0 && (symbol[len] == '+' || !symbol[len]))
+            return true;
+    }
+    return false;
+}
+
+START_TEST(an_elf_brings_its_own_names)
+{
+    json_t *root = run(PROCESS_ARGV("run", COMPILE_ALL, files_guest("modify")));
+
+    ck_assert(has_symbol(root, "_start"));
+    ck_assert(has_symbol(root, "changing"));
+    json_decref(root);
+}
+END_TEST
+
+START_TEST(files_with_names_are_added_to_each_other)
+{
+    static const char start[] = "0000000080000000 T renamed\n", far[] = "0000000040000000 T nothing\n";
+    char *list;
+    json_t *root;
+
+    /* Both name _start; what is given by hand comes first. */
+    files_make_folder();
+    ck_assert_int_gt(asprintf(&list, "%s,%s", files_write("far", far, sizeof(far) - 1),
+                              files_write("start", start, sizeof(start) - 1)),
+                     0);
+    root = run(PROCESS_ARGV("run", COMPILE_ALL, "--symbols", list, files_guest("modify")));
+    ck_assert(has_symbol(root, "renamed"));
+    ck_assert(!has_symbol(root, "nothing"));
+    ck_assert(has_symbol(root, "changing"));
+    json_decref(root);
+    free(list);
+    files_remove_all();
+}
+END_TEST
+
+START_TEST(files_without_names_are_refused)
+{
+    static const char stub[] = "ffffffffffffffff B The real System.map is elsewhere\n";
+
+    files_make_folder();
+    process_expect_refusal(PROCESS_ARGV("run", "--symbols=/nonexistent", files_demo), "symbols '/nonexistent'");
+    process_expect_refusal(PROCESS_ARGV("run", "--symbols", "/bin/true", files_demo), "for another machine");
+    process_expect_refusal(
+        PROCESS_ARGV("run", "--symbols", files_write("stub", stub, sizeof(stub) - 1), "--tier=interp", files_demo),
+        "names no code");
+    process_expect_refusal(PROCESS_ARGV("run", "--symbols", files_write("noise", "\1\2\3\4\5", 5), files_demo),
+                           "is not \"address type name\"");
+    files_remove_all();
+}
+END_TEST
+
+START_TEST(dumps_and_the_map_for_perf_name_the_code)
+{
+    struct process *process = process_start(
+        PROCESS_ARGV("run", "--jit-threshold=1", "--jit-sync", "--dump=guest,asm", "--perf-map", files_guest("modify")),
+        PROCESS_PIPE, PROCESS_PIPE, PROCESS_PIPE);
+    char path[64];
+    char *map;
+    size_t len;
+
+    snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)process->pid);
+    ck_assert_int_eq(process_finish(process), 0);
+    map = files_read(path, &len);
+    unlink(path);
+    ck_assert_ptr_nonnull(strstr(map, " region_1_at__start\n"));
+    ck_assert_ptr_nonnull(strstr(map, "_at_changing\n"));
+    ck_assert_ptr_nonnull(strstr(process->err_text, "blocks, at changing\n"));
+    ck_assert_ptr_nonnull(strstr(process->err_text, "; asm of region_1\n; at _start\n"));
+    free(map);
+    process_free(process);
+}
+END_TEST
+
 START_TEST(the_table_has_the_most_executed)
 {
     int code;
@@ -179,6 +265,10 @@ int main(void)
     tcase_add_test(regions, dropped_regions_keep_their_row);
     tcase_add_test(regions, failed_regions_say_why);
     tcase_add_test(regions, the_interpreter_alone_has_no_regions);
+    tcase_add_test(regions, an_elf_brings_its_own_names);
+    tcase_add_test(regions, files_with_names_are_added_to_each_other);
+    tcase_add_test(regions, files_without_names_are_refused);
+    tcase_add_test(regions, dumps_and_the_map_for_perf_name_the_code);
     tcase_add_test(regions, the_table_has_the_most_executed);
     suite_add_tcase(suite, regions);
     return run_suite(suite);
