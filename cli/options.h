@@ -31,6 +31,7 @@ enum option_id {
     OPTION_DUMP,
     OPTION_PASSES,
     OPTION_PERF,
+    OPTION_JITDUMP,
     OPTION_SYMBOLS,
     OPTION_STATS,
     OPTION_LOG,

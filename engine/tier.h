@@ -90,6 +90,7 @@ struct tier_config {
     FILE *dump_to;      /* borrowed; needed with `dump` */
     const char *passes; /* replaces the pipeline; LLVM's syntax */
     const struct symbols *symbols; /* names of guest code for people; borrowed while the tier lives; may be NULL */
+    const char *jitdump;           /* folder for jit-PID.dump; NULL: none */
     bool perf_map;                 /* writes /tmp/perf-PID.map */
 };
 

@@ -180,7 +180,7 @@ static int load_symbols(struct machine *m, struct error *err)
 {
     const struct tier_config *jit = &m->config.jit;
     const char *own = m->config.kernel ? m->config.kernel : m->config.bare;
-    bool wanted = !m->config.interpret && (m->config.name_regions || jit->dump || jit->perf_map);
+    bool wanted = !m->config.interpret && (m->config.name_regions || jit->dump || jit->perf_map || jit->jitdump);
     int rc = 0;
 
     if (!m->config.symbols && !wanted)

@@ -231,6 +231,93 @@ START_TEST(dumps_and_the_map_for_perf_name_the_code)
 }
 END_TEST
 
+/* ---- jitdump (tools/perf/Documentation/jitdump-specification.txt in Linux) ---- */
+
+static uint64_t field(const char *at, size_t offset, size_t bytes)
+{
+    uint64_t value = 0;
+
+    memcpy(&value, at + offset, bytes);
+    return value;
+}
+
+static const json_t *row_of(const json_t *root, json_int_t number)
+{
+    json_t *row;
+    size_t i;
+
+    json_array_foreach(json_object_get(root, "regions"), i, row)
+    {
+        if (statistics_integer(row, "number") == number)
+            return row;
+    }
+    return NULL;
+}
+
+/* Returns the record's length. */
+static size_t check_load(const char *record, const json_t *root, pid_t pid, uint64_t since_ns)
+{
+    const char *name = record + 56;
+    const json_t *row = row_of(root, (json_int_t)field(record, 48, 8));
+    uint64_t code_bytes = field(record, 40, 8);
+    char expected[200];
+
+    ck_assert_ptr_nonnull(row);
+    snprintf(expected, sizeof(expected), "region_%d_at_%s", (int)statistics_integer(row, "number"),
+             string(row, "symbol"));
+    ck_assert_str_eq(name, expected);
+    ck_assert_uint_eq(field(record, 4, 4), 56 + strlen(name) + 1 + code_bytes);
+    ck_assert_uint_ge(field(record, 8, 8), since_ns);
+    ck_assert_int_eq((pid_t)field(record, 16, 4), pid);
+    ck_assert_uint_eq(field(record, 24, 8), field(record, 32, 8));
+    ck_assert_int_eq((json_int_t)code_bytes, statistics_integer(row, "code_bytes"));
+    return field(record, 4, 4);
+}
+
+START_TEST(the_dump_for_perf_has_each_region)
+{
+    char *path, *dump;
+    size_t len, at = 40;
+    json_int_t loads = 0;
+
+    files_make_folder();
+    path = strdup(files_path(""));
+    struct process *process = process_start(PROCESS_ARGV("run", COMPILE_ALL, "--jitdump", path, files_guest("modify")),
+                                            PROCESS_PIPE, PROCESS_PIPE, PROCESS_PIPE);
+    ck_assert_int_eq(process_finish(process), 0);
+    json_t *root = statistics_of(process);
+    char name[64];
+    snprintf(name, sizeof(name), "jit-%d.dump", (int)process->pid);
+    dump = files_read(files_path(name), &len);
+    ck_assert_uint_gt(len, 40);
+    ck_assert_uint_eq(field(dump, 0, 4), 0x4a695444);
+    ck_assert_uint_eq(field(dump, 4, 4), 1);
+    ck_assert_uint_eq(field(dump, 8, 4), 40);
+    ck_assert_uint_eq(field(dump, 12, 4), 62);
+    ck_assert_int_eq((pid_t)field(dump, 20, 4), process->pid);
+    ck_assert_uint_eq(field(dump, 32, 8), 0);
+    while (at < len && field(dump, at, 4) == 0) {
+        at += check_load(dump + at, root, process->pid, field(dump, 24, 8));
+        loads++;
+    }
+    ck_assert_int_eq(loads, statistics_integer(json_object_get(root, "machine"), "regions_compiled"));
+    ck_assert_uint_eq(field(dump, at, 4), 3);
+    ck_assert_uint_eq(at + 16, len);
+    free(dump);
+    free(path);
+    json_decref(root);
+    process_free(process);
+    files_remove_all();
+}
+END_TEST
+
+START_TEST(a_folder_that_cannot_be_written_is_refused)
+{
+    process_expect_refusal(PROCESS_ARGV("run", "--jitdump=/nonexistent", files_demo), "/nonexistent/jit-");
+    process_expect_refusal(PROCESS_ARGV("run", "--jitdump=/proc", files_demo), "/proc/jit-");
+}
+END_TEST
+
 START_TEST(the_table_has_the_most_executed)
 {
     int code;
@@ -269,6 +356,8 @@ int main(void)
     tcase_add_test(regions, files_with_names_are_added_to_each_other);
     tcase_add_test(regions, files_without_names_are_refused);
     tcase_add_test(regions, dumps_and_the_map_for_perf_name_the_code);
+    tcase_add_test(regions, the_dump_for_perf_has_each_region);
+    tcase_add_test(regions, a_folder_that_cannot_be_written_is_refused);
     tcase_add_test(regions, the_table_has_the_most_executed);
     suite_add_tcase(suite, regions);
     return run_suite(suite);
