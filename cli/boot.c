@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/jit.h"
+#include "cli/regions.h"
 #include "cli/report.h"
 #include "cli/stats.h"
 #include "cli/values.h"
@@ -19,7 +20,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum stats_format { STATS_NONE, STATS_TABLE, STATS_JSON };
+enum stats_format { STATS_NONE, STATS_TABLE, STATS_REGIONS, STATS_JSON };
 
 struct boot {
     struct machine_config config;
@@ -31,6 +32,7 @@ struct boot {
 
     struct console *console;
     struct stats *stats;
+    struct regions *regions;
     struct stats_run run;
     struct machine_result result;
 };
@@ -133,6 +135,13 @@ static int isa_help(void)
     return CLI_EXIT_OK;
 }
 
+static enum stats_format parse_stats(const char *text)
+{
+    if (strcmp(text, "json") == 0)
+        return STATS_JSON;
+    return strcmp(text, "regions") == 0 ? STATS_REGIONS : STATS_TABLE;
+}
+
 static bool is_help(const char *value)
 {
     return value && strcmp(value, "help") == 0;
@@ -148,10 +157,12 @@ static int parse_values(const struct option_values *values, struct boot *boot)
     config->initrd = value[OPTION_INITRD];
     config->cmdline = value[OPTION_CMDLINE];
     config->dtb = value[OPTION_DTB];
+    config->symbols = value[OPTION_SYMBOLS];
     boot->dump_dtb = value[OPTION_DUMP_DTB];
     boot->no_reboot = value[OPTION_NO_REBOOT] != NULL;
     if (value[OPTION_STATS])
-        boot->stats_format = strcmp(value[OPTION_STATS], "json") == 0 ? STATS_JSON : STATS_TABLE;
+        boot->stats_format = parse_stats(value[OPTION_STATS]);
+    config->name_regions = boot->stats_format == STATS_REGIONS || boot->stats_format == STATS_JSON;
     if (value[OPTION_MEMORY])
         rc = parse_memory(value[OPTION_MEMORY], &config->memory_bytes);
     if (!rc && value[OPTION_CPUS])
@@ -246,9 +257,11 @@ static void print_final_stats(struct boot *boot)
 {
     boot->run.end = end_name(boot->result.end);
     boot->run.exit_code = boot->result.exit_code;
-    if (boot->stats_format == STATS_TABLE)
+    if (boot->stats_format == STATS_TABLE || boot->stats_format == STATS_REGIONS)
         stats_print_table(boot->stats, &boot->run, stderr);
-    else if (boot->stats_format == STATS_JSON && stats_print_json(boot->stats, &boot->run, stderr))
+    if (boot->stats_format == STATS_REGIONS)
+        regions_print(boot->regions, stderr);
+    if (boot->stats_format == STATS_JSON && stats_print_json(boot->stats, boot->regions, &boot->run, stderr))
         report_error("--stats, json, could not be written: check standard error and host memory");
 }
 
@@ -281,6 +294,7 @@ static int run_machine(struct boot *boot, struct machine *machine)
     console_detach(boot->console);
     boot->run.run_ns += loop_now_ns() - boot->run.run_start_ns;
     stats_add(boot->stats, machine);
+    regions_add(boot->regions, machine, boot->run.boots);
     if (rc || boot->result.end == MACHINE_END_ERROR) {
         boot->result.end = MACHINE_END_ERROR;
         report_error("%s", err.text);
@@ -342,7 +356,9 @@ static int boot_machine(struct boot *boot)
         return code;
     }
     boot->stats = stats_create();
-    if (!boot->stats || open_console(boot)) {
+    boot->regions = regions_create();
+    if (!boot->stats || !boot->regions || open_console(boot)) {
+        regions_destroy(boot->regions);
         stats_destroy(boot->stats);
         machine_destroy(machine);
         return CLI_EXIT_USAGE;
@@ -352,6 +368,7 @@ static int boot_machine(struct boot *boot)
     console_leaving(boot->console, &signal);
     console_destroy(boot->console);
     print_final_stats(boot);
+    regions_destroy(boot->regions);
     stats_destroy(boot->stats);
     return exit_code(boot, signal);
 }
@@ -425,7 +442,11 @@ static const char run_notes[] =
     "\n"
     "--stats=json: version, end (poweroff, reboot, max-insns, quit, error), exit_code, boots,\n"
     "start_seconds, run_seconds, cpu_user_seconds, cpu_system_seconds, peak_rss_bytes,\n"
-    "instructions, mips, total (sums over the harts), harts (one object each), machine.\n";
+    "instructions, mips, total (sums over the harts), harts (one object each), machine,\n"
+    "regions (one object each: boot, number, level, address, symbol, instructions, blocks, pages, ir_built,\n"
+    "ir_optimised, code_bytes, compile_us, executions, state and, of those that were not compiled,\n"
+    "failure). A region is waiting, unused (compiled, never installed), live, replaced (others took\n"
+    "over its entries), dropped (its bytes changed) or failed. Rows are kept of 65,536 regions.\n";
 
 const struct command command_boot = {
     .name = "boot",

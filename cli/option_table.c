@@ -76,9 +76,19 @@ const struct option_row option_rows[] = {
     {OPTION_PERF, BOOT | RUN, OPTION_FLAG, "Compiler", "perf-map", 0, NULL,
      "write /tmp/perf-PID.map, from which Linux perf names compiled\n"
      "regions"},
-    {OPTION_STATS, BOOT | RUN, OPTION_CHOICE, "Information", "stats", 0, "json",
-     "print statistics to standard error at the end: a table, or\n"
-     "with =json one JSON object (the last line)"},
+    {OPTION_JITDUMP, BOOT | RUN, OPTION_VALUE, "Compiler", "jitdump", 0, "DIR",
+     "write DIR/jit-PID.dump, from which perf inject -j makes what\n"
+     "perf report and perf annotate show: names and code"},
+    {OPTION_SYMBOLS, BOOT | RUN, OPTION_LIST, "Compiler", "symbols", 0, "FILE",
+     "names of guest code for --dump, --perf-map, --jitdump and\n"
+     "--stats: a riscv64 ELF (a kernel that is one is read by\n"
+     "itself), a System.map, or /proc/kallsyms saved in the guest; several\n"
+     "separated by commas"},
+    {OPTION_STATS, BOOT | RUN, OPTION_CHOICE, "Information", "stats", 0, "json|regions",
+     "print statistics to standard error at the end: a table, with\n"
+     "=regions also one of the compiled regions that were entered\n"
+     "most, or with =json everything as one JSON object (the last\n"
+     "line)"},
     {OPTION_LOG, BOOT | RUN, OPTION_LIST, "Information", "log", 0, "SPEC",
      "log to standard error: subsystems separated by commas, each\n"
      "with =error, =warn, =info or =debug (default: debug);\n"

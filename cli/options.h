@@ -33,6 +33,8 @@ enum option_id {
     OPTION_DUMP,
     OPTION_PASSES,
     OPTION_PERF,
+    OPTION_JITDUMP,
+    OPTION_SYMBOLS,
     OPTION_STATS,
     OPTION_LOG,
     OPTION_HEX,

@@ -1,6 +1,8 @@
 /* Statistics; see stats.h. Counters are known by name only, so a new one in any folder appears here by itself. */
 #include "cli/stats.h"
 
+#include "cli/regions.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <stdbool.h>
@@ -227,16 +229,16 @@ static json_t *json_harts(const struct stats *stats)
     return array;
 }
 
-int stats_print_json(const struct stats *stats, const struct stats_run *run, FILE *out)
+int stats_print_json(const struct stats *stats, struct regions *regions, const struct stats_run *run, FILE *out)
 {
     struct host_use host = host_use_now();
-    json_t *root = json_pack("{s:i, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:o, s:o, s:o}", "version", 1,
-                             "end", run->end, "exit_code", (json_int_t)run->exit_code, "boots", (json_int_t)run->boots,
-                             "start_seconds", (double)run->start_ns / 1e9, "run_seconds", (double)run->run_ns / 1e9,
-                             "cpu_user_seconds", host.user_seconds, "cpu_system_seconds", host.system_seconds,
-                             "peak_rss_bytes", (json_int_t)host.peak_rss_bytes, "instructions",
-                             (json_int_t)stats_insns(stats), "mips", mips(stats, run), "total", json_totals(stats),
-                             "harts", json_harts(stats), "machine", json_counters(stats, UINT32_MAX));
+    json_t *root = json_pack(
+        "{s:i, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:o, s:o, s:o, s:o}", "version", 1, "end", run->end,
+        "exit_code", (json_int_t)run->exit_code, "boots", (json_int_t)run->boots, "start_seconds",
+        (double)run->start_ns / 1e9, "run_seconds", (double)run->run_ns / 1e9, "cpu_user_seconds", host.user_seconds,
+        "cpu_system_seconds", host.system_seconds, "peak_rss_bytes", (json_int_t)host.peak_rss_bytes, "instructions",
+        (json_int_t)stats_insns(stats), "mips", mips(stats, run), "total", json_totals(stats), "harts",
+        json_harts(stats), "machine", json_counters(stats, UINT32_MAX), "regions", regions_json(regions));
     int rc = 0;
 
     if (!root || stats->out_of_memory)

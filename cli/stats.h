@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+struct regions;
 struct stats;
 
 /* What happened, beside the machine's counters. */
@@ -31,7 +32,8 @@ uint64_t stats_insns(const struct stats *stats);
 
 /* Host time, speed, peak memory and every counter, for each hart and in total. */
 void stats_print_table(const struct stats *stats, const struct stats_run *run, FILE *out);
-/* The same as one JSON object on one line; docs in `tuff help boot`. Returns 0 or -ENOMEM or -EIO. */
-int stats_print_json(const struct stats *stats, const struct stats_run *run, FILE *out) TUFF_MUST_CHECK;
+/* The same and the regions as one JSON object on one line; docs in `tuff help boot`. Returns 0 or -ENOMEM or -EIO. */
+int stats_print_json(const struct stats *stats, struct regions *regions, const struct stats_run *run,
+                     FILE *out) TUFF_MUST_CHECK;
 
 #endif

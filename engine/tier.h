@@ -16,6 +16,7 @@
 
 struct region;
 struct region_cache;
+struct symbols;
 struct tier;
 
 /* Every number a tier's policy depends on. X(name, default, least, most, text) */
@@ -60,6 +61,29 @@ struct tier_counters {
 #undef X
 };
 
+/* What became of a region. */
+enum tier_region_state {
+    TIER_REGION_WAITING,  /* not compiled when the machine ended */
+    TIER_REGION_UNUSED,   /* compiled, installed nowhere yet */
+    TIER_REGION_LIVE,     /* installed */
+    TIER_REGION_REPLACED, /* others, as a rule the same with the full pipeline, took over its entries */
+    TIER_REGION_DROPPED,  /* its bytes changed */
+    TIER_REGION_FAILED,   /* see `failure` */
+};
+
+/* One region in numbers. */
+struct tier_region {
+    uint32_t number;
+    uint8_t level;
+    enum tier_region_state state;
+    uint64_t gva; /* of its first instruction, where it was when it was chosen */
+    uint32_t insns, blocks, pages;
+    uint32_t ir_built, ir_optimised; /* LLVM's instructions before the passes, bodies inlined, and after */
+    uint64_t code_bytes, compile_us;
+    uint64_t executions; /* how often one of its entries was run */
+    const char *failure; /* static string or NULL */
+};
+
 struct tier_config {
     struct tier_tunables tunables;
     bool sync;          /* submit() compiles before it returns: tests */
@@ -68,8 +92,10 @@ struct tier_config {
     const char *dump;   /* what to print of each region: words of guest, ir, opt, asm with an optional :filter */
     FILE *dump_to;      /* borrowed; needed with `dump` */
     const char *passes; /* replaces the pipeline; LLVM's syntax */
-    bool perf_map;      /* writes /tmp/perf-PID.map */
-    uint32_t verify;    /* each hart compares every so-many-th run of a region with the interpreter; 0: none */
+    const struct symbols *symbols; /* names of guest code for people; borrowed while the tier lives; may be NULL */
+    const char *jitdump;           /* folder for jit-PID.dump; NULL: none */
+    bool perf_map;                 /* writes /tmp/perf-PID.map */
+    uint32_t verify; /* each hart compares every so-many-th run of a region with the interpreter; 0: none */
     /* What differs, in lines that end in newlines; on the hart's thread, which stops afterwards. May be NULL. */
     void (*verify_report)(void *opaque, const char *text);
     void *verify_opaque;
@@ -99,6 +125,10 @@ int region_cache_create(const struct tier_ops *ops, const struct tier_config *co
 void region_cache_stop(struct region_cache *cache);
 void region_cache_destroy(struct region_cache *cache);
 const struct tier_counters *region_cache_counters(const struct region_cache *cache);
+/* Every region in the order they were chosen, while no vCPU runs. Rows are kept of 65,536 regions; returns how many
+ * more there were. */
+typedef void (*tier_region_fn)(void *opaque, const struct tier_region *region);
+uint64_t region_cache_each(struct region_cache *cache, tier_region_fn fn, void *opaque);
 
 /* Called by a tier on its own thread: the region is READY or FAILED. */
 void tier_done(struct region_cache *cache, struct region *region);

@@ -2,6 +2,7 @@
  * is renewed now and then, since LLVM keeps the types and constants of everything it has seen. */
 #include "llvm/compile.h"
 
+#include "base/symbols.h"
 #include "engine/isa/riscv/decode.h"
 #include "engine/region/region.h"
 #include "llvm/bodies.h"
@@ -121,10 +122,12 @@ static bool wants_dump(const struct compiler *c, const char *what, const struct 
 
 static void dump_guest(const struct compiler *c, const char *name, const struct region *r)
 {
+    char label[SYMBOLS_LABEL_BYTES];
+
     if (!wants_dump(c, "guest", r))
         return;
-    fprintf(c->config.dump_to, "; guest code of %s, level %u: %u instructions, %u blocks\n", name, r->level,
-            r->insn_count, r->block_count);
+    fprintf(c->config.dump_to, "; guest code of %s, level %u: %u instructions, %u blocks, at %s\n", name, r->level,
+            r->insn_count, r->block_count, symbols_label(c->config.symbols, region_gva(r), label));
     for (uint32_t i = 0; i < r->block_count; i++) {
         const struct region_block *b = &r->blocks[i];
         fprintf(c->config.dump_to, "; block %u, ran %" PRIu64 " times%s", i, b->executions,
@@ -150,13 +153,22 @@ static void dump_guest(const struct compiler *c, const char *name, const struct 
     }
 }
 
+static void dump_heading(const struct compiler *c, const char *what, const char *name, const struct region *region)
+{
+    char label[SYMBOLS_LABEL_BYTES];
+
+    fprintf(c->config.dump_to, "; %s of %s\n; at %s\n", what, name,
+            symbols_label(c->config.symbols, region_gva(region), label));
+}
+
 static void dump(const struct compiler *c, const char *what, const char *name, LLVMModuleRef module,
                  const struct region *region)
 {
     if (!wants_dump(c, what, region))
         return;
     char *text = LLVMPrintModuleToString(module);
-    fprintf(c->config.dump_to, "; %s of %s\n%s\n", what, name, text);
+    dump_heading(c, what, name, region);
+    fprintf(c->config.dump_to, "%s\n", text);
     LLVMDisposeMessage(text);
 }
 
@@ -168,6 +180,18 @@ static const char *run_passes(struct compiler *c, LLVMModuleRef module, const ch
         return NULL;
     LLVMConsumeError(error);
     return "LLVM refuses the list of passes";
+}
+
+static uint32_t count_insns(LLVMModuleRef module, const char *name)
+{
+    uint32_t count = 0;
+
+    for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(LLVMGetNamedFunction(module, name)); b;
+         b = LLVMGetNextBasicBlock(b)) {
+        for (LLVMValueRef i = LLVMGetFirstInstruction(b); i; i = LLVMGetNextInstruction(i))
+            count++;
+    }
+    return count;
 }
 
 static LLVMModuleRef parse_bodies(struct compiler *c)
@@ -199,7 +223,8 @@ static void dump_assembly(struct compiler *c, const char *name, LLVMModuleRef mo
     LLVMModuleRef copy = LLVMCloneModule(module);
     LLVMMemoryBufferRef text = emit(c, copy, region->level, LLVMAssemblyFile);
     if (text) {
-        fprintf(c->config.dump_to, "; asm of %s\n%.*s\n", name, (int)LLVMGetBufferSize(text), LLVMGetBufferStart(text));
+        dump_heading(c, "asm", name, region);
+        fprintf(c->config.dump_to, "%.*s\n", (int)LLVMGetBufferSize(text), LLVMGetBufferStart(text));
         LLVMDisposeMemoryBuffer(text);
     }
     LLVMDisposeModule(copy);
@@ -246,10 +271,12 @@ LLVMMemoryBufferRef compile_region(struct compiler *c, struct region *region, co
         }
         if (!*failure) {
             annotate_accesses(region, module, name);
+            region->ir_built = count_insns(module, name);
             *failure = run_passes(c, module, c->config.passes ? c->config.passes : level_passes[level], level);
         }
     }
     if (!*failure) {
+        region->ir_optimised = count_insns(module, name);
         dump(c, "opt", name, module, region);
         dump_assembly(c, name, module, region);
         object = emit(c, module, level, LLVMObjectFile);

@@ -4,6 +4,7 @@
 #include "engine/region/region.h"
 #include "llvm/compile.h"
 #include "llvm/link.h"
+#include "llvm/profiler.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -11,14 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { WORKERS_MAX = 16 };
 
 struct tier {
     struct tier_config config;
     struct region_cache *cache;
-    FILE *perf_map;
+    struct profiler *profiler;
     struct linker *linker;
     struct compiler *compilers[WORKERS_MAX];
     pthread_t threads[WORKERS_MAX];
@@ -41,16 +41,6 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* perf finds names of generated code in this file (tools/perf/Documentation/jit-interface.txt). */
-static void note_for_perf(struct tier *tier, const struct region *region, const char *name)
-{
-    if (!tier->perf_map)
-        return;
-    (void)fprintf(tier->perf_map, "%llx %zx %s_at_%llx\n", (unsigned long long)region->code, region->code_bytes, name,
-                  (unsigned long long)region->gva + (unsigned long long)region->blocks[region->entry_block[0]].start);
-    (void)fflush(tier->perf_map);
-}
-
 static void compile(struct tier *tier, struct compiler *compiler, struct region *region)
 {
     uint64_t start = now_ns();
@@ -64,7 +54,7 @@ static void compile(struct tier *tier, struct compiler *compiler, struct region 
         if (!region->code)
             region->failure = "LLVM could not link the code";
         else
-            note_for_perf(tier, region, name);
+            profiler_note(tier->profiler, region, name);
     }
     region->compile_ns = now_ns() - start;
     atomic_store(&region->state, region->code ? REGION_READY : REGION_FAILED);
@@ -135,8 +125,7 @@ static void destroy(struct tier *tier)
     for (unsigned i = 0; i < WORKERS_MAX; i++)
         compiler_destroy(tier->compilers[i]);
     linker_destroy(tier->linker);
-    if (tier->perf_map)
-        (void)fclose(tier->perf_map);
+    profiler_destroy(tier->profiler);
     pthread_mutex_destroy(&tier->lock);
     pthread_mutex_destroy(&tier->sync_lock);
     pthread_cond_destroy(&tier->work);
@@ -153,16 +142,6 @@ static int create(const struct tier_config *config, struct region_cache *cache, 
     if (!tier)
         return error_set(err, -ENOMEM, "no memory for the LLVM tier");
     tier->config = *config;
-    if (config->perf_map) {
-        char path[64];
-        (void)snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
-        tier->perf_map = fopen(path, "we");
-        if (!tier->perf_map) {
-            rc = error_set(err, -errno, "%s cannot be written: %s", path, strerror(errno));
-            free(tier);
-            return rc;
-        }
-    }
     tier->cache = cache;
     pthread_mutex_init(&tier->lock, NULL);
     pthread_mutex_init(&tier->sync_lock, NULL);
@@ -172,6 +151,8 @@ static int create(const struct tier_config *config, struct region_cache *cache, 
         rc = error_set(err, -ENOMEM, "no memory for a queue of %u regions", config->tunables.queue);
     for (unsigned i = 0; i < workers && rc == 0; i++)
         rc = compiler_create(config, &tier->compilers[i], err);
+    if (rc == 0)
+        rc = profiler_create(config, &tier->profiler, err);
     if (rc == 0)
         rc = linker_create(config->verify > 0, &tier->linker, err);
     for (unsigned i = 0; i < workers && rc == 0 && !config->sync; i++) {

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 struct mem;
+struct symbols;
 
 enum boot_image_kind { BOOT_IMAGE_LINUX, BOOT_IMAGE_ELF };
 
@@ -66,5 +67,11 @@ TUFF_MUST_CHECK int loader_check_dtb(const char *name, const void *dtb, size_t l
  * (RISC-V Linux boot requirements ask for 8). `initrd` may be NULL. -EFBIG when there is no room beside the kernel. */
 TUFF_MUST_CHECK int loader_place_dtb(struct mem *mem, const void *dtb, size_t len, const struct boot_image *kernel,
                                      const struct boot_range *initrd, uint64_t *gpa, struct error *err);
+
+/* Adds the names of code in a riscv64 ELF, a System.map or a saved /proc/kallsyms. Errors as above, -EINVAL for text
+ * that is none of these, -ENODATA when there are no names of code. */
+TUFF_MUST_CHECK int loader_load_symbols(struct symbols *symbols, const char *path, struct error *err);
+/* The same where the kernel happens to be an ELF that has any. */
+void loader_load_own_symbols(struct symbols *symbols, const char *path);
 
 #endif

@@ -2,6 +2,7 @@
  * a run to its end. Creation is single-threaded; what threads there are is said in machine_internal.h. */
 #include "machine/machine.h"
 
+#include "base/symbols.h"
 #include "engine/isa/riscv/isa.h"
 #ifdef TUFF_LLVM
 #include "llvm/tier.h"
@@ -162,6 +163,45 @@ static int load(struct machine *m, struct error *err)
 
 /* ---- creation and end ---- */
 
+/* One file of the list. */
+static int load_symbols_file(struct machine *m, const char *path, size_t len, struct error *err)
+{
+    char *copy = strndup(path, len);
+
+    if (!copy)
+        return error_set(err, -ENOMEM, "no memory for the name of a file with symbols");
+    int rc = loader_load_symbols(m->symbols, copy, err);
+    free(copy);
+    return rc;
+}
+
+/* What is given by hand is read in any case, so that a mistake shows. */
+static int load_symbols(struct machine *m, struct error *err)
+{
+    const struct tier_config *jit = &m->config.jit;
+    const char *own = m->config.kernel ? m->config.kernel : m->config.bare;
+    bool wanted = !m->config.interpret && (m->config.name_regions || jit->dump || jit->perf_map || jit->jitdump);
+    int rc = 0;
+
+    if (!m->config.symbols && !wanted)
+        return 0;
+    m->symbols = symbols_create();
+    if (!m->symbols)
+        return error_set(err, -ENOMEM, "no memory for symbols");
+    for (const char *at = m->config.symbols; at && rc == 0;) {
+        size_t len = strcspn(at, ",");
+        rc = load_symbols_file(m, at, len, err);
+        at = at[len] ? at + len + 1 : NULL;
+    }
+    if (rc)
+        return rc;
+    if (own && wanted)
+        loader_load_own_symbols(m->symbols, own);
+    symbols_sort(m->symbols);
+    m->config.jit.symbols = m->symbols;
+    return 0;
+}
+
 static int create_parts(struct machine *m, struct error *err)
 {
     int rc = mem_create(&m->mem);
@@ -182,7 +222,8 @@ static int create_parts(struct machine *m, struct error *err)
         if (rc)
             return error_set(err, rc, "the SBI could not be created: %s", strerror(-rc));
     }
-    if (!m->config.interpret && compiling_tier())
+    rc = load_symbols(m, err);
+    if (rc == 0 && !m->config.interpret && compiling_tier())
         rc = region_cache_create(compiling_tier(), &m->config.jit, &m->regions, err);
     if (rc == 0)
         rc = machine_harts_create(m, err);
@@ -225,6 +266,7 @@ void machine_destroy(struct machine *m)
     sbi_destroy(m->sbi);
     loop_destroy(m->loop);
     mem_destroy(m->mem);
+    symbols_destroy(m->symbols);
     free(m->dtb);
     pthread_cond_destroy(&m->end_changed);
     pthread_mutex_destroy(&m->end_lock);
@@ -322,4 +364,28 @@ void machine_stats(struct machine *m, machine_stat_fn fn, void *opaque)
     TIER_COUNTERS(X)
 #undef X
     fn(opaque, UINT32_MAX, "console_dropped", "console bytes nobody took", console_backend_dropped(m->console));
+}
+
+struct region_visit {
+    struct machine *machine;
+    machine_region_fn fn;
+    void *opaque;
+};
+
+static void visit_region(void *opaque, const struct tier_region *region)
+{
+    const struct region_visit *visit = opaque;
+    const struct symbols *symbols = visit->machine->symbols;
+    char label[SYMBOLS_LABEL_BYTES];
+    uint64_t offset;
+    bool named = symbols && symbols_find(symbols, region->gva, &offset);
+
+    visit->fn(visit->opaque, region, named ? symbols_label(symbols, region->gva, label) : NULL);
+}
+
+uint64_t machine_regions(struct machine *m, machine_region_fn fn, void *opaque)
+{
+    struct region_visit visit = {.machine = m, .fn = fn, .opaque = opaque};
+
+    return m->regions ? region_cache_each(m->regions, visit_region, &visit) : 0;
 }

@@ -32,10 +32,12 @@ struct machine_config {
     enum machine_serial serial;
     const char *serial_path; /* MACHINE_SERIAL_FILE */
     enum machine_clock clock;
-    uint64_t max_insns; /* per hart; UINT64_MAX: no limit */
-    uint64_t isa;       /* ISA_EXT bits */
-    bool interpret;     /* no compiling tier */
-    struct tier_config jit;
+    uint64_t max_insns;     /* per hart; UINT64_MAX: no limit */
+    uint64_t isa;           /* ISA_EXT bits */
+    bool interpret;         /* no compiling tier */
+    struct tier_config jit; /* its `symbols` are the machine's to fill in */
+    const char *symbols;    /* files with names of guest code, separated by commas */
+    bool name_regions;      /* machine_regions() will be asked: also an ELF kernel's own names are read */
 };
 
 /* How a machine's run ended. */
@@ -83,5 +85,10 @@ const char *machine_pty_path(const struct machine *machine);
 /* Statistics after (or during) a run, one call a counter: `hart` is UINT32_MAX for the machine's own. */
 typedef void (*machine_stat_fn)(void *opaque, uint32_t hart, const char *name, const char *text, uint64_t value);
 void machine_stats(struct machine *machine, machine_stat_fn fn, void *opaque);
+
+/* Each compiled region, in the order they were chosen, with name+0xoffset where the symbols have one (else NULL; valid
+ * during the call). Not while the machine runs. Returns how many more there were than rows are kept of (65,536). */
+typedef void (*machine_region_fn)(void *opaque, const struct tier_region *region, const char *label);
+uint64_t machine_regions(struct machine *machine, machine_region_fn fn, void *opaque);
 
 #endif

@@ -45,6 +45,7 @@ struct machine {
     struct machine_config config;
     struct mem *mem;
     struct region_cache *regions; /* NULL: interpreting only */
+    struct symbols *symbols;      /* names of guest code; NULL: not wanted */
     struct loop *loop;
     struct sbi *sbi; /* NULL for bare-metal programs */
     struct vcpu_env_ops env;

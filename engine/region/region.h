@@ -111,12 +111,14 @@ struct region {
     struct region_value *values;
     uint32_t exit_count;
     uint64_t compile_ns;
-    const char *failure; /* static string; NULL where it FAILED: not tried, since the machine ended */
+    uint32_t ir_built, ir_optimised; /* LLVM's instructions before and after the passes */
+    const char *failure;             /* static string; NULL where it FAILED: not tried, since the machine ended */
 
     /* under the region cache's lock */
     uint32_t references;
     bool listed; /* can be found by its entries */
     struct hart *requester;
+    struct region_row *row; /* its statistics; NULL: none kept */
     struct region *next_ready, *next_pending;
 };
 
@@ -127,6 +129,12 @@ static inline const struct region_edge *region_edge(const struct region_block *b
     if (number < 2)
         return number ? &block->fall : &block->taken;
     return number - 2u < block->targets ? &block->indirect[number - 2] : NULL;
+}
+
+/* Where its first instruction was when it was chosen: for people. */
+static inline uint64_t region_gva(const struct region *region)
+{
+    return region->gva + (uint64_t)(int64_t)region->blocks[0].start;
 }
 
 /* Frees the description. */

@@ -3,6 +3,7 @@
 #include "engine/region/region_cache.h"
 
 #include "base/log.h"
+#include "engine/region/region_history.h"
 #include "engine/region/verify.h"
 #include "mem/frame.h"
 
@@ -31,6 +32,8 @@ struct region_cache {
     /* under the lock */
     struct listing *listings[LIST_BUCKETS];
     struct region *pending; /* given to the tier, by next_pending */
+    struct region_history history;
+    struct region_hart *harts;
     uint32_t ids;
     bool stopped;
 };
@@ -51,6 +54,7 @@ struct region_hart {
     struct region_use *uses;
     struct use_page *frames[FRAME_BUCKETS];
     struct region *ready;
+    struct region_hart *next; /* of the cache's harts, under its lock */
 };
 
 void tier_config_default(struct tier_config *config)
@@ -199,6 +203,7 @@ void region_cache_destroy(struct region_cache *cache)
         }
     }
     cache->ops->destroy(cache->tier);
+    region_history_free(&cache->history);
     pthread_mutex_destroy(&cache->lock);
     free(cache);
 }
@@ -206,6 +211,57 @@ void region_cache_destroy(struct region_cache *cache)
 const struct tier_counters *region_cache_counters(const struct region_cache *cache)
 {
     return &cache->counters;
+}
+
+/* ---- executions: entries of a region are blocks, whose executions are counted for the profile ---- */
+
+/* Adds what an entry ran since the last time to its region's row. */
+static void count_entry(struct region_use *use, unsigned entry)
+{
+    struct region_row *row = use->region->row;
+    uint64_t ran = block_executions(use->blocks[entry]);
+
+    if (row)
+        atomic_fetch_add_explicit(&row->executions, ran - use->counted[entry], memory_order_relaxed);
+    use->counted[entry] = ran;
+}
+
+/* No hart runs. */
+static void count_all(struct region_cache *cache)
+{
+    for (struct region_hart *hart = cache->harts; hart; hart = hart->next) {
+        for (struct region_use *use = hart->uses; use; use = use->next) {
+            for (unsigned i = 0; i < use->region->entry_count; i++) {
+                if (use->blocks[i])
+                    count_entry(use, i);
+            }
+        }
+    }
+}
+
+uint64_t region_cache_each(struct region_cache *cache, tier_region_fn fn, void *opaque)
+{
+    struct tier_region about;
+
+    pthread_mutex_lock(&cache->lock);
+    count_all(cache);
+    uint64_t lost = cache->history.lost;
+    bool more = region_history_read(&cache->history, 0, &about);
+    for (uint32_t i = 1; more; i++) {
+        pthread_mutex_unlock(&cache->lock);
+        fn(opaque, &about);
+        pthread_mutex_lock(&cache->lock);
+        more = region_history_read(&cache->history, i, &about);
+    }
+    pthread_mutex_unlock(&cache->lock);
+    return lost;
+}
+
+static void set_state(struct region_cache *cache, struct region *r, enum tier_region_state state)
+{
+    pthread_mutex_lock(&cache->lock);
+    region_history_state(r->row, state);
+    pthread_mutex_unlock(&cache->lock);
 }
 
 static void unlink_pending(struct region_cache *cache, struct region *r)
@@ -229,13 +285,14 @@ void tier_done(struct region_cache *cache, struct region *r)
     } else if (r->failure) {
         count(&cache->counters.regions_failed, 1);
         log_debug(LOG_JIT, "region %" PRIu32 " at %#" PRIx64 ", %" PRIu32 " instructions, was not compiled: %s", r->id,
-                  r->gva + (uint64_t)(int64_t)r->blocks[0].start, r->insn_count, r->failure);
+                  region_gva(r), r->insn_count, r->failure);
     } else {
         count(&cache->counters.regions_waiting, 1);
     }
     count(&cache->counters.compile_us, r->compile_ns / 1000);
     pthread_mutex_lock(&cache->lock);
     unlink_pending(cache, r);
+    region_history_done(r->row, r);
     bool keep = !cache->stopped && list(cache, h->mem, r);
     if (keep && ready) {
         r->references++;
@@ -258,8 +315,28 @@ int region_hart_create(struct hart *h)
     if (!h->regions)
         return -ENOMEM;
     h->region_cache = h->config.region_cache;
+    if (!h->region_cache)
+        return 0;
+    pthread_mutex_lock(&h->region_cache->lock);
+    h->regions->next = h->region_cache->harts;
+    h->region_cache->harts = h->regions;
+    pthread_mutex_unlock(&h->region_cache->lock);
     const struct tier_config *config = &h->region_cache->config;
     return config->verify ? verify_create(h, config, &h->region_cache->counters, &h->verify) : 0;
+}
+
+static void forget_hart(struct hart *h)
+{
+    struct region_cache *cache = h->region_cache;
+
+    if (!cache)
+        return;
+    pthread_mutex_lock(&cache->lock);
+    struct region_hart **at = &cache->harts;
+    while (*at != h->regions)
+        at = &(*at)->next;
+    *at = h->regions->next;
+    pthread_mutex_unlock(&cache->lock);
 }
 
 void region_hart_destroy(struct hart *h)
@@ -273,6 +350,7 @@ void region_hart_destroy(struct hart *h)
         r = next;
     }
     verify_destroy(h->verify);
+    forget_hart(h);
     free(h->regions);
     h->regions = NULL;
 }
@@ -288,6 +366,7 @@ void region_detach(struct block *block)
 
     if (!use)
         return;
+    count_entry(use, block->region_entry);
     use->blocks[block->region_entry] = NULL;
     block->ops[0].run = block->saved_run;
     block->use = NULL;
@@ -309,6 +388,7 @@ static void attach(struct hart *h, struct region_use *use, struct block *block, 
     if (h->verify)
         block->ops[0].run = verify_handler();
     use->blocks[entry] = block;
+    use->counted[entry] = block_executions(block);
 }
 
 static void uninstall(struct hart *h, struct region_use *use)
@@ -364,6 +444,7 @@ static void drop_region(struct hart *h, struct region *r)
 
     count(&cache->counters.regions_dropped, 1);
     pthread_mutex_lock(&cache->lock);
+    region_history_state(r->row, TIER_REGION_DROPPED);
     bool gone = unlist(cache, h->mem, r);
     pthread_mutex_unlock(&cache->lock);
     if (gone)
@@ -434,6 +515,7 @@ static struct region_use *install(struct hart *h, struct region *r)
         *bucket = &memory->pages[i];
     }
     count(&h->region_cache->counters.regions_installed, 1);
+    set_state(h->region_cache, r, TIER_REGION_LIVE);
     return use;
 }
 
@@ -455,8 +537,10 @@ static void drop_idle(struct hart *h, struct region_use *use)
         if (use->blocks[i])
             return;
     }
-    if (use)
-        uninstall(h, use);
+    if (!use)
+        return;
+    set_state(h->region_cache, use->region, TIER_REGION_REPLACED);
+    uninstall(h, use);
 }
 
 static void take(struct hart *h, struct region_use *use, struct block *block, uint16_t entry)
@@ -568,6 +652,7 @@ static void submit(struct hart *h, struct region *r)
     if (allowed) {
         r->next_pending = cache->pending;
         cache->pending = r;
+        r->row = region_history_add(&cache->history, r);
     }
     pthread_mutex_unlock(&cache->lock);
     if (!allowed) {
@@ -585,6 +670,8 @@ static void submit(struct hart *h, struct region *r)
     if (!taken) {
         pthread_mutex_lock(&cache->lock);
         unlink_pending(cache, r);
+        r->failure = "the queue was full";
+        region_history_done(r->row, r);
         pthread_mutex_unlock(&cache->lock);
         region_free(r);
     } else if (cache->config.sync) {
@@ -627,12 +714,8 @@ static void promote(struct hart *h, struct block *block, uint64_t pc)
     submit(h, r);
 }
 
-void region_hot(struct hart *h, struct block *block, uint64_t pc)
+static void act_on_heat(struct hart *h, struct block *block, uint64_t pc)
 {
-    if (!h->regions) {
-        block_reheat(block, UINT32_MAX);
-        return;
-    }
     struct region_cache *cache = h->region_cache;
     uint32_t threshold = threshold_of(h);
 
@@ -655,6 +738,20 @@ void region_hot(struct hart *h, struct block *block, uint64_t pc)
         return;
     }
     submit(h, r);
+}
+
+void region_hot(struct hart *h, struct block *block, uint64_t pc)
+{
+    const struct region_use *before = block->use;
+
+    if (!h->regions) {
+        block_reheat(block, UINT32_MAX);
+        return;
+    }
+    act_on_heat(h, block, pc);
+    /* The execution that begins now was counted already; it is the new region's. */
+    if (block->use && block->use != before)
+        block->use->counted[block->region_entry]--;
 }
 
 bool region_mapped(struct hart *h, struct block *block, uint64_t pc)

@@ -17,6 +17,7 @@ struct region_use {
     struct region *region;
     struct region_use *next, **at;
     struct block *blocks[REGION_ENTRIES_MAX];
+    uint64_t counted[REGION_ENTRIES_MAX]; /* the block's executions that were not this region's, or were added to it */
 };
 
 static inline op_fn *region_code(const struct block *block)

@@ -1,5 +1,6 @@
 # Bare-metal programs for the tests of the command, one for each macro: END_TEST (what is stored to the test device),
-# END_HTIF (what is stored to tohost), POLL (reads a device for ever), FLOOD. With GREET the first hart says "hello" first.
+# END_HTIF (what is stored to tohost), POLL (reads a device for ever), FLOOD, COUNT (times
+# round a loop), MODIFY (changes a function that ran). With GREET the first hart says "hello" first.
     .section .text.start, "ax"
     .globl _start
 _start:
@@ -43,8 +44,43 @@ _start:
 3:  lbu     t1, 5(t0)               # the line status: counted, without a word to the console
     j       3b
 #endif
+#ifdef COUNT
+    li      t0, COUNT
+5:  csrw    mscratch, t0            # for the interpreter alone, so what follows is entered each time round
+    addi    t0, t0, -1
+    xori    t1, t0, 1
+    bnez    t0, 5b
+    lui     t0, 0x100
+    li      t1, 0x5555
+    sw      t1, 0(t0)
+#endif
+#ifdef MODIFY
+    li      s0, 100
+6:  jal     changing
+    addi    s0, s0, -1
+    bnez    s0, 6b
+    la      t0, changing
+    lw      t1, changed
+    sw      t1, 0(t0)
+    fence.i
+    jal     changing
+    lui     t0, 0x100
+    li      t1, 0x5555
+    sw      t1, 0(t0)
+#endif
 4:  addi    a2, a2, 1
     j       4b
+#ifdef MODIFY
+    .option push
+    .option norvc
+    .balign 4
+changing:
+    addi    a3, a3, 1
+    ret
+changed:
+    addi    a3, a3, 2
+    .option pop
+#endif
 text:
     .asciz  "hello\n"
 
