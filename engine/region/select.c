@@ -7,6 +7,7 @@
 #include "engine/region/region.h"
 
 #include "engine/isa/riscv/decode.h"
+#include "engine/region/region_cache.h"
 #include "mem/frame.h"
 
 #include <stdlib.h>
@@ -93,7 +94,7 @@ static void consider(struct selection *s, uint64_t pc, bool entry)
         (int64_t)(pc - s->base) < -REACH_BYTES)
         return;
     struct block *block = block_peek(s->h, pc);
-    if (!block)
+    if (!block || !region_may_contain(s->h, block))
         return;
     s->candidates[s->candidate_count].pc = pc;
     s->candidates[s->candidate_count].block = block;
