@@ -190,6 +190,10 @@ int jit_parse(const struct option_values *values, struct machine_config *config)
     }
     if (!rc && value[OPTION_JIT_SAMPLE])
         rc = parse_sample(value[OPTION_JIT_SAMPLE], &jit->sample);
+    if (!rc && value[OPTION_JIT_RANDOM]) {
+        rc = parse_count("jit-random", value[OPTION_JIT_RANDOM], UINT64_MAX, &jit->seed);
+        jit->random = true;
+    }
     if (!rc && value[OPTION_JIT_BISECT])
         rc = parse_count("jit-bisect", value[OPTION_JIT_BISECT], UINT32_MAX, &jit->limit);
     if (!rc && value[OPTION_JIT_PLANT]) {

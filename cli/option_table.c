@@ -55,6 +55,9 @@ const struct option_row option_rows[] = {
      "code is run in each run"},
     {OPTION_JIT_SAMPLE, BOOT | RUN, OPTION_VALUE, "Tiers", "jit-sample", 0, "1/N",
      "start regions at one block in N only, by address"},
+    {OPTION_JIT_RANDOM, BOOT | RUN, OPTION_VALUE, "Tiers", "jit-random", 0, "SEED",
+     "leave each block to the interpreter, to quick or to full regions\n"
+     "by chance, the same for the same seed and address: for tests"},
     {OPTION_JIT_BISECT, BOOT | RUN, OPTION_VALUE, "Tiers", "jit-bisect", 0, "N",
      "compile the first N regions only, to find one that is wrong"},
     {OPTION_VERIFY, BOOT | RUN, OPTION_CHOICE, "Tiers", "verify", 0, "N",

@@ -90,7 +90,8 @@ static const char *state_name(enum tier_region_state state)
 {
     static const char *const names[] = {
         [TIER_REGION_WAITING] = "waiting",   [TIER_REGION_UNUSED] = "unused",   [TIER_REGION_LIVE] = "live",
-        [TIER_REGION_REPLACED] = "replaced", [TIER_REGION_DROPPED] = "dropped", [TIER_REGION_FAILED] = "failed",
+        [TIER_REGION_REPLACED] = "replaced", [TIER_REGION_DROPPED] = "dropped", [TIER_REGION_EVICTED] = "evicted",
+        [TIER_REGION_FAILED] = "failed",
     };
 
     return names[state];

@@ -43,10 +43,15 @@ void hart_update_context(struct hart *h)
 
 /* ---- requests ---- */
 
-void hart_request(struct hart *h, uint32_t bits)
+void hart_request_quietly(struct hart *h, uint32_t bits)
 {
     atomic_fetch_or(&h->requests, bits);
     atomic_store(&h->countdown.attention, UINT32_MAX);
+}
+
+void hart_request(struct hart *h, uint32_t bits)
+{
+    hart_request_quietly(h, bits);
     if (h->wake)
         h->wake(h->wake_opaque);
 }
@@ -60,9 +65,7 @@ uint64_t hart_ask_fence(struct hart *h, const struct vcpu_fence *fence)
         h->fence_overflow = true;
     uint64_t ticket = atomic_fetch_add(&h->fences_asked, 1) + 1;
     pthread_mutex_unlock(&h->fences_lock);
-    /* No wake: a halted hart serves this before it runs. */
-    atomic_fetch_or(&h->requests, REQUEST_FENCES);
-    atomic_store(&h->countdown.attention, UINT32_MAX);
+    hart_request_quietly(h, REQUEST_FENCES);
     return ticket;
 }
 
@@ -149,7 +152,7 @@ static bool serve_requests(struct hart *h)
     if (requests & REQUEST_FENCES)
         serve_fences(h);
     if (requests & REQUEST_REGIONS)
-        region_install_ready(h);
+        region_serve_request(h);
     if (requests & (REQUEST_TIMER | REQUEST_KICK))
         hart_update_timers(h);
     return requests & REQUEST_KICK;

@@ -31,7 +31,8 @@ struct tier;
     X(cold_share, 16, 1, 1000000, "the same for a fully optimised region")                                             \
     X(workers, 1, 1, 16, "compiling threads")                                                                          \
     X(queue, 256, 1, 65536, "regions that may wait to be compiled")                                                    \
-    X(context_regions, 64, 1, 100000, "regions compiled in one LLVM context before it is renewed")
+    X(context_regions, 64, 1, 100000, "regions compiled in one LLVM context before it is renewed")                     \
+    X(code_kib, 65536, 16, 4194304, "KiB that compiled code may take before the least used goes")
 
 struct tier_tunables {
 #define X(name, value, least, most, text) uint32_t name;
@@ -48,11 +49,13 @@ struct tier_tunables {
     X(regions_waiting, "regions still waiting when the machine ended")               \
     X(regions_installed, "regions installed, counted by hart")                       \
     X(regions_dropped, "regions taken out because bytes changed")                    \
+    X(regions_evicted, "regions taken out to make room")                             \
     X(verify_equal, "runs of regions that the interpreter repeated alike")           \
     X(verify_skipped, "runs of regions that could not be repeated")                  \
     X(verify_differences, "runs of regions that the interpreter repeated otherwise") \
     X(region_insns, "guest instructions in compiled regions")                        \
     X(code_bytes, "bytes of compiled code made")                                     \
+    X(code_bytes_live, "bytes of compiled code not freed")                           \
     X(compile_us, "microseconds of compiling")
 
 struct tier_counters {
@@ -68,6 +71,7 @@ enum tier_region_state {
     TIER_REGION_LIVE,     /* installed */
     TIER_REGION_REPLACED, /* others, as a rule the same with the full pipeline, took over its entries */
     TIER_REGION_DROPPED,  /* its bytes changed */
+    TIER_REGION_EVICTED,  /* others needed its room */
     TIER_REGION_FAILED,   /* see `failure` */
 };
 
@@ -87,6 +91,8 @@ struct tier_region {
 struct tier_config {
     struct tier_tunables tunables;
     bool sync;          /* submit() compiles before it returns: tests */
+    bool random;        /* each block is for the interpreter, quick or full regions by chance: tests */
+    uint64_t seed;      /* of that chance: the same seed and address, the same choice */
     uint32_t sample;    /* only one block in so many is ever compiled; 0 or 1: all */
     uint64_t limit;     /* only the first so many regions are compiled (--jit-bisect); UINT64_MAX: all */
     const char *dump;   /* what to print of each region: words of guest, ir, opt, asm with an optional :filter */

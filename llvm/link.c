@@ -11,11 +11,19 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+
+/* One linked object. */
+struct linked {
+    LLVMOrcResourceTrackerRef tracker;
+    struct linked *next;
+};
 
 struct linker {
     LLVMOrcLLJITRef jit;
-    pthread_mutex_t lock; /* linking and removing */
+    pthread_mutex_t lock;             /* linking and removing: held for a millisecond */
+    _Atomic(struct linked *) removed; /* given up, not yet freed */
 };
 
 static int fail(struct error *err, LLVMErrorRef error)
@@ -77,6 +85,7 @@ void linker_destroy(struct linker *l)
 {
     if (!l)
         return;
+    linker_collect(l);
     if (l->jit) {
         LLVMErrorRef error = LLVMOrcDisposeLLJIT(l->jit);
         if (error)
@@ -86,24 +95,36 @@ void linker_destroy(struct linker *l)
     free(l);
 }
 
+static void remove_tracker(LLVMOrcResourceTrackerRef tracker)
+{
+    LLVMErrorRef error = LLVMOrcResourceTrackerRemove(tracker);
+
+    if (error)
+        LLVMConsumeError(error);
+    LLVMOrcReleaseResourceTracker(tracker);
+}
+
 void *linker_add(struct linker *l, LLVMMemoryBufferRef object, const char *name, void **handle)
 {
     LLVMOrcExecutorAddress address = 0;
+    struct linked *linked = calloc(1, sizeof(*linked));
 
+    if (!linked) {
+        LLVMDisposeMemoryBuffer(object);
+        return NULL;
+    }
     pthread_mutex_lock(&l->lock);
-    LLVMOrcResourceTrackerRef tracker = LLVMOrcJITDylibCreateResourceTracker(LLVMOrcLLJITGetMainJITDylib(l->jit));
-    LLVMErrorRef error = LLVMOrcLLJITAddObjectFileWithRT(l->jit, tracker, object);
+    linked->tracker = LLVMOrcJITDylibCreateResourceTracker(LLVMOrcLLJITGetMainJITDylib(l->jit));
+    LLVMErrorRef error = LLVMOrcLLJITAddObjectFileWithRT(l->jit, linked->tracker, object);
     if (!error)
         error = LLVMOrcLLJITLookup(l->jit, &address, name);
     if (error) {
         LLVMConsumeError(error);
-        error = LLVMOrcResourceTrackerRemove(tracker);
-        if (error)
-            LLVMConsumeError(error);
-        LLVMOrcReleaseResourceTracker(tracker);
+        remove_tracker(linked->tracker);
+        free(linked);
         address = 0;
     } else {
-        *handle = tracker;
+        *handle = linked;
     }
     pthread_mutex_unlock(&l->lock);
     return (void *)address;
@@ -111,10 +132,28 @@ void *linker_add(struct linker *l, LLVMMemoryBufferRef object, const char *name,
 
 void linker_remove(struct linker *l, void *handle)
 {
+    struct linked *linked = handle;
+
+    linked->next = atomic_load(&l->removed);
+    while (!atomic_compare_exchange_weak(&l->removed, &linked->next, linked))
+        ;
+}
+
+void linker_collect(struct linker *l)
+{
+    struct linked *linked = atomic_exchange(&l->removed, NULL);
+
+    if (!linked)
+        return;
     pthread_mutex_lock(&l->lock);
-    LLVMErrorRef error = LLVMOrcResourceTrackerRemove(handle);
-    if (error)
-        LLVMConsumeError(error);
-    LLVMOrcReleaseResourceTracker(handle);
+    while (linked) {
+        struct linked *next = linked->next;
+        remove_tracker(linked->tracker);
+        free(linked);
+        linked = next;
+    }
+    /* The names of what went. */
+    LLVMOrcSymbolStringPoolClearDeadEntries(
+        LLVMOrcExecutionSessionGetSymbolStringPool(LLVMOrcLLJITGetExecutionSession(l->jit)));
     pthread_mutex_unlock(&l->lock);
 }

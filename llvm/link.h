@@ -13,7 +13,9 @@ int linker_create(bool verify, struct linker **out, struct error *err) TUFF_MUST
 void linker_destroy(struct linker *linker);
 /* Links the object, which it takes, and finds `name` in it. *handle is for linker_remove(). Returns NULL on failure. */
 void *linker_add(struct linker *linker, LLVMMemoryBufferRef object, const char *name, void **handle);
-/* Frees the code behind the handle. */
+/* Gives up the code behind the handle, without waiting for anybody who links: linker_collect() frees it. */
 void linker_remove(struct linker *linker, void *handle);
+/* Frees what was given up; waits for a link that is being done. */
+void linker_collect(struct linker *linker);
 
 #endif

@@ -30,6 +30,7 @@ struct tier {
     struct region **queue;
     uint32_t waiting;
     bool stopping;
+    bool freed; /* code was given up: a thread frees it */
     unsigned next_worker;
 };
 
@@ -91,6 +92,13 @@ static void *work(void *opaque)
     pthread_mutex_lock(&tier->lock);
     struct compiler *compiler = tier->compilers[tier->next_worker++];
     while (!tier->stopping) {
+        if (tier->freed) {
+            tier->freed = false;
+            pthread_mutex_unlock(&tier->lock);
+            linker_collect(tier->linker);
+            pthread_mutex_lock(&tier->lock);
+            continue;
+        }
         if (!tier->waiting) {
             pthread_cond_wait(&tier->work, &tier->lock);
             continue;
@@ -191,9 +199,18 @@ static bool submit(struct tier *tier, struct region *region)
     return room;
 }
 
+/* A hart calls this: unmapping is left to a compiling thread where there is one. */
 static void free_code(struct tier *tier, struct region *region)
 {
     linker_remove(tier->linker, region->tier_data);
+    if (tier->config.sync) {
+        linker_collect(tier->linker);
+        return;
+    }
+    pthread_mutex_lock(&tier->lock);
+    tier->freed = true;
+    pthread_cond_signal(&tier->work);
+    pthread_mutex_unlock(&tier->lock);
 }
 
 const struct tier_ops *llvm_tier_ops(void)

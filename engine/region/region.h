@@ -3,7 +3,8 @@
  * It is described apart from any hart: instructions as decoded under one translation context, their bytes, the pages
  * they lie on, and what the profile said when it was chosen. Addresses are offsets from the region's base, which is the
  * page of its first entry, so the same code serves every virtual address its pages are mapped at. The description does
- * not change once it was given to a tier; `state` and what is declared after it do.
+ * not change once it was given to a tier; what is declared after it does. When the tier is done, `insns` and `blocks`
+ * are freed: they are larger than the code.
  */
 #ifndef TUFF_ENGINE_REGION_REGION_H
 #define TUFF_ENGINE_REGION_REGION_H
@@ -89,10 +90,11 @@ struct region {
     uint32_t id;
     uint32_t ctx;
     uint64_t isa;
-    bool alone;    /* the machine has one hart: nobody else holds reservations */
-    uint64_t gva;  /* where the base was when it was chosen: for people */
-    uint8_t level; /* 0: quick, 1: with the whole pipeline */
-    bool planted;  /* to be miscompiled: --jit-plant */
+    bool sees_flags; /* an instruction reads or writes the accrued FP flags */
+    bool alone;      /* the machine has one hart: nobody else holds reservations */
+    uint64_t gva;    /* where the base was when it was chosen: for people */
+    uint8_t level;   /* 0: quick, 1: with the whole pipeline */
+    bool planted;    /* to be miscompiled: --jit-plant */
     uint32_t insn_count, block_count, page_count, span_count, byte_count, entry_count;
     struct region_insn *insns;
     struct region_block *blocks;
@@ -100,10 +102,13 @@ struct region {
     uint8_t *bytes;
     struct region_page pages[REGION_PAGES_MAX];
     uint16_t entry_block[REGION_ENTRIES_MAX];
+    int32_t entry_offset[REGION_ENTRIES_MAX]; /* of the entries' first instructions from the base */
 
-    _Atomic uint32_t ticks;  /* times it was left because somebody wanted attention: a sample of where time goes */
-    _Atomic uint32_t demand; /* times its blocks became hot again while it waited: what is compiled first */
-    _Atomic int state;       /* enum region_state; what follows belongs to the tier until it is READY or FAILED */
+    _Atomic uint64_t entries; /* times it was entered, as far as harts have told */
+    _Atomic bool retired;     /* nobody finds it any more: harts take it out */
+    _Atomic uint32_t ticks;   /* times it was left because somebody wanted attention: a sample of where time goes */
+    _Atomic uint32_t demand;  /* times its blocks became hot again while it waited: what is compiled first */
+    _Atomic int state;        /* enum region_state; what follows belongs to the tier until it is READY or FAILED */
     op_fn *code;
     void *tier_data;
     size_t code_bytes;
@@ -119,7 +124,12 @@ struct region {
     bool listed; /* can be found by its entries */
     struct hart *requester;
     struct region_row *row; /* its statistics; NULL: none kept */
-    struct region *next_ready, *next_pending;
+    struct region *next_ready, *next_pending, *next_gone;
+    /* of struct region_keep */
+    struct region *kept_older, *kept_newer;
+    bool kept;
+    uint32_t kept_round, used_round;
+    uint64_t use_seen, warmth;
 };
 
 /* A block's edges: 0 is `taken`, 1 `fall` (whose targets may be REGION_NONE), then the guarded ones; NULL after the

@@ -1,8 +1,10 @@
 /* Finding, installing and dropping regions; see region_cache.h. The lock guards the lists and counts of the shared
- * part; it is held for a few instructions and never while a hart looks at guest memory or a tier compiles. */
+ * part; it is held for a few instructions, for a walk over the kept regions where there are too many, and never while a
+ * hart looks at guest memory or a tier compiles. */
 #include "engine/region/region_cache.h"
 
 #include "base/log.h"
+#include "engine/region/keep.h"
 #include "engine/region/region_history.h"
 #include "engine/region/verify.h"
 #include "mem/frame.h"
@@ -33,7 +35,9 @@ struct region_cache {
     struct listing *listings[LIST_BUCKETS];
     struct region *pending; /* given to the tier, by next_pending */
     struct region_history history;
-    struct region_hart *harts;
+    struct region_keep keep;
+    struct hart *harts[MEM_HARTS_MAX];
+    uint32_t hart_count;
     uint32_t ids;
     bool stopped;
 };
@@ -49,12 +53,12 @@ struct use_memory {
     struct use_page pages[REGION_PAGES_MAX];
 };
 
-/* A hart's own part; only `ready` is shared, under the cache's lock. */
+/* A hart's own part; `ready` is shared, under the cache's lock, and `look_over`. */
 struct region_hart {
     struct region_use *uses;
     struct use_page *frames[FRAME_BUCKETS];
     struct region *ready;
-    struct region_hart *next; /* of the cache's harts, under its lock */
+    _Atomic bool look_over; /* asked to tell what it uses and to take out what is retired */
 };
 
 void tier_config_default(struct tier_config *config)
@@ -80,7 +84,7 @@ static struct listing **list_bucket(struct region_cache *cache, uint64_t gpa)
 
 static uint64_t entry_gpa(const struct mem *mem, const struct region *r, unsigned entry)
 {
-    int32_t start = r->blocks[r->entry_block[entry]].start;
+    int32_t start = r->entry_offset[entry];
     int32_t delta = start >> MEM_PAGE_SHIFT;
     unsigned page = 0;
 
@@ -91,8 +95,10 @@ static uint64_t entry_gpa(const struct mem *mem, const struct region *r, unsigne
 
 static void destroy_region(struct region_cache *cache, struct region *r)
 {
-    if (r->code)
+    if (r->code) {
+        atomic_fetch_sub_explicit(&cache->counters.code_bytes_live, r->code_bytes, memory_order_relaxed);
         cache->ops->free_code(cache->tier, r);
+    }
     region_free(r);
 }
 
@@ -110,6 +116,8 @@ static bool unlist(struct region_cache *cache, const struct mem *mem, struct reg
         }
     }
     r->listed = false;
+    region_keep_remove(&cache->keep, r);
+    atomic_store(&r->retired, true);
     return r->references == 0;
 }
 
@@ -166,6 +174,7 @@ int region_cache_create(const struct tier_ops *ops, const struct tier_config *co
         return error_set(err, -ENOMEM, "no memory for a machine's compiled code");
     cache->ops = ops;
     cache->config = *config;
+    cache->keep.limit_bytes = (uint64_t)config->tunables.code_kib << 10;
     pthread_mutex_init(&cache->lock, NULL);
     int rc = ops->create(config, cache, &cache->tier, err);
     if (rc) {
@@ -215,27 +224,33 @@ const struct tier_counters *region_cache_counters(const struct region_cache *cac
 
 /* ---- executions: entries of a region are blocks, whose executions are counted for the profile ---- */
 
-/* Adds what an entry ran since the last time to its region's row. */
+/* Adds what an entry ran since the last time to its region's counts: the one that ages, and its row's. */
 static void count_entry(struct region_use *use, unsigned entry)
 {
     struct region_row *row = use->region->row;
     uint64_t ran = block_executions(use->blocks[entry]);
+    uint64_t more = ran - use->counted[entry];
 
+    atomic_fetch_add_explicit(&use->region->entries, more, memory_order_relaxed);
     if (row)
-        atomic_fetch_add_explicit(&row->executions, ran - use->counted[entry], memory_order_relaxed);
+        atomic_fetch_add_explicit(&row->executions, more, memory_order_relaxed);
     use->counted[entry] = ran;
+}
+
+static void count_entries(struct region_use *use)
+{
+    for (unsigned i = 0; i < use->region->entry_count; i++) {
+        if (use->blocks[i])
+            count_entry(use, i);
+    }
 }
 
 /* No hart runs. */
 static void count_all(struct region_cache *cache)
 {
-    for (struct region_hart *hart = cache->harts; hart; hart = hart->next) {
-        for (struct region_use *use = hart->uses; use; use = use->next) {
-            for (unsigned i = 0; i < use->region->entry_count; i++) {
-                if (use->blocks[i])
-                    count_entry(use, i);
-            }
-        }
+    for (uint32_t i = 0; i < cache->hart_count; i++) {
+        for (struct region_use *use = cache->harts[i]->regions->uses; use; use = use->next)
+            count_entries(use);
     }
 }
 
@@ -273,8 +288,57 @@ static void unlink_pending(struct region_cache *cache, struct region *r)
     *at = r->next_pending;
 }
 
+/* Asks the harts to look over what they have installed; nobody waits for it. */
+static void ask_harts(struct region_cache *cache)
+{
+    struct hart *harts[MEM_HARTS_MAX];
+
+    pthread_mutex_lock(&cache->lock);
+    uint32_t hart_count = cache->hart_count;
+    memcpy(harts, cache->harts, hart_count * sizeof(harts[0]));
+    pthread_mutex_unlock(&cache->lock);
+    for (uint32_t i = 0; i < hart_count; i++) {
+        atomic_store(&harts[i]->regions->look_over, true);
+        hart_request_quietly(harts[i], REQUEST_REGIONS);
+    }
+}
+
+/* Under the lock: retires regions until the others have room beside `newest`. Those that nobody uses are put on *gone,
+ * for the caller to destroy. True: harts are to be asked. */
+static bool make_room(struct region_cache *cache, const struct mem *mem, const struct region *newest,
+                      struct region **gone)
+{
+    struct region *victim;
+    bool evicted = false;
+
+    if (region_keep_is_tight(&cache->keep))
+        region_keep_age(&cache->keep);
+    while ((victim = region_keep_victim(&cache->keep, newest))) {
+        evicted = true;
+        if (victim->code) {
+            count(&cache->counters.regions_evicted, 1);
+            region_history_state(victim->row, TIER_REGION_EVICTED);
+        }
+        if (unlist(cache, mem, victim)) {
+            victim->next_gone = *gone;
+            *gone = victim;
+        }
+    }
+    return evicted || region_keep_is_tight(&cache->keep);
+}
+
+static void forget_shape(struct region *r)
+{
+    free(r->insns);
+    free(r->blocks);
+    r->insns = NULL;
+    r->blocks = NULL;
+}
+
 void tier_done(struct region_cache *cache, struct region *r)
 {
+    struct region *gone = NULL;
+    bool tight = false;
     struct hart *h = r->requester;
     bool ready = atomic_load(&r->state) == REGION_READY;
 
@@ -282,6 +346,7 @@ void tier_done(struct region_cache *cache, struct region *r)
         count(&cache->counters.regions_compiled, 1);
         count(&cache->counters.region_insns, r->insn_count);
         count(&cache->counters.code_bytes, r->code_bytes);
+        count(&cache->counters.code_bytes_live, r->code_bytes);
     } else if (r->failure) {
         count(&cache->counters.regions_failed, 1);
         log_debug(LOG_JIT, "region %" PRIu32 " at %#" PRIx64 ", %" PRIu32 " instructions, was not compiled: %s", r->id,
@@ -290,20 +355,31 @@ void tier_done(struct region_cache *cache, struct region *r)
         count(&cache->counters.regions_waiting, 1);
     }
     count(&cache->counters.compile_us, r->compile_ns / 1000);
+    forget_shape(r);
     pthread_mutex_lock(&cache->lock);
     unlink_pending(cache, r);
     region_history_done(r->row, r);
-    bool keep = !cache->stopped && list(cache, h->mem, r);
-    if (keep && ready) {
+    bool kept = !cache->stopped && list(cache, h->mem, r);
+    if (kept) {
+        region_keep_add(&cache->keep, r);
+        tight = make_room(cache, h->mem, r, &gone);
+    } else if (unlist(cache, h->mem, r)) {
+        gone = r;
+    }
+    if (kept && ready) {
         r->references++;
         r->next_ready = h->regions->ready;
         h->regions->ready = r;
     }
-    bool gone = !keep && unlist(cache, h->mem, r);
     pthread_mutex_unlock(&cache->lock);
-    if (gone)
-        destroy_region(cache, r);
-    else if (ready)
+    while (gone) {
+        struct region *next = gone->next_gone;
+        destroy_region(cache, gone);
+        gone = next;
+    }
+    if (tight)
+        ask_harts(cache);
+    if (kept && ready)
         hart_request(h, REQUEST_REGIONS);
 }
 
@@ -318,24 +394,20 @@ int region_hart_create(struct hart *h)
     if (!h->region_cache)
         return 0;
     pthread_mutex_lock(&h->region_cache->lock);
-    h->regions->next = h->region_cache->harts;
-    h->region_cache->harts = h->regions;
+    h->region_cache->harts[h->region_cache->hart_count++] = h;
     pthread_mutex_unlock(&h->region_cache->lock);
     const struct tier_config *config = &h->region_cache->config;
     return config->verify ? verify_create(h, config, &h->region_cache->counters, &h->verify) : 0;
 }
 
-static void forget_hart(struct hart *h)
+static void forget_hart(struct region_cache *cache, const struct hart *h)
 {
-    struct region_cache *cache = h->region_cache;
+    uint32_t i = 0;
 
-    if (!cache)
-        return;
     pthread_mutex_lock(&cache->lock);
-    struct region_hart **at = &cache->harts;
-    while (*at != h->regions)
-        at = &(*at)->next;
-    *at = h->regions->next;
+    while (cache->harts[i] != h)
+        i++;
+    cache->harts[i] = cache->harts[--cache->hart_count];
     pthread_mutex_unlock(&cache->lock);
 }
 
@@ -343,6 +415,8 @@ void region_hart_destroy(struct hart *h)
 {
     if (!h->regions)
         return;
+    if (h->region_cache)
+        forget_hart(h->region_cache, h);
     region_uninstall_all(h);
     for (struct region *r = h->regions->ready; r;) {
         struct region *next = r->next_ready;
@@ -350,7 +424,6 @@ void region_hart_destroy(struct hart *h)
         r = next;
     }
     verify_destroy(h->verify);
-    forget_hart(h);
     free(h->regions);
     h->regions = NULL;
 }
@@ -378,6 +451,7 @@ static void attach(struct hart *h, struct region_use *use, struct block *block, 
         region_detach(use->blocks[entry]);
     region_detach(block);
     block->saved_run = block->ops[0].run;
+    use->counted[entry] = block_executions(block);
     block->region_entry = entry;
     block->use = use;
     block->checked_stamp = 0;
@@ -391,13 +465,58 @@ static void attach(struct hart *h, struct region_use *use, struct block *block, 
     use->counted[entry] = block_executions(block);
 }
 
+/* 0 means at the first execution. */
+static uint32_t threshold_of(const struct hart *h)
+{
+    uint32_t threshold = h->region_cache->config.tunables.threshold;
+
+    return threshold ? threshold : 1;
+}
+
+enum choice { FOR_INTERPRETER, FOR_QUICK, FOR_FULL };
+
+/* --jit-random: what becomes of a block, by its address and the seed alone, so that it is the same on each hart and in
+ * each run. */
+static enum choice random_choice(const struct tier_config *config, const struct block *block)
+{
+    uint64_t x = (block->gpa >> 1) + config->seed * 0x9e3779b97f4a7c15ull;
+
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+    return (enum choice)((x ^ x >> 31) % 3);
+}
+
+bool region_may_contain(const struct hart *h, const struct block *block)
+{
+    const struct tier_config *config = &h->region_cache->config;
+
+    return !config->random || random_choice(config, block) != FOR_INTERPRETER;
+}
+
+/* May a region start there? A sample is by address, too. */
+static bool may_start(const struct hart *h, const struct block *block)
+{
+    uint32_t sample = h->region_cache->config.sample;
+
+    return region_may_contain(h, block) && (sample < 2 || (block->gpa >> 1) * 0x9e3779b97f4a7c15ull % sample == 0);
+}
+
+/* What a block runs before somebody looks at it: a new one, and one whose region went. */
+static void give_heat(const struct hart *h, struct block *block)
+{
+    block_reheat(block, may_start(h, block) ? threshold_of(h) : UINT32_MAX);
+}
+
 static void uninstall(struct hart *h, struct region_use *use)
 {
     struct use_memory *memory = (struct use_memory *)use;
 
     for (unsigned i = 0; i < use->region->entry_count; i++) {
-        if (use->blocks[i])
-            region_detach(use->blocks[i]);
+        struct block *block = use->blocks[i];
+        if (!block)
+            continue;
+        region_detach(block);
+        give_heat(h, block);
     }
     for (unsigned i = 0; i < use->region->page_count; i++) {
         struct use_page **at = frame_bucket(h, memory->pages[i].frame);
@@ -416,6 +535,18 @@ void region_uninstall_all(struct hart *h)
 {
     while (h->regions && h->regions->uses)
         uninstall(h, h->regions->uses);
+}
+
+/* Tells how often each region was entered since it last did, and takes out what is retired. */
+static void look_over(struct hart *h)
+{
+    for (struct region_use *use = h->regions->uses; use;) {
+        struct region_use *next = use->next;
+        count_entries(use);
+        if (atomic_load(&use->region->retired))
+            uninstall(h, use);
+        use = next;
+    }
 }
 
 static bool same_bytes(struct hart *h, const struct region *r, const uint32_t *only_frame)
@@ -437,7 +568,8 @@ bool region_same_bytes(struct hart *h, const struct region *r)
     return same_bytes(h, r, NULL);
 }
 
-/* What differs is not offered to anybody again. */
+/* What differs is not offered to anybody again; other harts that have it need not wait for a FENCE.I of their own. The
+ * caller has a reference and has not installed it. */
 static void drop_region(struct hart *h, struct region *r)
 {
     struct region_cache *cache = h->region_cache;
@@ -445,10 +577,11 @@ static void drop_region(struct hart *h, struct region *r)
     count(&cache->counters.regions_dropped, 1);
     pthread_mutex_lock(&cache->lock);
     region_history_state(r->row, TIER_REGION_DROPPED);
-    bool gone = unlist(cache, h->mem, r);
+    (void)unlist(cache, h->mem, r);
+    bool shared = r->references > 1;
     pthread_mutex_unlock(&cache->lock);
-    if (gone)
-        destroy_region(cache, r);
+    if (shared)
+        ask_harts(cache);
 }
 
 unsigned region_revalidate_frame(struct hart *h, uint32_t frame)
@@ -524,7 +657,7 @@ static struct region_use *use_of(struct hart *h, struct region *r)
 {
     struct region_use *use = find_use(h, r);
 
-    if (!use)
+    if (!use && !atomic_load(&r->retired))
         return install(h, r);
     release(h, r);
     return use;
@@ -554,7 +687,7 @@ static void take(struct hart *h, struct region_use *use, struct block *block, ui
     drop_idle(h, before);
 }
 
-void region_install_ready(struct hart *h)
+static void install_ready(struct hart *h)
 {
     struct region_cache *cache = h->region_cache;
 
@@ -574,7 +707,14 @@ void region_install_ready(struct hart *h)
     }
 }
 
-/* Installs what there is for the block's address. True: the region is known, ready or not. */
+void region_serve_request(struct hart *h)
+{
+    install_ready(h);
+    if (atomic_exchange(&h->regions->look_over, false))
+        look_over(h);
+}
+
+/* Installs what there is for the block's address. True: the region is known and good, or it failed. */
 static bool offer(struct hart *h, struct block *block)
 {
     uint16_t entry;
@@ -583,8 +723,11 @@ static bool offer(struct hart *h, struct block *block)
     if (!r)
         return false;
     if (atomic_load(&r->state) != REGION_READY) {
+        bool same = same_bytes(h, r, NULL);
+        if (!same)
+            drop_region(h, r);
         release(h, r);
-        return true;
+        return same;
     }
     struct region_use *use = use_of(h, r);
     if (!use)
@@ -593,25 +736,14 @@ static bool offer(struct hart *h, struct block *block)
     return true;
 }
 
-/* 0 means at the first execution. */
-static uint32_t threshold_of(const struct hart *h)
-{
-    uint32_t threshold = h->region_cache->config.tunables.threshold;
-
-    return threshold ? threshold : 1;
-}
-
 void region_offer(struct hart *h, struct block *block)
 {
     if (!h->regions) {
         block_reheat(block, UINT32_MAX);
         return;
     }
-    const struct tier_config *config = &h->region_cache->config;
-    /* A sample is by address, so that it is the same on each hart and in each run. */
-    bool sampled = config->sample < 2 || (block->gpa >> 1) * 0x9e3779b97f4a7c15ull % config->sample == 0;
-    block_reheat(block, sampled ? threshold_of(h) : UINT32_MAX);
-    if (!block->straddling && sampled)
+    give_heat(h, block);
+    if (!block->straddling && may_start(h, block))
         (void)offer(h, block);
 }
 
@@ -645,6 +777,8 @@ static void submit(struct hart *h, struct region *r)
     struct region_cache *cache = h->region_cache;
 
     r->requester = h;
+    for (unsigned i = 0; i < r->entry_count; i++)
+        r->entry_offset[i] = r->blocks[r->entry_block[i]].start;
     pthread_mutex_lock(&cache->lock);
     r->id = ++cache->ids;
     r->planted = r->id == cache->config.plant;
@@ -675,7 +809,7 @@ static void submit(struct hart *h, struct region *r)
         pthread_mutex_unlock(&cache->lock);
         region_free(r);
     } else if (cache->config.sync) {
-        region_install_ready(h);
+        install_ready(h);
     }
 }
 
@@ -705,7 +839,7 @@ static struct region *choose(struct hart *h, struct block *block, uint64_t pc, u
 static void promote(struct hart *h, struct block *block, uint64_t pc)
 {
     block_reheat(block, UINT32_MAX);
-    if (block->use->region->level > 0)
+    if (block->use->region->level > 0 || h->region_cache->config.random)
         return;
     struct region *r = choose(h, block, pc, 1);
     if (!r)
@@ -732,7 +866,9 @@ static void act_on_heat(struct hart *h, struct block *block, uint64_t pc)
             block_reheat(block, retry < UINT32_MAX ? (uint32_t)retry : UINT32_MAX);
         return;
     }
-    struct region *r = choose(h, block, pc, cache->config.tunables.first_level);
+    unsigned level =
+        cache->config.random ? random_choice(&cache->config, block) == FOR_FULL : cache->config.tunables.first_level;
+    struct region *r = may_start(h, block) ? choose(h, block, pc, level) : NULL;
     if (!r) {
         block_reheat(block, UINT32_MAX);
         return;
@@ -757,7 +893,7 @@ void region_hot(struct hart *h, struct block *block, uint64_t pc)
 bool region_mapped(struct hart *h, struct block *block, uint64_t pc)
 {
     const struct region *r = block->use->region;
-    uint64_t base = pc - (uint64_t)(int64_t)r->blocks[r->entry_block[block->region_entry]].start;
+    uint64_t base = pc - (uint64_t)(int64_t)r->entry_offset[block->region_entry];
 
     for (unsigned i = 0; i < r->page_count; i++) {
         const uint8_t *host;

@@ -2,8 +2,9 @@
  *
  * One region cache is shared by all harts. A hart installs a region by putting its code into the blocks that are its
  * entries, after comparing the region's bytes with its own view of memory; from then on it holds a reference. It takes
- * the code out again, on its own thread and outside of regions, when bytes changed under it; the last reference frees
- * the code. So nobody waits for anybody and there is no epoch to pass.
+ * the code out again, on its own thread and outside of regions, when bytes changed under it or when it is asked to,
+ * because the region was retired to make room (keep.h); the last reference frees the code. So nobody waits for anybody
+ * and there is no epoch to pass. A hart that sleeps keeps what it had installed until it runs again.
  */
 #ifndef TUFF_ENGINE_REGION_REGION_CACHE_H
 #define TUFF_ENGINE_REGION_REGION_CACHE_H
@@ -17,7 +18,8 @@ struct region_use {
     struct region *region;
     struct region_use *next, **at;
     struct block *blocks[REGION_ENTRIES_MAX];
-    uint64_t counted[REGION_ENTRIES_MAX]; /* the block's executions that were not this region's, or were added to it */
+    uint64_t
+        counted[REGION_ENTRIES_MAX]; /* executions of the block that were not this region's, or are counted already */
 };
 
 static inline op_fn *region_code(const struct block *block)
@@ -33,8 +35,10 @@ void region_hot(struct hart *h, struct block *block, uint64_t pc);
 void region_sampled(struct hart *h, struct block *block);
 /* A block was decoded: is there code for it already? */
 void region_offer(struct hart *h, struct block *block);
-/* Installs what has become ready for this hart. */
-void region_install_ready(struct hart *h);
+/* REQUEST_REGIONS: installs what has become ready for this hart, takes out what is to go. Outside of regions. */
+void region_serve_request(struct hart *h);
+/* May regions contain the block at all? (--jit-random) */
+bool region_may_contain(const struct hart *h, const struct block *block);
 /* Bytes of a frame may have changed: regions that differ are taken out. Returns how many. */
 unsigned region_revalidate_frame(struct hart *h, uint32_t frame);
 /* The block is going away. */

@@ -7,6 +7,7 @@
 #include "engine/region/region.h"
 
 #include "engine/isa/riscv/decode.h"
+#include "engine/region/region_cache.h"
 #include "mem/frame.h"
 
 #include <stdlib.h>
@@ -95,7 +96,7 @@ static void consider(struct selection *s, uint64_t pc, bool entry)
         (int64_t)(pc - s->base) < -REACH_BYTES)
         return;
     struct block *block = block_peek(s->h, pc);
-    if (!block)
+    if (!block || !region_may_contain(s->h, block))
         return;
     s->candidates[s->candidate_count].pc = pc;
     s->candidates[s->candidate_count].block = block;
@@ -342,6 +343,7 @@ static void describe_insns(struct selection *s, struct region *r, const struct m
         struct rv_insn insn;
         struct op op;
         block_decode_insn(s->h, m->block, i, &insn, &op);
+        r->sees_flags |= (insn.effects & RV_FP) && (insn.effects & RV_HELPER);
         r->insns[r->insn_count++] = (struct region_insn){
             .imm = op.imm,
             .offset = b->start + (int32_t)op_offset(&op),

@@ -208,17 +208,6 @@ static void restore_snapshot(struct hart *h, const struct snapshot *s)
     fp_write_flags(h, s->fflags);
 }
 
-/* Does the region look at the accrued FP flags? */
-static bool sees_flags(const struct region *r)
-{
-    const unsigned both = RV_FP | RV_HELPER;
-    bool sees = false;
-
-    for (uint32_t i = 0; i < r->insn_count && !sees; i++)
-        sees = (rv_sem_effects(r->insns[i].sem) & both) == both;
-    return sees;
-}
-
 /* The region's block is charged already. Flags are cleared where the region cannot tell, so that one that is not raised
  * is seen. */
 static void begin(struct hart *h, const struct block *block, uint64_t pc)
@@ -234,7 +223,7 @@ static void begin(struct hart *h, const struct block *block, uint64_t pc)
     hart_set_grant(h, retired, left - v->grant_rest);
     take_snapshot(h, &v->start);
     v->start.pc = pc;
-    v->clears_flags = !sees_flags(block->use->region);
+    v->clears_flags = !block->use->region->sees_flags;
     if (v->clears_flags)
         fp_write_flags(h, 0);
     v->page_count = 0;

@@ -56,7 +56,7 @@ enum {
     REQUEST_IRQ = 1 << 1,     /* an interrupt line changed */
     REQUEST_TIMER = 1 << 2,   /* a deadline passed or was changed */
     REQUEST_FENCES = 1 << 3,  /* hart.fences has entries */
-    REQUEST_REGIONS = 1 << 4, /* code was compiled for this hart */
+    REQUEST_REGIONS = 1 << 4, /* compiled code came for this hart, or is to go */
 };
 
 struct trap {
@@ -184,6 +184,8 @@ uint64_t hart_time(struct hart *h);
 void hart_update_timers(struct hart *h);
 /* Any thread: sets request bits, makes the countdown negative, wakes a halted hart. */
 void hart_request(struct hart *h, uint32_t bits);
+/* The same without waking: a halted hart serves it before it runs again. */
+void hart_request_quietly(struct hart *h, uint32_t bits);
 void hart_fence_i(struct hart *h);
 /* Any thread: queues a fence for the hart and returns its ticket, never 0. */
 uint64_t hart_ask_fence(struct hart *h, const struct vcpu_fence *fence);
