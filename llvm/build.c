@@ -385,7 +385,7 @@ static void leave_rarely(struct builder *c, const struct live_set *dirty, int32_
 /* It cannot be run a second time: it has stored, or what it saw may be different then. */
 static bool runs_once(const struct region_insn *insn)
 {
-    return rv_sem_effects(insn->sem) & (RV_STORE | RV_ATOMIC | RV_HELPER);
+    return rv_sem_effects(insn->sem) & (RV_STORE | RV_ATOMIC | RV_ONCE);
 }
 
 enum { MAY_STOP = 1 << SEM_TRAP | 1 << SEM_MISS };

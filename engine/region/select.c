@@ -343,7 +343,7 @@ static void describe_insns(struct selection *s, struct region *r, const struct m
         struct rv_insn insn;
         struct op op;
         block_decode_insn(s->h, m->block, i, &insn, &op);
-        r->sees_flags |= (insn.effects & RV_FP) && (insn.effects & RV_HELPER);
+        r->sees_flags |= (insn.effects & RV_FP) && (insn.effects & RV_ONCE);
         r->insns[r->insn_count++] = (struct region_insn){
             .imm = op.imm,
             .offset = b->start + (int32_t)op_offset(&op),

@@ -39,6 +39,7 @@ enum rv_effect {
     RV_FP = 1 << 7,     /* illegal while mstatus.FS is Off */
     RV_RM = 1 << 8,     /* has a rounding mode field */
     RV_HELPER = 1 << 9, /* its body is one call in every tier */
+    RV_ONCE = 1 << 10,  /* no store or atomic, and yet not to be run again from a place before it */
 };
 
 /* A decoded instruction. Register numbers are as encoded (compressed ones expanded); imm is sign-extended and scaled;
