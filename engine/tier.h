@@ -91,6 +91,7 @@ struct tier_config {
     const char *passes; /* replaces the pipeline; LLVM's syntax */
     const struct symbols *symbols; /* names of guest code for people; borrowed while the tier lives; may be NULL */
     const char *jitdump;           /* folder for jit-PID.dump; NULL: none */
+    bool gdb;                      /* makes regions known to a debugger of this process */
     bool perf_map;                 /* writes /tmp/perf-PID.map */
 };
 

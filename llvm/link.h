@@ -8,7 +8,8 @@
 
 struct linker;
 
-int linker_create(struct linker **out, struct error *err) TUFF_MUST_CHECK;
+/* `for_gdb`: each object is kept and made known to a debugger. */
+int linker_create(bool for_gdb, struct linker **out, struct error *err) TUFF_MUST_CHECK;
 void linker_destroy(struct linker *linker);
 /* Links the object, which it takes, and finds `name` in it. *handle is for linker_remove(). Returns NULL on failure. */
 void *linker_add(struct linker *linker, LLVMMemoryBufferRef object, const char *name, void **handle);
