@@ -207,6 +207,7 @@ int jit_parse(const struct option_values *values, struct machine_config *config)
         rc = check_dump(value[OPTION_DUMP]);
     jit->sync = value[OPTION_JIT_SYNC] != NULL;
     jit->perf_map = value[OPTION_PERF] != NULL;
+    jit->gdb = value[OPTION_GDB_JIT] != NULL;
     jit->jitdump = value[OPTION_JITDUMP];
     jit->dump = value[OPTION_DUMP];
     jit->dump_to = stderr;

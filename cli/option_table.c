@@ -82,6 +82,9 @@ const struct option_row option_rows[] = {
     {OPTION_JITDUMP, BOOT | RUN, OPTION_VALUE, "Compiler", "jitdump", 0, "DIR",
      "write DIR/jit-PID.dump, from which perf inject -j makes what\n"
      "perf report and perf annotate show: names and code"},
+    {OPTION_GDB_JIT, BOOT | RUN, OPTION_FLAG, "Compiler", "gdb-jit", 0, NULL,
+     "make compiled regions known to a gdb that is attached to this\n"
+     "process: breakpoints on and backtraces through region_N"},
     {OPTION_SYMBOLS, BOOT | RUN, OPTION_LIST, "Compiler", "symbols", 0, "FILE",
      "names of guest code for --dump, --perf-map, --jitdump and\n"
      "--stats: a riscv64 ELF (a kernel that is one is read by\n"

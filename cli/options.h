@@ -35,6 +35,7 @@ enum option_id {
     OPTION_PASSES,
     OPTION_PERF,
     OPTION_JITDUMP,
+    OPTION_GDB_JIT,
     OPTION_SYMBOLS,
     OPTION_STATS,
     OPTION_LOG,

@@ -100,6 +100,7 @@ struct tier_config {
     const char *passes; /* replaces the pipeline; LLVM's syntax */
     const struct symbols *symbols; /* names of guest code for people; borrowed while the tier lives; may be NULL */
     const char *jitdump;           /* folder for jit-PID.dump; NULL: none */
+    bool gdb;                      /* makes regions known to a debugger of this process */
     bool perf_map;                 /* writes /tmp/perf-PID.map */
     uint32_t verify; /* each hart compares every so-many-th run of a region with the interpreter; 0: none */
     /* What differs, in lines that end in newlines; on the hart's thread, which stops afterwards. May be NULL. */

@@ -6,6 +6,7 @@
 
 #include <llvm-c/Error.h>
 #include <llvm-c/LLJIT.h>
+#include <llvm-c/LLJITUtils.h>
 #include <llvm-c/Orc.h>
 #include <llvm-c/Target.h>
 
@@ -62,7 +63,7 @@ static LLVMErrorRef define_symbols(struct linker *l, bool verify)
                                  LLVMOrcAbsoluteSymbols(pairs, TUFF_ARRAY_LEN(pairs)));
 }
 
-int linker_create(bool verify, struct linker **out, struct error *err)
+int linker_create(bool verify, bool for_gdb, struct linker **out, struct error *err)
 {
     struct linker *l = calloc(1, sizeof(*l));
 
@@ -72,6 +73,9 @@ int linker_create(bool verify, struct linker **out, struct error *err)
     LLVMErrorRef error = LLVMOrcCreateLLJIT(&l->jit, NULL);
     if (!error)
         error = define_symbols(l, verify);
+    /* GDB's interface is libLLVM's own: __jit_debug_register_code() and its list. */
+    if (!error && for_gdb)
+        error = LLVMOrcLLJITEnableDebugSupport(l->jit);
     if (error) {
         int rc = fail(err, error);
         linker_destroy(l);

@@ -8,8 +8,9 @@
 
 struct linker;
 
-/* `verify`: regions are left by returning (engine/region/verify.h). */
-int linker_create(bool verify, struct linker **out, struct error *err) TUFF_MUST_CHECK;
+/* `verify`: regions are left by returning (engine/region/verify.h). `for_gdb`: each object is kept and made known to a
+ * debugger. */
+int linker_create(bool verify, bool for_gdb, struct linker **out, struct error *err) TUFF_MUST_CHECK;
 void linker_destroy(struct linker *linker);
 /* Links the object, which it takes, and finds `name` in it. *handle is for linker_remove(). Returns NULL on failure. */
 void *linker_add(struct linker *linker, LLVMMemoryBufferRef object, const char *name, void **handle);

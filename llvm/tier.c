@@ -162,7 +162,7 @@ static int create(const struct tier_config *config, struct region_cache *cache, 
     if (rc == 0)
         rc = profiler_create(config, &tier->profiler, err);
     if (rc == 0)
-        rc = linker_create(config->verify > 0, &tier->linker, err);
+        rc = linker_create(config->verify > 0, config->gdb, &tier->linker, err);
     for (unsigned i = 0; i < workers && rc == 0 && !config->sync; i++) {
         rc = -pthread_create(&tier->threads[i], NULL, work, tier);
         if (rc) {
