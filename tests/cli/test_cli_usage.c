@@ -145,6 +145,8 @@ static const struct {
     {"jit-sample", "2"},
     {"jit-sample", "1/0"},
     {"jit-bisect", "half"},
+    {"jit-random", "-1"},
+    {"tune", "code_kib=15"},
     {"dump", "everything"},
     {"dump", "asm:0"},
     {"pass-plugin", "/nonexistent.so"},
