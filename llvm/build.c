@@ -329,7 +329,7 @@ static void load_regs(struct builder *c, const struct live_set *set, LLVMValueRe
  * patchpoint. */
 static void mapped_exit(struct builder *c, LLVMValueRef *args, const struct live_set *set, const LLVMValueRef *values)
 {
-    LLVMValueRef all[CALL_FIXED + CALL_ARGS + REGS_MAX];
+    LLVMValueRef all[CALL_FIXED + CALL_ARGS + REGS_MAX] = {0};
     size_t offsets[REGS_MAX];
     unsigned count = list_regs(set, offsets);
 
@@ -374,7 +374,7 @@ static void leave(struct builder *c, const struct live_set *dirty, int32_t offse
 /* leave() for where the profile says that it hardly happens. */
 static void leave_rarely(struct builder *c, const struct live_set *dirty, int32_t offset)
 {
-    LLVMValueRef values[REGS_MAX];
+    LLVMValueRef values[REGS_MAX] = {0};
 
     load_regs(c, dirty, values);
     leave_by_call(c, dirty, values, offset, 0, c->out);

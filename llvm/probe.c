@@ -124,7 +124,7 @@ static void plan_run(struct planner *p, const struct region_block *block, const 
 /* One base register's accesses in a block, run by run. */
 static void plan_register(struct planner *p, const struct region_block *block, unsigned base)
 {
-    uint32_t members[BLOCK_INSNS_MAX];
+    uint32_t members[BLOCK_INSNS_MAX] = {0};
     struct run run = {0};
 
     for (uint32_t i = 0; i < block->insns; i++) {

@@ -310,7 +310,7 @@ static void decode_block(struct hart *h, struct block *b, const uint8_t *host, u
     unsigned room = MEM_PAGE_BYTES - (unsigned)((uint64_t)host & (MEM_PAGE_BYTES - 1));
     unsigned offset = 0;
     uint8_t source[BLOCK_BYTES_MAX];
-    struct rv_insn insn;
+    struct rv_insn insn = {0};
 
     b->insns = 0;
     do {

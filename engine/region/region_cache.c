@@ -391,8 +391,6 @@ int region_hart_create(struct hart *h)
     if (!h->regions)
         return -ENOMEM;
     h->region_cache = h->config.region_cache;
-    if (!h->region_cache)
-        return 0;
     pthread_mutex_lock(&h->region_cache->lock);
     h->region_cache->harts[h->region_cache->hart_count++] = h;
     pthread_mutex_unlock(&h->region_cache->lock);
@@ -415,8 +413,7 @@ void region_hart_destroy(struct hart *h)
 {
     if (!h->regions)
         return;
-    if (h->region_cache)
-        forget_hart(h->region_cache, h);
+    forget_hart(h->region_cache, h);
     region_uninstall_all(h);
     for (struct region *r = h->regions->ready; r;) {
         struct region *next = r->next_ready;
