@@ -103,11 +103,13 @@ static int find_alignment(const struct planner *p, const struct run *run, const 
 static void plan_run(struct planner *p, const struct region_block *block, const struct run *run,
                      const uint32_t *members)
 {
+    unsigned shift;
+
+    if (run->count < 2 || p->runs == RUNS_MAX)
+        return;
     const struct region_insn *first = &p->region->insns[members[0]];
     struct probe_site site = {.base = first->rs1, .run = p->runs, .stores = run->stores};
-    unsigned shift;
-    int below = run->count > 1 && p->runs < RUNS_MAX ? find_alignment(p, run, members, &shift) : -1;
-
+    int below = find_alignment(p, run, members, &shift);
     if (below < 0)
         return;
     site.align_shift = shift;
