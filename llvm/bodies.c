@@ -15,19 +15,13 @@
 /* For the build's preparation, which takes the call out (prepare.c). */
 void region_note_access(unsigned size_bytes, enum sem_access kind);
 
-/* The page of `gva` becomes the base register's if the software TLB has it. */
-TUFF_INLINE bool probe_reach(struct hart *h, uint64_t gva, uint64_t size_bytes, bool stores, unsigned base)
-{
-    return region_reach(h, gva, size_bytes | (uint64_t)stores << 8 | (uint64_t)base << 16);
-}
-
 TUFF_INLINE bool probe_base(struct hart *h, uint64_t gva, uint64_t size_bytes, enum sem_access kind, unsigned base,
                             uint64_t *addend)
 {
     const struct tlb_entry *page = &h->base_page[base];
 
     if (TUFF_UNLIKELY((gva & SEM_TAG_MASK(size_bytes)) != sem_tag(page, kind)) &&
-        !probe_reach(h, gva, size_bytes, kind != SEM_READ, base))
+        !region_reach(h, gva, size_bytes | (uint64_t)(kind != SEM_READ) << 8 | (uint64_t)base << 16))
         return false;
     *addend = page->addend;
     return true;

@@ -52,7 +52,7 @@ struct builder {
     struct live_sets *live;
     uint64_t *sites; /* how each instruction reaches memory */
     uint32_t runs;
-    uint32_t *returns; /* by instruction: what its body may return, bits by enum sem_next; 0: it has none */
+    uint32_t *returns; /* by instruction: what its body may return, bits by enum sem_next */
     bool *polled;      /* by block: an edge to it closes a cycle */
     struct window window;
     LLVMBasicBlockRef out, past; /* shared: the hart is up to date */
@@ -149,16 +149,18 @@ static bool is_f(size_t offset)
     return offset >= f_offset(0) && offset < f_offset(32);
 }
 
+static LLVMValueRef load_reg(struct builder *c, LLVMValueRef regs, size_t offset)
+{
+    return LLVMBuildLoad2(c->b, is_f(offset) ? c->f64 : c->i64, field(c, regs, offset), "");
+}
+
 static void copy_regs(struct builder *c, const struct live_set *set, LLVMValueRef from, LLVMValueRef to)
 {
     size_t offsets[REGS_MAX];
     unsigned count = list_regs(set, offsets);
 
-    for (unsigned i = 0; i < count; i++) {
-        LLVMTypeRef type = is_f(offsets[i]) ? c->f64 : c->i64;
-        LLVMValueRef value = LLVMBuildLoad2(c->b, type, field(c, from, offsets[i]), "");
-        LLVMBuildStore(c->b, value, field(c, to, offsets[i]));
-    }
+    for (unsigned i = 0; i < count; i++)
+        LLVMBuildStore(c->b, load_reg(c, from, offsets[i]), field(c, to, offsets[i]));
 }
 
 static LLVMValueRef hart_regs(struct builder *c)
@@ -276,8 +278,7 @@ static void store_left(struct builder *c)
     LLVMBuildStore(c->b, load_left(c), field(c, c->h, offsetof(struct hart, countdown.insns)));
 }
 
-/* Goes on from h->pc or with its trap, for which a handler's other arguments do not matter: so they need not be kept.
- */
+/* Goes on from h->pc, for which a handler's other arguments do not matter: so they need not be kept. */
 static void tail_call_away(struct builder *c, const char *handler)
 {
     LLVMValueRef none = LLVMGetPoison(c->ptr);
@@ -319,10 +320,8 @@ static void load_regs(struct builder *c, const struct live_set *set, LLVMValueRe
     size_t offsets[REGS_MAX];
     unsigned count = list_regs(set, offsets);
 
-    for (unsigned i = 0; i < count; i++) {
-        LLVMTypeRef type = is_f(offsets[i]) ? c->f64 : c->i64;
-        values[i] = LLVMBuildLoad2(c->b, type, field(c, c->regs, offsets[i]), "");
-    }
+    for (unsigned i = 0; i < count; i++)
+        values[i] = load_reg(c, c->regs, offsets[i]);
 }
 
 /* Calls region_exit() with a map of where the registers of the set are, so that no code has to store them: a

@@ -79,8 +79,8 @@ struct block {
     uint32_t pending;                   /* number of the last region that was to contain this block */
     struct block *hash_next;
     struct block *frame_next;
-    struct op
-        ops[]; /* insns of them, an end marker, `bytes` source bytes, and BLOCK_TARGETS targets where it has them */
+    /* insns of them, an end marker, `bytes` source bytes, and BLOCK_TARGETS targets where it has them */
+    struct op ops[];
 };
 
 static inline uint64_t block_executions(const struct block *block)

@@ -25,20 +25,26 @@
 #define OP_PARAMS struct hart *h, const struct op *op, uint64_t pc, struct block *block
 #define TAIL __attribute__((musttail)) return
 
-/* Charges and enters a block, or leaves to the run loop. */
-#define ENTER(next, target)                                                                \
+/* Charges a block, or leaves to the run loop. */
+#define CHARGE(next, target)                                                               \
     do {                                                                                   \
-        struct block *next_ = (next);                                                      \
-        uint64_t target_ = (target);                                                       \
-        int32_t left_ = hart_charge(h, next_->insns);                                      \
+        int32_t left_ = hart_charge(h, (next)->insns);                                     \
         if (TUFF_UNLIKELY(left_ < 0)) {                                                    \
-            h->pc = target_;                                                               \
+            h->pc = (target);                                                              \
             return;                                                                        \
         }                                                                                  \
         atomic_store_explicit(&h->countdown.insns, (uint32_t)left_, memory_order_relaxed); \
-        if (TUFF_UNLIKELY(!--next_->heat))                                                 \
-            TAIL go_hot(h, next_->ops, target_, next_);                                    \
-        TAIL next_->ops[0].run(h, next_->ops, target_, next_);                             \
+    } while (0)
+
+/* Charges and enters a block, or leaves to the run loop. */
+#define ENTER(next, target)                                    \
+    do {                                                       \
+        struct block *next_ = (next);                          \
+        uint64_t target_ = (target);                           \
+        CHARGE(next_, target_);                                \
+        if (TUFF_UNLIKELY(!--next_->heat))                     \
+            TAIL go_hot(h, next_->ops, target_, next_);        \
+        TAIL next_->ops[0].run(h, next_->ops, target_, next_); \
     } while (0)
 
 /* ---- from block to block ---- */
@@ -282,10 +288,7 @@ PRESERVE_NONE void interp_past(OP_PARAMS)
         take_exception(h, target);
         TAIL interp_go(h, op, pc, block);
     }
-    int32_t left = hart_charge(h, next->insns);
-    if (left < 0)
-        return;
-    atomic_store_explicit(&h->countdown.insns, (uint32_t)left, memory_order_relaxed);
+    CHARGE(next, target);
     TAIL(next->use ? next->saved_run : next->ops[0].run)(h, next->ops, target, next);
 }
 

@@ -38,7 +38,7 @@ enum region_end {
 struct region_edge {
     int32_t offset;  /* of the target from the base */
     uint16_t target; /* block, or REGION_NONE: leaves the region */
-    bool back;       /* closes a cycle: attention and budget are looked at here */
+    bool back;       /* closes a cycle: its target looks at attention and budget */
     uint64_t count;  /* times taken, by the profile */
 };
 
@@ -67,7 +67,7 @@ struct region_span {
     uint32_t bytes; /* index of region.bytes */
 };
 
-/* Where compiled code holds a guest register when it calls region_slow() or region_exit(). */
+/* Where compiled code holds a guest register when it calls region_exit(). */
 enum region_place { REGION_IN_REGISTER, REGION_IN_MEMORY, REGION_CONSTANT };
 
 struct region_value {

@@ -452,12 +452,8 @@ static void attach(struct hart *h, struct region_use *use, struct block *block, 
     block->region_entry = entry;
     block->use = use;
     block->checked_stamp = 0;
-    if (use->region->page_count > 1)
-        block->ops[0].run = interp_region_handler();
-    else
-        block->ops[0].run = use->code;
-    if (h->verify)
-        block->ops[0].run = verify_handler();
+    op_fn *direct = use->region->page_count > 1 ? interp_region_handler() : use->code;
+    block->ops[0].run = h->verify ? verify_handler() : direct;
     use->blocks[entry] = block;
     use->counted[entry] = block_executions(block);
 }

@@ -18,8 +18,8 @@ struct region_use {
     struct region *region;
     struct region_use *next, **at;
     struct block *blocks[REGION_ENTRIES_MAX];
-    uint64_t
-        counted[REGION_ENTRIES_MAX]; /* executions of the block that were not this region's, or are counted already */
+    /* executions of the block that were not this region's, or are counted already */
+    uint64_t counted[REGION_ENTRIES_MAX];
 };
 
 static inline op_fn *region_code(const struct block *block)
