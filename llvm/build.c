@@ -12,8 +12,9 @@
  * is computed and overwritten inside of a window is never kept for a trap that hardly happens, and a window has one
  * exit however many instructions may need it.
  *
- * The count of what is left of the grant is a value too. Where an edge closes a cycle it is compared with the longest
- * path to the next such place, together with the attention half.
+ * The count of what is left of the grant is a value too, or rather that of a portion of it (REGION_POLL_INSNS), less the
+ * longest path from one edge that closes a cycle to the next. So an edge that closes a cycle only looks at its sign;
+ * when it is negative region_poll() looks for attention and gives the next portion.
  */
 #include "llvm/build.h"
 
@@ -54,6 +55,8 @@ struct builder {
     uint32_t runs;
     uint32_t *returns; /* by instruction: what its body may return, bits by enum sem_next */
     bool *polled;      /* by block: an edge to it closes a cycle */
+    uint32_t reserve;  /* the longest path behind a polled block's start, beyond the block */
+    bool portions;     /* some block is polled */
     struct window window;
     LLVMBasicBlockRef out, past; /* shared: the hart is up to date */
     bool out_of_memory;
@@ -273,9 +276,18 @@ static LLVMValueRef load_left(struct builder *c)
     return LLVMBuildLoad2(c->b, c->i32, c->left, "");
 }
 
+/* Of the grant. */
+static LLVMValueRef whole_left(struct builder *c)
+{
+    if (!c->portions)
+        return load_left(c);
+    LLVMValueRef rest = LLVMBuildLoad2(c->b, c->i32, field(c, c->h, offsetof(struct hart, region_rest)), "");
+    return LLVMBuildAdd(c->b, load_left(c), rest, "");
+}
+
 static void store_left(struct builder *c)
 {
-    LLVMBuildStore(c->b, load_left(c), field(c, c->h, offsetof(struct hart, countdown.insns)));
+    LLVMBuildStore(c->b, whole_left(c), field(c, c->h, offsetof(struct hart, countdown.insns)));
 }
 
 /* Goes on from h->pc, for which a handler's other arguments do not matter: so they need not be kept. */
@@ -356,7 +368,7 @@ static void mapped_exit(struct builder *c, LLVMValueRef *args, const struct live
 static void leave_by_call(struct builder *c, const struct live_set *set, const LLVMValueRef *values, int32_t offset,
                           uint32_t refund, LLVMBasicBlockRef then)
 {
-    LLVMValueRef left = LLVMBuildAdd(c->b, load_left(c), const32(c, refund), "");
+    LLVMValueRef left = LLVMBuildAdd(c->b, whole_left(c), const32(c, refund), "");
     LLVMValueRef args[CALL_ARGS] = {c->h, LLVMBuildZExt(c->b, left, c->i64, ""), c->base,
                                     const64(c, (uint64_t)(int64_t)offset), c->block};
 
@@ -451,17 +463,20 @@ static LLVMBasicBlockRef edge(struct builder *c, const struct region_edge *e, co
 
 /* Leaves at the block's start, whose instructions are charged, if somebody wants attention or the grant may end before
  * the next such place. */
-static void poll(struct builder *c, const struct region_block *block)
+static void poll(struct builder *c)
 {
+    LLVMBasicBlockRef look = new_block(c, "poll");
     LLVMBasicBlockRef go_on = new_block(c, "");
-    LLVMValueRef attention =
-        LLVMBuildLoad2(c->b, c->i32, field(c, c->h, offsetof(struct hart, countdown.attention)), "");
+    LLVMValueRef left = load_left(c);
 
-    LLVMSetOrdering(attention, LLVMAtomicOrderingMonotonic);
-    LLVMValueRef left = LLVMBuildSub(c->b, load_left(c), const32(c, block->longest - block->insns), "");
-    left = LLVMBuildOr(c->b, left, attention, "");
-    left = LLVMBuildICmp(c->b, LLVMIntSLT, left, const32(c, 0), "");
-    branch(c, left, window_exit(c), RARE, go_on, USUAL);
+    branch(c, LLVMBuildICmp(c->b, LLVMIntSLT, left, const32(c, 0), ""), look, RARE, go_on, USUAL);
+    LLVMPositionBuilderAtEnd(c->b, look);
+    LLVMTypeRef type = LLVMFunctionType(c->i32, (LLVMTypeRef[]){c->ptr, c->i32, c->i32}, 3, false);
+    LLVMValueRef args[] = {c->h, left, const32(c, c->reserve)};
+    left = LLVMBuildCall2(c->b, type, symbol(c, "region_poll", type, CALL_PRESERVE_ALL), args, 3, "");
+    LLVMSetInstructionCallConv(left, CALL_PRESERVE_ALL);
+    LLVMBuildStore(c->b, left, c->left);
+    branch(c, LLVMBuildICmp(c->b, LLVMIntSLT, left, const32(c, 0), ""), window_exit(c), RARE, go_on, USUAL);
     LLVMPositionBuilderAtEnd(c->b, go_on);
 }
 
@@ -532,8 +547,13 @@ static void find_polled(struct builder *c)
         const struct region_edge *e;
         for (unsigned j = 0; (e = region_edge(&c->region->blocks[i], j)); j++) {
             if (e->target != REGION_NONE && e->back)
-                c->polled[e->target] = true;
+                c->polled[e->target] = c->portions = true;
         }
+    }
+    for (uint32_t i = 0; i < c->region->block_count; i++) {
+        const struct region_block *block = &c->region->blocks[i];
+        if (c->polled[i] && block->longest - block->insns > c->reserve)
+            c->reserve = block->longest - block->insns;
     }
 }
 
@@ -686,7 +706,7 @@ static void build_block(struct builder *c, uint32_t number)
     LLVMPositionBuilderAtEnd(c->b, c->entries[number]);
     open_window(c, block, 0, &dirty);
     if (c->polled[number])
-        poll(c, block);
+        poll(c);
     for (uint32_t i = 0; i < block->insns; i++) {
         build_insn(c, block, i, &dirty);
         if (i + 1 < block->insns && runs_once(&c->region->insns[block->first_insn + i]))
@@ -737,6 +757,20 @@ static void forget_pages(struct builder *c)
     LLVMPositionBuilderAtEnd(c->b, go_on);
 }
 
+/* Divides what is left of the grant into what the region counts and hart.region_rest. */
+static void take_portion(struct builder *c, LLVMValueRef whole)
+{
+    LLVMValueRef left = whole;
+
+    if (c->portions) {
+        LLVMValueRef most = const32(c, REGION_POLL_INSNS);
+        left = LLVMBuildSelect(c->b, LLVMBuildICmp(c->b, LLVMIntULT, whole, most, ""), whole, most, "");
+        left = LLVMBuildSub(c->b, left, const32(c, c->reserve), "");
+        LLVMBuildStore(c->b, LLVMBuildSub(c->b, whole, left, ""), field(c, c->h, offsetof(struct hart, region_rest)));
+    }
+    LLVMBuildStore(c->b, left, c->left);
+}
+
 /* Where the region's function starts: declines if the grant may end before the first check, loads the registers, goes
  * to the entry that the interpreter's block names. The first block is charged already. */
 static void build_entry(struct builder *c, LLVMBasicBlockRef start)
@@ -744,7 +778,7 @@ static void build_entry(struct builder *c, LLVMBasicBlockRef start)
     const struct region *r = c->region;
     LLVMBasicBlockRef decline = new_block(c, "decline");
     LLVMBasicBlockRef enter = new_block(c, "enter");
-    uint32_t longest = 0;
+    uint32_t longest = c->reserve;
 
     for (uint32_t i = 0; i < r->entry_count; i++) {
         const struct region_block *block = &r->blocks[r->entry_block[i]];
@@ -769,7 +803,6 @@ static void build_entry(struct builder *c, LLVMBasicBlockRef start)
     c->base = LLVMBuildAnd(c->b, c->pc, const64(c, TLB_PAGE_MASK), "");
     c->base = LLVMBuildSub(c->b, c->base, start_offset, "base");
     LLVMValueRef left = LLVMBuildLoad2(c->b, c->i32, field(c, c->h, offsetof(struct hart, countdown.insns)), "");
-    LLVMBuildStore(c->b, left, c->left);
     LLVMValueRef enough = LLVMBuildICmp(c->b, LLVMIntSGE, left, const32(c, longest), "");
     branch(c, enough, enter, USUAL, decline, RARE);
 
@@ -777,6 +810,7 @@ static void build_entry(struct builder *c, LLVMBasicBlockRef start)
     tail_call(c, "interp_region_decline", (LLVMValueRef[]){c->h, c->op, c->pc, c->block});
 
     LLVMPositionBuilderAtEnd(c->b, enter);
+    take_portion(c, left);
     forget_pages(c);
     LLVMBuildStore(c->b, const64(c, 0), field(c, c->regs, x_offset(0)));
     copy_regs(c, &c->used, hart_regs(c), c->regs);

@@ -17,6 +17,8 @@ enum {
     REGION_ENTRIES_MAX = 12,
     REGION_TARGETS_MAX = 16, /* guarded targets of one indirect jump */
     REGION_NONE = 0xffff,
+    /* Instructions between two looks at whether somebody wants attention: some 5 us, in which a look costs 10 ns. */
+    REGION_POLL_INSNS = 16384,
 };
 
 struct region_insn {
@@ -168,8 +170,13 @@ struct region *region_select(struct hart *h, struct block *seed, uint64_t pc, ui
  * region_reach(h, gva, what): makes the page of `gva` the base page of a register (hart.base_page), if the software TLB
  * has it for an aligned access; `what` packs its size in bytes | stores << 8 | register << 16. Walks nothing.
  *
+ * region_poll(h, left, reserve): a new portion of the grant for a region whose count has become negative; `left` itself
+ * when somebody wants attention or the grant has less than `reserve` instructions left. What the region counts is the
+ * rest of a portion less `reserve`; that and hart.region_rest add up to what is left of the grant.
+ *
  * region_forget_pages(h): no register has a base page. For an entry that finds another stamp than it was left with. */
 __attribute__((preserve_all)) bool region_reach(struct hart *h, uint64_t gva, uint64_t what);
+__attribute__((preserve_all)) int32_t region_poll(struct hart *h, int32_t left, int32_t reserve);
 __attribute__((preserve_all)) void region_forget_pages(struct hart *h);
 void region_slow(void);
 void region_exit(void);

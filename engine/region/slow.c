@@ -140,6 +140,18 @@ __attribute__((preserve_all)) bool region_reach(struct hart *h, uint64_t gva, ui
     return true;
 }
 
+__attribute__((preserve_all)) int32_t region_poll(struct hart *h, int32_t left, int32_t reserve)
+{
+    int32_t whole = left + (int32_t)h->region_rest;
+    uint32_t attention = atomic_load_explicit(&h->countdown.attention, memory_order_relaxed);
+
+    if (whole < reserve || (int32_t)attention < 0)
+        return left;
+    left = (whole < REGION_POLL_INSNS ? whole : REGION_POLL_INSNS) - reserve;
+    h->region_rest = (uint32_t)(whole - left);
+    return left;
+}
+
 __attribute__((preserve_all)) void region_forget_pages(struct hart *h)
 {
     for (unsigned i = 0; i < TUFF_ARRAY_LEN(h->base_page); i++)

@@ -18,6 +18,7 @@
     X(region_slow)           \
     X(region_exit)           \
     X(region_reach)          \
+    X(region_poll)           \
     X(region_forget_pages)   \
     X(mmu_load_reserved)     \
     X(mmu_store_conditional) \
