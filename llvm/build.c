@@ -12,9 +12,9 @@
  * is computed and overwritten inside of a window is never kept for a trap that hardly happens, and a window has one
  * exit however many instructions may need it.
  *
- * The count of what is left of the grant is a value too, or rather that of a portion of it (REGION_POLL_INSNS), less the
- * longest path from one edge that closes a cycle to the next. So an edge that closes a cycle only looks at its sign;
- * when it is negative region_poll() looks for attention and gives the next portion.
+ * The count of what is left of the grant is a value too, or rather that of a portion of it (REGION_POLL_INSNS), less
+ * the longest path from one edge that closes a cycle to the next. So an edge that closes a cycle only looks at its
+ * sign; when it is negative region_poll() looks for attention and gives the next portion.
  */
 #include "llvm/build.h"
 

@@ -92,6 +92,10 @@ int compiler_create(const struct tier_config *config, struct compiler **out, str
     /* A third of the time to emit a region, for code that is a tenth longer. */
     LLVMSetTargetMachineFastISel(c->machines[0], true);
     c->options = LLVMCreatePassBuilderOptions();
+    /* Between any two accesses to guest memory is a check that may leave: there is nothing to vectorise, and looking
+     * for it is a tenth of the time. */
+    LLVMPassBuilderOptionsSetSLPVectorization(c->options, false);
+    LLVMPassBuilderOptionsSetLoopVectorization(c->options, false);
     *out = c;
     return 0;
 }

@@ -83,7 +83,7 @@ struct hart {
      * bank's stamp is base_page_stamp. */
     struct tlb_entry base_page[RV_X_SINK + 1];
     uint64_t base_page_stamp;
-    uint32_t region_rest; /* what of countdown.insns the compiled region that runs does not count down itself */
+    uint32_t region_rest;       /* what of countdown.insns the compiled region that runs does not count down itself */
     _Atomic uint64_t grant_end; /* what will have retired when the current grant is used up; any thread reads */
     uint8_t priv;               /* enum vcpu_priv */
     uint8_t fflags;             /* accrued outside the host's flags */
