@@ -1,4 +1,4 @@
-/* --tier, --jit-*, --tune, --dump, --passes; see jit.h. */
+/* --tier, --jit-*, --tune, --dump, --passes, --pass-plugin; see jit.h. */
 #include "cli/jit.h"
 
 #include "cli/command.h"
@@ -7,7 +7,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 struct tunable {
     const char *name, *text;
@@ -162,6 +164,28 @@ static int parse_verify(const char *text, uint32_t *out)
     return 0;
 }
 
+/* What is in them, the tier finds out when it loads them; without it a mistake must show all the same. */
+static int check_plugins(const char *files, const struct machine_config *config)
+{
+    if (!machine_has_jit() || config->interpret) {
+        report_error("--pass-plugin, '%s', needs the LLVM tier: %s", files,
+                     machine_has_jit() ? "leave out --tier=interp" : "build with LLVM");
+        return -EINVAL;
+    }
+    for (const char *at = files;; at++) {
+        char path[PATH_MAX] = "";
+        size_t len = strcspn(at, ",");
+        (void)snprintf(path, sizeof(path), "%.*s", (int)len, at);
+        if (access(path, R_OK)) {
+            report_error("--pass-plugin, '%s', cannot be read: %s", path, strerror(errno));
+            return -EINVAL;
+        }
+        at += len;
+        if (!*at)
+            return 0;
+    }
+}
+
 /* A report has several lines. */
 static void print_report(void *opaque, const char *text)
 {
@@ -205,6 +229,8 @@ int jit_parse(const struct option_values *values, struct machine_config *config)
         rc = parse_verify(value[OPTION_VERIFY], &jit->verify);
     if (!rc && value[OPTION_DUMP])
         rc = check_dump(value[OPTION_DUMP]);
+    if (!rc && value[OPTION_PASS_PLUGIN])
+        rc = check_plugins(value[OPTION_PASS_PLUGIN], config);
     jit->sync = value[OPTION_JIT_SYNC] != NULL;
     jit->perf_map = value[OPTION_PERF] != NULL;
     jit->gdb = value[OPTION_GDB_JIT] != NULL;
@@ -212,6 +238,7 @@ int jit_parse(const struct option_values *values, struct machine_config *config)
     jit->dump = value[OPTION_DUMP];
     jit->dump_to = stderr;
     jit->passes = value[OPTION_PASSES];
+    jit->plugins = value[OPTION_PASS_PLUGIN];
     jit->verify_report = print_report;
     return rc;
 }

@@ -76,6 +76,11 @@ const struct option_row option_rows[] = {
     {OPTION_PASSES, BOOT | RUN, OPTION_VALUE, "Compiler", "passes", 0, "LIST",
      "run these LLVM passes instead of the tier's own, in the syntax\n"
      "of LLVM's opt --passes"},
+    {OPTION_PASS_PLUGIN, BOOT | RUN, OPTION_LIST, "Compiler", "pass-plugin", 0, "FILE",
+     "load a shared object with passes, made for LLVM 19's new pass\n"
+     "manager: --passes can name them, and what it hooks into LLVM's own\n"
+     "pipelines (default<O2>: full regions) is run; several separated by\n"
+     "commas"},
     {OPTION_PERF, BOOT | RUN, OPTION_FLAG, "Compiler", "perf-map", 0, NULL,
      "write /tmp/perf-PID.map, from which Linux perf names compiled\n"
      "regions"},

@@ -7,6 +7,7 @@
 #include "engine/region/region.h"
 #include "llvm/bodies.h"
 #include "llvm/build.h"
+#include "llvm/pass_plugin.h"
 #include "llvm/stackmap.h"
 
 #include <llvm-c/Analysis.h>
@@ -39,7 +40,8 @@ struct compiler {
     LLVMContextRef context;
     LLVMTargetMachineRef machines[2]; /* by level */
     LLVMPassBuilderOptionsRef options;
-    uint32_t compiled; /* in this context */
+    struct pass_plugins *plugins; /* NULL: none */
+    uint32_t compiled;            /* in this context */
 };
 
 static LLVMTargetMachineRef create_machine(LLVMCodeGenOptLevel level, struct error *err)
@@ -92,6 +94,11 @@ int compiler_create(const struct tier_config *config, struct compiler **out, str
     /* A third of the time to emit a region, for code that is a tenth longer. */
     LLVMSetTargetMachineFastISel(c->machines[0], true);
     c->options = LLVMCreatePassBuilderOptions();
+    int rc = config->plugins ? pass_plugins_load(config->plugins, &c->plugins, err) : 0;
+    if (rc) {
+        compiler_destroy(c);
+        return rc;
+    }
     *out = c;
     return 0;
 }
@@ -108,6 +115,7 @@ void compiler_destroy(struct compiler *c)
         LLVMDisposePassBuilderOptions(c->options);
     if (c->context)
         LLVMContextDispose(c->context);
+    pass_plugins_free(c->plugins);
     free(c);
 }
 
@@ -180,6 +188,14 @@ static const char *run_passes(struct compiler *c, LLVMModuleRef module, const ch
         return NULL;
     LLVMConsumeError(error);
     return "LLVM refuses the list of passes";
+}
+
+static const char *optimise(struct compiler *c, LLVMModuleRef module, unsigned level)
+{
+    const char *passes = c->config.passes ? c->config.passes : level_passes[level];
+
+    return c->plugins ? pass_plugins_run(c->plugins, module, passes, c->machines[level])
+                      : run_passes(c, module, passes, level);
 }
 
 static uint32_t count_insns(LLVMModuleRef module, const char *name)
@@ -272,7 +288,7 @@ LLVMMemoryBufferRef compile_region(struct compiler *c, struct region *region, co
         if (!*failure) {
             annotate_accesses(region, module, name);
             region->ir_built = count_insns(module, name);
-            *failure = run_passes(c, module, c->config.passes ? c->config.passes : level_passes[level], level);
+            *failure = optimise(c, module, level);
         }
     }
     if (!*failure) {
