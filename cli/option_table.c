@@ -69,10 +69,12 @@ const struct option_row option_rows[] = {
      "--jit-bisect"},
     {OPTION_TUNE, BOOT | RUN, OPTION_LIST, "Tiers", "tune", 0, "NAME=N,..",
      "change numbers of the compile policy; --tune=help lists them"},
-    {OPTION_DUMP, BOOT | RUN, OPTION_VALUE, "Compiler", "dump", 0, "WHAT[:N]",
-     "print each region that is compiled to standard error, or only\n"
-     "region N: guest (instructions), ir (as built), opt (optimised),\n"
-     "asm; several separated by commas"},
+    {OPTION_DUMP, BOOT | RUN, OPTION_VALUE, "Compiler", "dump", 0, "WHAT[:WHICH]",
+     "print each region that is compiled to standard error: guest\n"
+     "(instructions), ir (as built), opt (optimised), asm; several\n"
+     "separated by commas. WHICH leaves all out but region N, or those\n"
+     "with code of a SYMBOL, at an address (0x...) or in a range\n"
+     "(0xFROM-0xTO)"},
     {OPTION_PASSES, BOOT | RUN, OPTION_VALUE, "Compiler", "passes", 0, "LIST",
      "run these LLVM passes instead of the tier's own, in the syntax\n"
      "of LLVM's opt --passes"},
