@@ -220,6 +220,15 @@ const char *symbols_find(const struct symbols *s, uint64_t address, uint64_t *of
     return *offset < (found->size ? found->size : unknown_size_bytes) ? s->names + found->name : NULL;
 }
 
+bool symbols_has(const struct symbols *s, const char *name)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (strcmp(s->names + s->symbols[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 const char *symbols_label(const struct symbols *s, uint64_t address, char *out)
 {
     uint64_t offset = 0;

@@ -33,6 +33,8 @@ void symbols_sort(struct symbols *symbols);
 
 /* The symbol that an address belongs to and how far behind its start it is; NULL: there is none. */
 const char *symbols_find(const struct symbols *symbols, uint64_t address, uint64_t *offset);
+/* Is there one of this name? Looks at all. */
+bool symbols_has(const struct symbols *symbols, const char *name);
 /* name+0xoffset, or name alone at its start, or 0xaddress where there is no name or `symbols` is NULL. Returns `out`,
  * of SYMBOLS_LABEL_BYTES. */
 const char *symbols_label(const struct symbols *symbols, uint64_t address, char *out);

@@ -1,4 +1,4 @@
-/* --tier, --jit-*, --tune, --dump, --passes; see jit.h. */
+/* --tier, --jit-*, --tune, --dump, --passes, --pass-plugin; see jit.h. */
 #include "cli/jit.h"
 
 #include "cli/command.h"
@@ -7,7 +7,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 struct tunable {
     const char *name, *text;
@@ -125,25 +127,59 @@ static int parse_sample(const char *text, uint32_t *out)
     return 0;
 }
 
-static int check_dump(const char *text)
+/* A region's number, an address or a range of them (0x...), or a symbol, whose existence the machine looks into. */
+static int parse_dump_filter(const char *filter, struct tier_dump *out)
 {
-    static const char *const words[] = {"guest", "ir", "opt", "asm"};
-    size_t all = strcspn(text, ":");
-    uint64_t number;
+    char first[24] = "";
+    size_t len = strcspn(filter, "-");
+    uint64_t number = 0, end;
 
+    if (*filter < '0' || *filter > '9') {
+        out->symbol = filter;
+        return *filter ? 0 : -EINVAL;
+    }
+    if (strncmp(filter, "0x", 2) != 0) {
+        int rc = values_number(filter, 1, UINT32_MAX, &number);
+        out->region = (uint32_t)number;
+        return rc;
+    }
+    if (len < sizeof(first))
+        memcpy(first, filter, len);
+    if (values_address(first, &out->first))
+        return -EINVAL;
+    out->last = out->first;
+    if (!filter[len])
+        return 0;
+    if (values_address(filter + len + 1, &end) || end <= out->first)
+        return -EINVAL;
+    out->last = end - 1;
+    return 0;
+}
+
+static int parse_dump(const char *text, struct tier_dump *out)
+{
+    static const char *const words[] = {"guest", "ir", "opt", "asm"}; /* by bit of TIER_DUMP_* */
+    size_t all = strcspn(text, ":");
+
+    out->last = UINT64_MAX;
     for (size_t at = 0; at <= all;) {
         size_t len = strcspn(text + at, ",:");
-        bool known = false;
-        for (size_t i = 0; i < TUFF_ARRAY_LEN(words); i++)
-            known |= strlen(words[i]) == len && memcmp(words[i], text + at, len) == 0;
+        unsigned known = 0;
+        for (size_t i = 0; i < TUFF_ARRAY_LEN(words); i++) {
+            if (strlen(words[i]) == len && memcmp(words[i], text + at, len) == 0)
+                known = 1u << i;
+        }
         if (!known) {
-            report_error("--dump, '%s', is not known: give guest, ir, opt or asm, and :N for one region", text);
+            report_error("--dump, '%s', is not known: give guest, ir, opt or asm, and :FILTER for some regions", text);
             return -EINVAL;
         }
+        out->what |= known;
         at += len + 1;
     }
-    if (text[all] && values_number(text + all + 1, 1, UINT32_MAX, &number)) {
-        report_error("--dump, '%s', does not name a region: give its number, like --dump=asm:1", text);
+    if (text[all] && parse_dump_filter(text + all + 1, out)) {
+        report_error("--dump, '%s', names no regions: give a number, a symbol, an address or a range of them, like "
+                     "--dump=asm:0x80000000-0x80000100",
+                     text);
         return -EINVAL;
     }
     return 0;
@@ -160,6 +196,28 @@ static int parse_verify(const char *text, uint32_t *out)
     }
     *out = (uint32_t)value;
     return 0;
+}
+
+/* What is in them, the tier finds out when it loads them; without it a mistake must show all the same. */
+static int check_plugins(const char *files, const struct machine_config *config)
+{
+    if (!machine_has_jit() || config->interpret) {
+        report_error("--pass-plugin, '%s', needs the LLVM tier: %s", files,
+                     machine_has_jit() ? "leave out --tier=interp" : "build with LLVM");
+        return -EINVAL;
+    }
+    for (const char *at = files;; at++) {
+        char path[PATH_MAX] = "";
+        size_t len = strcspn(at, ",");
+        (void)snprintf(path, sizeof(path), "%.*s", (int)len, at);
+        if (access(path, R_OK)) {
+            report_error("--pass-plugin, '%s', cannot be read: %s", path, strerror(errno));
+            return -EINVAL;
+        }
+        at += len;
+        if (!*at)
+            return 0;
+    }
 }
 
 /* A report has several lines. */
@@ -204,14 +262,16 @@ int jit_parse(const struct option_values *values, struct machine_config *config)
     if (!rc && value[OPTION_VERIFY])
         rc = parse_verify(value[OPTION_VERIFY], &jit->verify);
     if (!rc && value[OPTION_DUMP])
-        rc = check_dump(value[OPTION_DUMP]);
+        rc = parse_dump(value[OPTION_DUMP], &jit->dump);
+    if (!rc && value[OPTION_PASS_PLUGIN])
+        rc = check_plugins(value[OPTION_PASS_PLUGIN], config);
     jit->sync = value[OPTION_JIT_SYNC] != NULL;
     jit->perf_map = value[OPTION_PERF] != NULL;
     jit->gdb = value[OPTION_GDB_JIT] != NULL;
     jit->jitdump = value[OPTION_JITDUMP];
-    jit->dump = value[OPTION_DUMP];
     jit->dump_to = stderr;
     jit->passes = value[OPTION_PASSES];
+    jit->plugins = value[OPTION_PASS_PLUGIN];
     jit->verify_report = print_report;
     return rc;
 }

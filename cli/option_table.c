@@ -69,13 +69,20 @@ const struct option_row option_rows[] = {
      "--jit-bisect"},
     {OPTION_TUNE, BOOT | RUN, OPTION_LIST, "Tiers", "tune", 0, "NAME=N,..",
      "change numbers of the compile policy; --tune=help lists them"},
-    {OPTION_DUMP, BOOT | RUN, OPTION_VALUE, "Compiler", "dump", 0, "WHAT[:N]",
-     "print each region that is compiled to standard error, or only\n"
-     "region N: guest (instructions), ir (as built), opt (optimised),\n"
-     "asm; several separated by commas"},
+    {OPTION_DUMP, BOOT | RUN, OPTION_VALUE, "Compiler", "dump", 0, "WHAT[:WHICH]",
+     "print each region that is compiled to standard error: guest\n"
+     "(instructions), ir (as built), opt (optimised), asm; several\n"
+     "separated by commas. WHICH leaves all out but region N, or those\n"
+     "with code of a SYMBOL, at an address (0x...) or in a range\n"
+     "(0xFROM-0xTO)"},
     {OPTION_PASSES, BOOT | RUN, OPTION_VALUE, "Compiler", "passes", 0, "LIST",
      "run these LLVM passes instead of the tier's own, in the syntax\n"
      "of LLVM's opt --passes"},
+    {OPTION_PASS_PLUGIN, BOOT | RUN, OPTION_LIST, "Compiler", "pass-plugin", 0, "FILE",
+     "load a shared object with passes, made for LLVM 19's new pass\n"
+     "manager: --passes can name them, and what it hooks into LLVM's own\n"
+     "pipelines (default<O2>: full regions) is run; several separated by\n"
+     "commas"},
     {OPTION_PERF, BOOT | RUN, OPTION_FLAG, "Compiler", "perf-map", 0, NULL,
      "write /tmp/perf-PID.map, from which Linux perf names compiled\n"
      "regions"},

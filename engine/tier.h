@@ -88,16 +88,27 @@ struct tier_region {
     const char *failure; /* static string or NULL */
 };
 
+/* What to print of which regions: of those that all three conditions are true of. */
+enum tier_dump_what { TIER_DUMP_GUEST = 1 << 0, TIER_DUMP_IR = 1 << 1, TIER_DUMP_OPT = 1 << 2, TIER_DUMP_ASM = 1 << 3 };
+
+struct tier_dump {
+    unsigned what;        /* TIER_DUMP_*; 0: nothing */
+    uint32_t region;      /* its number; 0: any */
+    uint64_t first, last; /* an instruction of it has a byte there, where it was when it was chosen */
+    const char *symbol;   /* an instruction of it belongs to it; NULL: any */
+};
+
 struct tier_config {
     struct tier_tunables tunables;
-    bool sync;          /* submit() compiles before it returns: tests */
-    bool random;        /* each block is for the interpreter, quick or full regions by chance: tests */
-    uint64_t seed;      /* of that chance: the same seed and address, the same choice */
-    uint32_t sample;    /* only one block in so many is ever compiled; 0 or 1: all */
-    uint64_t limit;     /* only the first so many regions are compiled (--jit-bisect); UINT64_MAX: all */
-    const char *dump;   /* what to print of each region: words of guest, ir, opt, asm with an optional :filter */
-    FILE *dump_to;      /* borrowed; needed with `dump` */
-    const char *passes; /* replaces the pipeline; LLVM's syntax */
+    bool sync;       /* submit() compiles before it returns: tests */
+    bool random;     /* each block is for the interpreter, quick or full regions by chance: tests */
+    uint64_t seed;   /* of that chance: the same seed and address, the same choice */
+    uint32_t sample; /* only one block in so many is ever compiled; 0 or 1: all */
+    uint64_t limit;  /* only the first so many regions are compiled (--jit-bisect); UINT64_MAX: all */
+    struct tier_dump dump;
+    FILE *dump_to;                 /* borrowed; needed with `dump.what` */
+    const char *passes;            /* replaces the pipeline; LLVM's syntax */
+    const char *plugins;           /* shared objects with passes for it, separated by commas; NULL: none */
     const struct symbols *symbols; /* names of guest code for people; borrowed while the tier lives; may be NULL */
     const char *jitdump;           /* folder for jit-PID.dump; NULL: none */
     bool gdb;                      /* makes regions known to a debugger of this process */

@@ -7,6 +7,7 @@
 #include "engine/region/region.h"
 #include "llvm/bodies.h"
 #include "llvm/build.h"
+#include "llvm/pass_plugin.h"
 #include "llvm/stackmap.h"
 
 #include <llvm-c/Analysis.h>
@@ -39,7 +40,8 @@ struct compiler {
     LLVMContextRef context;
     LLVMTargetMachineRef machines[2]; /* by level */
     LLVMPassBuilderOptionsRef options;
-    uint32_t compiled; /* in this context */
+    struct pass_plugins *plugins; /* NULL: none */
+    uint32_t compiled;            /* in this context */
 };
 
 static LLVMTargetMachineRef create_machine(LLVMCodeGenOptLevel level, struct error *err)
@@ -96,6 +98,11 @@ int compiler_create(const struct tier_config *config, struct compiler **out, str
      * for it is a tenth of the time. */
     LLVMPassBuilderOptionsSetSLPVectorization(c->options, false);
     LLVMPassBuilderOptionsSetLoopVectorization(c->options, false);
+    int rc = config->plugins ? pass_plugins_load(config->plugins, &c->plugins, err) : 0;
+    if (rc) {
+        compiler_destroy(c);
+        return rc;
+    }
     *out = c;
     return 0;
 }
@@ -112,23 +119,40 @@ void compiler_destroy(struct compiler *c)
         LLVMDisposePassBuilderOptions(c->options);
     if (c->context)
         LLVMContextDispose(c->context);
+    pass_plugins_free(c->plugins);
     free(c);
 }
 
-/* --dump=WHAT[,WHAT..][:REGION] */
-static bool wants_dump(const struct compiler *c, const char *what, const struct region *region)
+/* Of its instructions, is one what --dump asks for? */
+static bool has_wanted_insn(const struct compiler *c, const struct region *r)
 {
-    const char *only = c->config.dump ? strchr(c->config.dump, ':') : NULL;
-    const char *word = c->config.dump ? strstr(c->config.dump, what) : NULL;
+    const struct tier_dump *dump = &c->config.dump;
 
-    return word && (!only || (word < only && strtoul(only + 1, NULL, 10) == region->id));
+    for (uint32_t i = 0; i < r->insn_count; i++) {
+        uint64_t gva = r->gva + (uint64_t)(int64_t)r->insns[i].offset, behind_start;
+        bool wanted = gva <= dump->last && gva + r->insns[i].len_bytes - 1u >= dump->first;
+        if (wanted && dump->symbol) {
+            const char *name = c->config.symbols ? symbols_find(c->config.symbols, gva, &behind_start) : NULL;
+            wanted = name && strcmp(name, dump->symbol) == 0;
+        }
+        if (wanted)
+            return true;
+    }
+    return false;
+}
+
+static bool wants_dump(const struct compiler *c, enum tier_dump_what what, const struct region *region)
+{
+    const struct tier_dump *dump = &c->config.dump;
+
+    return dump->what & what && (!dump->region || dump->region == region->id) && has_wanted_insn(c, region);
 }
 
 static void dump_guest(const struct compiler *c, const char *name, const struct region *r)
 {
     char label[SYMBOLS_LABEL_BYTES];
 
-    if (!wants_dump(c, "guest", r))
+    if (!wants_dump(c, TIER_DUMP_GUEST, r))
         return;
     fprintf(c->config.dump_to, "; guest code of %s, level %u: %u instructions, %u blocks, at %s\n", name, r->level,
             r->insn_count, r->block_count, symbols_label(c->config.symbols, region_gva(r), label));
@@ -165,13 +189,13 @@ static void dump_heading(const struct compiler *c, const char *what, const char 
             symbols_label(c->config.symbols, region_gva(region), label));
 }
 
-static void dump(const struct compiler *c, const char *what, const char *name, LLVMModuleRef module,
+static void dump(const struct compiler *c, enum tier_dump_what what, const char *name, LLVMModuleRef module,
                  const struct region *region)
 {
     if (!wants_dump(c, what, region))
         return;
     char *text = LLVMPrintModuleToString(module);
-    dump_heading(c, what, name, region);
+    dump_heading(c, what == TIER_DUMP_IR ? "ir" : "opt", name, region);
     fprintf(c->config.dump_to, "%s\n", text);
     LLVMDisposeMessage(text);
 }
@@ -184,6 +208,14 @@ static const char *run_passes(struct compiler *c, LLVMModuleRef module, const ch
         return NULL;
     LLVMConsumeError(error);
     return "LLVM refuses the list of passes";
+}
+
+static const char *optimise(struct compiler *c, LLVMModuleRef module, unsigned level)
+{
+    const char *passes = c->config.passes ? c->config.passes : level_passes[level];
+
+    return c->plugins ? pass_plugins_run(c->plugins, module, passes, c->machines[level])
+                      : run_passes(c, module, passes, level);
 }
 
 static uint32_t count_insns(LLVMModuleRef module, const char *name)
@@ -222,7 +254,7 @@ static LLVMMemoryBufferRef emit(struct compiler *c, LLVMModuleRef module, unsign
 
 static void dump_assembly(struct compiler *c, const char *name, LLVMModuleRef module, const struct region *region)
 {
-    if (!wants_dump(c, "asm", region))
+    if (!wants_dump(c, TIER_DUMP_ASM, region))
         return;
     LLVMModuleRef copy = LLVMCloneModule(module);
     LLVMMemoryBufferRef text = emit(c, copy, region->level, LLVMAssemblyFile);
@@ -264,7 +296,7 @@ LLVMMemoryBufferRef compile_region(struct compiler *c, struct region *region, co
         return NULL;
     }
     dump_guest(c, name, region);
-    dump(c, "ir", name, module, region);
+    dump(c, TIER_DUMP_IR, name, module, region);
     if (LLVMLinkModules2(module, bodies)) {
         *failure = "linking the bodies failed";
     } else {
@@ -276,12 +308,12 @@ LLVMMemoryBufferRef compile_region(struct compiler *c, struct region *region, co
         if (!*failure) {
             annotate_accesses(region, module, name);
             region->ir_built = count_insns(module, name);
-            *failure = run_passes(c, module, c->config.passes ? c->config.passes : level_passes[level], level);
+            *failure = optimise(c, module, level);
         }
     }
     if (!*failure) {
         region->ir_optimised = count_insns(module, name);
-        dump(c, "opt", name, module, region);
+        dump(c, TIER_DUMP_OPT, name, module, region);
         dump_assembly(c, name, module, region);
         object = emit(c, module, level, LLVMObjectFile);
         if (!object)

@@ -9,7 +9,7 @@
 struct region;
 struct compiler;
 
-/* Returns 0, -ENOMEM, or -EINVAL with a line in err (unknown target, passes that LLVM does not know). */
+/* Returns 0, -ENOMEM, or -EINVAL with a line in err (unknown target, a pass plugin that cannot be used). */
 int compiler_create(const struct tier_config *config, struct compiler **out, struct error *err) TUFF_MUST_CHECK;
 void compiler_destroy(struct compiler *compiler);
 

@@ -180,7 +180,7 @@ static int load_symbols(struct machine *m, struct error *err)
 {
     const struct tier_config *jit = &m->config.jit;
     const char *own = m->config.kernel ? m->config.kernel : m->config.bare;
-    bool wanted = !m->config.interpret && (m->config.name_regions || jit->dump || jit->perf_map || jit->jitdump);
+    bool wanted = !m->config.interpret && (m->config.name_regions || jit->dump.what || jit->perf_map || jit->jitdump);
     int rc = 0;
 
     if (!m->config.symbols && !wanted)
@@ -199,6 +199,9 @@ static int load_symbols(struct machine *m, struct error *err)
         loader_load_own_symbols(m->symbols, own);
     symbols_sort(m->symbols);
     m->config.jit.symbols = m->symbols;
+    if (jit->dump.symbol && !m->config.interpret && !symbols_has(m->symbols, jit->dump.symbol))
+        return error_set(err, -EINVAL, "--dump, symbol '%s', is not known: name an ELF that has it with --symbols",
+                         jit->dump.symbol);
     return 0;
 }
 

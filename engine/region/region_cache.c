@@ -34,6 +34,7 @@ struct region_cache {
     /* under the lock */
     struct listing *listings[LIST_BUCKETS];
     struct region *pending; /* given to the tier, by next_pending */
+    uint32_t pending_count;
     struct region_history history;
     struct region_keep keep;
     struct hart *harts[MEM_HARTS_MAX];
@@ -286,6 +287,7 @@ static void unlink_pending(struct region_cache *cache, struct region *r)
     while (*at != r)
         at = &(*at)->next_pending;
     *at = r->next_pending;
+    cache->pending_count--;
 }
 
 /* Asks the harts to look over what they have installed; nobody waits for it. */
@@ -755,6 +757,16 @@ static bool is_pending(struct region_cache *cache, uint32_t id)
     return found;
 }
 
+/* With as many regions to come as fit, one more would be chosen for nothing, and numbered, again and again. Harts that
+ * ask at once may still be refused. */
+static bool is_queue_full(struct region_cache *cache)
+{
+    pthread_mutex_lock(&cache->lock);
+    bool full = cache->pending_count >= cache->config.tunables.queue + cache->config.tunables.workers;
+    pthread_mutex_unlock(&cache->lock);
+    return full;
+}
+
 /* Blocks that the region will contain need none of their own while it is being compiled. */
 static void note_pending(struct hart *h, const struct region *r)
 {
@@ -779,6 +791,7 @@ static void submit(struct hart *h, struct region *r)
     if (allowed) {
         r->next_pending = cache->pending;
         cache->pending = r;
+        cache->pending_count++;
         r->row = region_history_add(&cache->history, r);
     }
     pthread_mutex_unlock(&cache->lock);
@@ -841,6 +854,14 @@ static void promote(struct hart *h, struct block *block, uint64_t pc)
     submit(h, r);
 }
 
+/* A block for which nothing can be done now. */
+static void reheat_for_later(struct block *block, uint32_t threshold)
+{
+    uint64_t retry = RETRY_FACTOR * (uint64_t)threshold;
+
+    block_reheat(block, retry < UINT32_MAX ? (uint32_t)retry : UINT32_MAX);
+}
+
 static void act_on_heat(struct hart *h, struct block *block, uint64_t pc)
 {
     struct region_cache *cache = h->region_cache;
@@ -854,9 +875,12 @@ static void act_on_heat(struct hart *h, struct block *block, uint64_t pc)
         return;
     }
     if (offer(h, block)) {
-        uint64_t retry = RETRY_FACTOR * (uint64_t)threshold;
         if (!block->use)
-            block_reheat(block, retry < UINT32_MAX ? (uint32_t)retry : UINT32_MAX);
+            reheat_for_later(block, threshold);
+        return;
+    }
+    if (is_queue_full(cache)) {
+        reheat_for_later(block, threshold);
         return;
     }
     unsigned level =

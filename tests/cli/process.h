@@ -8,7 +8,7 @@
 #include <sys/types.h>
 
 enum {
-    PROCESS_TEXT_BYTES = 1 << 22,
+    PROCESS_TEXT_BYTES = 1 << 25, /* --stats=json with as many regions as it ever has */
     PROCESS_ARGS = 16,
     PROCESS_CLOSED = -2, /* the process starts with this descriptor closed */
     PROCESS_PIPE = -1,   /* a pipe to the test */

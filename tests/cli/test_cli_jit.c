@@ -8,6 +8,8 @@
 #include "base/compiler.h"
 
 #include <check.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,6 +74,137 @@ START_TEST(dumps_show_the_region_that_is_named)
 }
 END_TEST
 
+/* Of guest_verify, whose regions lie from _start on; `twice` is its one function, of which no other region has a part.
+ */
+static struct process *dump_guest(const char *option)
+{
+    int code;
+    struct process *process =
+        process_run(PROCESS_ARGV("run", COMPILE_ALL, "--jit-random=5", option, files_guest("verify")), NULL, &code);
+
+    ck_assert_int_eq(code, 23);
+    return process;
+}
+
+/* Every region that is shown has an instruction from `first` to `last`. Returns how many there are. */
+static unsigned check_regions_shown(const char *text, uint64_t first, uint64_t last)
+{
+    unsigned shown = 0;
+
+    for (const char *at = text; (at = strstr(at, "; guest code of region_"));) {
+        const char *end = strstr(at + 1, "; guest code of region_");
+        bool found = false;
+        for (at = strstr(at, "\n    "); at && (!end || at < end); at = strstr(at + 1, "\n    ")) {
+            uint64_t address = strtoull(at, NULL, 16);
+            found |= address >= first && address <= last;
+        }
+        ck_assert(found);
+        shown++;
+        if (!end)
+            break;
+        at = end;
+    }
+    return shown;
+}
+
+static uint64_t address_of(const char *name)
+{
+    char command[600], line[80] = "";
+
+    (void)snprintf(command, sizeof(command), "nm %s | grep ' %s$'", files_guest("verify"), name);
+    FILE *nm = popen(command, "re"); // NOLINT(cert-env33-c)
+    ck_assert_ptr_nonnull(nm);
+    ck_assert_ptr_nonnull(fgets(line, sizeof(line), nm));
+    ck_assert_int_eq(pclose(nm), 0);
+    return strtoull(line, NULL, 16);
+}
+
+START_TEST(dumps_show_the_regions_at_an_address)
+{
+    uint64_t twice = address_of("twice");
+    char option[80];
+    struct process *all = dump_guest("--dump=guest");
+    unsigned count = check_regions_shown(all->err_text, 0, UINT64_MAX);
+
+    ck_assert_uint_gt(count, 5);
+    process_free(all);
+    all = dump_guest("--dump=guest:0x80000000-0x80010000");
+    ck_assert_uint_eq(check_regions_shown(all->err_text, 0, UINT64_MAX), count);
+    process_free(all);
+    /* Its first instruction's second byte, and the last byte before it. */
+    (void)snprintf(option, sizeof(option), "--dump=guest:0x%" PRIx64, twice + 1);
+    struct process *one = dump_guest(option);
+    unsigned at = check_regions_shown(one->err_text, twice, twice);
+    ck_assert_uint_ge(at, 1);
+    ck_assert_uint_lt(at, count);
+    process_free(one);
+    (void)snprintf(option, sizeof(option), "--dump=guest:0x%" PRIx64 "-0x%" PRIx64, twice - 1, twice);
+    struct process *before = dump_guest(option);
+    ck_assert_uint_lt(check_regions_shown(before->err_text, twice - 4, twice - 1), count);
+    process_free(before);
+    struct process *none = dump_guest("--dump=guest,ir,opt,asm:0x80010000-0xffffffffffffffff");
+    ck_assert_str_eq(none->err_text, "");
+    process_free(none);
+}
+END_TEST
+
+START_TEST(dumps_show_the_regions_of_a_symbol)
+{
+    struct process *own = dump_guest("--dump=guest,asm:twice"); /* the program's own symbols */
+    unsigned count = check_regions_shown(own->err_text, address_of("twice"), address_of("trap") - 1);
+
+    ck_assert_uint_ge(count, 1);
+    ck_assert_ptr_nonnull(strstr(own->err_text, "; asm of region_"));
+    ck_assert_ptr_null(strstr(own->err_text, "; ir of region_"));
+    process_free(own);
+    process_expect_refusal(PROCESS_ARGV("run", "--dump=asm:thrice", files_guest("verify")), "symbol 'thrice'");
+    files_make_folder();
+    char map[200], symbols[600];
+    (void)snprintf(map, sizeof(map), "%016" PRIx64 " T thrice\n%016" PRIx64 " T past\n", address_of("twice"),
+                   address_of("trap"));
+    (void)snprintf(symbols, sizeof(symbols), "--symbols=%s", files_write("map", map, strlen(map)));
+    int code;
+    struct process *given = process_run(
+        PROCESS_ARGV("run", COMPILE_ALL, "--jit-random=5", symbols, "--dump=guest:thrice", files_guest("verify")), NULL,
+        &code);
+    ck_assert_int_eq(code, 23);
+    ck_assert_uint_eq(check_regions_shown(given->err_text, address_of("twice"), address_of("trap") - 1), count);
+    process_free(given);
+    files_remove_all();
+}
+END_TEST
+
+/* --jit-random: whatever share of the blocks is for which tier, the guest comes to the same end with as many
+ * instructions, and what it read of its counters is in the checksum. */
+START_TEST(random_tiers_come_to_the_interpreters_end)
+{
+    json_int_t insns = 0, compiled[2] = {0};
+
+    for (unsigned seed = 0; seed <= 12; seed++) {
+        char option[40];
+        int code;
+        (void)snprintf(option, sizeof(option), "--jit-random=%u", seed);
+        struct process *process = process_run(PROCESS_ARGV("run", COMPILE_ALL, "--clock=insns", "--stats=json",
+                                                           seed ? option : "--tier=interp", files_guest("verify")),
+                                              NULL, &code);
+        json_t *root = statistics_of(process);
+        json_int_t count = statistics_integer(root, "instructions");
+        ck_assert_int_eq(code, 23);
+        if (!seed)
+            insns = count;
+        ck_assert_msg(count == insns, "seed %u: %lld instructions, not %lld", seed, (long long)count, (long long)insns);
+        /* Both levels were there, and not all of it was compiled. */
+        json_t *row;
+        size_t i;
+        json_array_foreach(json_object_get(root, "regions"), i, row) compiled[statistics_integer(row, "level") > 0]++;
+        json_decref(root);
+        process_free(process);
+    }
+    ck_assert_int_gt(compiled[0], 12);
+    ck_assert_int_gt(compiled[1], 12);
+}
+END_TEST
+
 START_TEST(the_log_says_why_a_region_was_not_compiled)
 {
     struct process *process = run(PROCESS_ARGV("run", COMPILE_ALL, "--passes=nonsense", "--log=jit", files_demo));
@@ -93,6 +226,9 @@ int main(void)
     tcase_add_test(jit, bisect_compiles_the_first_regions_only);
     tcase_add_test(jit, both_levels_run_the_guest_alike);
     tcase_add_test(jit, dumps_show_the_region_that_is_named);
+    tcase_add_test(jit, dumps_show_the_regions_at_an_address);
+    tcase_add_test(jit, dumps_show_the_regions_of_a_symbol);
+    tcase_add_test(jit, random_tiers_come_to_the_interpreters_end);
     tcase_add_test(jit, the_log_says_why_a_region_was_not_compiled);
     suite_add_tcase(suite, jit);
     return run_suite(suite);

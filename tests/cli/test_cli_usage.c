@@ -149,6 +149,12 @@ static const struct {
     {"tune", "code_kib=15"},
     {"dump", "everything"},
     {"dump", "asm:0"},
+    {"dump", "asm:"},
+    {"dump", "asm:1x"},
+    {"dump", "asm:0xg"},
+    {"dump", "asm:0x10-"},
+    {"dump", "asm:0x10-0x10"},
+    {"dump", "asm:0x12345678901234567-0x2"},
     {"pass-plugin", "/nonexistent.so"},
 };
 

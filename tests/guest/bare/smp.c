@@ -391,6 +391,31 @@ static void job_fence_i(uint64_t id)
     }
 }
 
+/* Both write functions on one page, run their own, and run the other's as it is when they look: what was announced
+ * before their FENCE.I, or something newer. */
+static volatile uint64_t announced[2];
+
+static void job_one_page(uint64_t id)
+{
+    if (id > 1)
+        return;
+    uint8_t *mine = rt_code_buffer + 1024 + 64 * id, *other = rt_code_buffer + 1024 + 64 * !id;
+    for (uint32_t round = 1; round <= 1500; round++) {
+        __atomic_store_n((uint32_t *)mine, rt_addi(10, 0, round), __ATOMIC_RELAXED);
+        store(&announced[id], round);
+        uint64_t least = load(&announced[!id]);
+        rt_fence_i();
+        uint64_t own_errors = 0, other_errors = 0;
+        for (unsigned i = 0; i < 30; i++) {
+            own_errors += ((uint64_t (*)(void))mine)() != round;
+            uint64_t value = ((uint64_t (*)(void))other)();
+            other_errors += value < least || value > 1500;
+        }
+        atomic_add(&shared[40], own_errors);
+        atomic_add(&shared[41], other_errors);
+    }
+}
+
 static uint64_t tables[2][512] __attribute__((aligned(4096)));
 static uint64_t leaves[512] __attribute__((aligned(4096)));
 static uint64_t frames[2][512] __attribute__((aligned(4096)));
@@ -428,6 +453,14 @@ static void remote_effects(void)
     on_all(job_fence_i);
     rt_print("fence_i: errors=%d", shared[40]);
     rt_expect(!shared[40], "fence_i");
+    for (unsigned i = 0; i < 2; i++) {
+        uint32_t code[] = {rt_addi(10, 0, 0)};
+        rt_code(rt_code_buffer + 1024 + 64ul * i, code, 1);
+    }
+    on_all(job_one_page);
+    rt_print("one_page: own=%d other=%d", shared[40], shared[41]);
+    rt_expect(!shared[40] && !shared[41], "one_page: %d %d", shared[40], shared[41]);
+    shared[40] = 0;
     static const uint32_t ld = 0x00053583; /* ld a1, (a0) */
     rt_code(load_code, &ld, 1);
     tables[0][2] = 0x80000000ull >> 2 | 0xcf;
