@@ -5,6 +5,7 @@
 #define TUFF_ENGINE_REGION_SYMBOLS_H
 
 #include "engine/interp/interp.h"
+#include "engine/isa/riscv/crypto.h"
 #include "engine/region/region.h"
 #include "engine/region/verify.h"
 
@@ -28,6 +29,9 @@
     X(fp_narrow)             \
     X(fp_raise)              \
     X(fp_read_flags)         \
-    X(fp_write_flags)
+    X(fp_write_flags)        \
+    X(crypto_clmul)          \
+    X(crypto_clmulh)         \
+    X(crypto_clmulr)
 
 #endif

@@ -13,24 +13,52 @@
     X(D, "d")               \
     X(C, "c")               \
     X(ZICNTR, "zicntr")     \
+    X(ZICOND, "zicond")     \
     X(ZICSR, "zicsr")       \
     X(ZIFENCEI, "zifencei") \
     X(ZBA, "zba")           \
     X(ZBB, "zbb")           \
+    X(ZBC, "zbc")           \
+    X(ZBKB, "zbkb")         \
+    X(ZBKC, "zbkc")         \
+    X(ZBKX, "zbkx")         \
     X(ZBS, "zbs")           \
     X(SSTC, "sstc")         \
     X(SVADU, "svadu")
 
+/* X(id, members): extensions that have instructions in common. A row of the table that any one of them brings has
+ * ISA_ANY(id) where others have ISA_EXT(). */
+#define ISA_GROUPS(X)                         \
+    X(ZBB_ZBKB, ISA_EXT(ZBB) | ISA_EXT(ZBKB)) \
+    X(ZBC_ZBKC, ISA_EXT(ZBC) | ISA_EXT(ZBKC))
+
+/* Bits of extensions, then those of groups. */
 enum isa_extension {
 #define X(id, name) ISA_EXT_BIT_##id,
     ISA_EXTENSIONS(X)
 #undef X
         ISA_EXT_COUNT,
+    ISA_GROUPS_BEFORE = ISA_EXT_COUNT - 1,
+#define X(id, members) ISA_ANY_BIT_##id,
+    ISA_GROUPS(X)
+#undef X
+        ISA_BIT_COUNT,
 };
+_Static_assert(ISA_BIT_COUNT <= 64, "a set of extensions is one word");
 
 #define ISA_EXT(id) (1ull << ISA_EXT_BIT_##id)
+#define ISA_ANY(id) (1ull << ISA_ANY_BIT_##id)
 
 /* Everything the engine implements; the default of a machine. */
 #define ISA_ALL ((1ull << ISA_EXT_COUNT) - 1)
+
+/* `isa` and the groups that one of its extensions is in: what a row's bits are compared with. */
+static inline uint64_t isa_with_groups(uint64_t isa)
+{
+#define X(id, members) isa |= isa & (members) ? ISA_ANY(id) : 0;
+    ISA_GROUPS(X)
+#undef X
+    return isa;
+}
 
 #endif

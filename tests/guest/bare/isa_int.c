@@ -1,4 +1,4 @@
-/* Integer instructions on corner operands: I, M, Zba, Zbb, Zbs, one group of results an instruction.
+/* Integer instructions on corner operands: I, M, Zicond, Zb*, one group of results an instruction.
  *
  * Each instruction is written once as a function f(rs1, rs2) in registers a1 and a2 and run over all pairs. What the
  * specification singles out (division by zero, overflow, shift amounts) is also checked here.
@@ -62,7 +62,9 @@ static const struct insn binary[] = {
     {"orn", 0x33, 6, 32},       {"xnor", 0x33, 4, 32},      {"max", 0x33, 6, 5},        {"maxu", 0x33, 7, 5},
     {"min", 0x33, 4, 5},        {"minu", 0x33, 5, 5},       {"rol", 0x33, 1, 48},       {"ror", 0x33, 5, 48},
     {"rolw", 0x3b, 1, 48},      {"rorw", 0x3b, 5, 48},      {"bclr", 0x33, 1, 36},      {"bext", 0x33, 5, 36},
-    {"binv", 0x33, 1, 52},      {"bset", 0x33, 1, 20},
+    {"binv", 0x33, 1, 52},      {"bset", 0x33, 1, 20},      {"czero.eqz", 0x33, 5, 7},  {"czero.nez", 0x33, 7, 7},
+    {"clmul", 0x33, 1, 5},      {"clmulr", 0x33, 2, 5},     {"clmulh", 0x33, 3, 5},     {"pack", 0x33, 4, 4},
+    {"packh", 0x33, 7, 4},      {"packw", 0x3b, 4, 4},      {"xperm4", 0x33, 2, 20},    {"xperm8", 0x33, 4, 20},
 };
 
 /* rd = f(rs1); the immediate field is part of the encoding. */
@@ -71,7 +73,7 @@ static const struct {
     uint32_t insn;
 } unary[] = {{"clz", 0x60059513},    {"ctz", 0x60159513},   {"cpop", 0x60259513}, {"sext.b", 0x60459513},
              {"sext.h", 0x60559513}, {"clzw", 0x6005951b},  {"ctzw", 0x6015951b}, {"cpopw", 0x6025951b},
-             {"zext.h", 0x0805c53b}, {"orc.b", 0x2875d513}, {"rev8", 0x6b85d513}};
+             {"zext.h", 0x0805c53b}, {"orc.b", 0x2875d513}, {"rev8", 0x6b85d513}, {"brev8", 0x6875d513}};
 
 /* Shifts and rotates by every amount. */
 static const struct {
