@@ -144,6 +144,8 @@ static const struct {
     {ISA_EXT(D), ISA_EXT(F), "d needs f: leave out both"},
     {ISA_EXT(F), ISA_EXT(ZICSR), "f needs zicsr: leave out f and d as well"},
     {ISA_EXT(ZICNTR), ISA_EXT(ZICSR), "zicntr needs zicsr: leave out both"},
+    {ISA_EXT(ZCB), ISA_EXT(C), "zcb needs c: leave out both"},
+    {ISA_EXT(ZCMOP), ISA_EXT(C), "zcmop needs c: leave out both"},
     {ISA_EXT(SSTC), ISA_EXT(ZICSR), "sstc needs zicsr: leave out both"},
 };
 

@@ -92,8 +92,8 @@ START_TEST(isa_adds_and_takes_away_in_order)
 
     ck_assert_int_eq(values_isa("all", &isa, &err), 0);
     ck_assert_uint_eq(isa, ISA_ALL);
-    ck_assert_int_eq(values_isa("-zba,-c", &isa, &err), 0);
-    ck_assert_uint_eq(isa, ISA_ALL & ~(ISA_EXT(ZBA) | ISA_EXT(C)));
+    ck_assert_int_eq(values_isa("-zba,-c,-zcb,-zcmop", &isa, &err), 0);
+    ck_assert_uint_eq(isa, ISA_ALL & ~(ISA_EXT(ZBA) | ISA_EXT(C) | ISA_EXT(ZCB) | ISA_EXT(ZCMOP)));
     ck_assert_int_eq(values_isa("-zba,+zba", &isa, &err), 0);
     ck_assert_uint_eq(isa, ISA_ALL);
     ck_assert_int_eq(values_isa("-d", &isa, &err), 0);
@@ -104,8 +104,8 @@ END_TEST
 
 START_TEST(isa_refuses_unknown_names_and_missing_foundations)
 {
-    static const char *const wrong[] = {"",   ",",      "zba,", "q",   "-",    "-i",
-                                        "-f", "-zicsr", "-all", "ZBA", "all-", "-zba -zbb"};
+    static const char *const wrong[] = {"",       ",",    "zba,", "q",   "-",    "-i",       "-f",
+                                        "-zicsr", "-all", "-c",   "ZBA", "all-", "-zba -zbb"};
     struct error err;
     uint64_t isa = 77;
 

@@ -16,7 +16,7 @@
 
 #define ATTRIBUTES                                   \
     "+m,+a,+f,+d,+c,+zicsr,+zifencei,+zba,+zbb,+zbs" \
-    ",+zicond,+zbc,+zbkb,+zbkc,+zbkx"
+    ",+zicond,+zbc,+zbkb,+zbkc,+zbkx,+zimop,+zmmul,+zcb,+zcmop"
 
 enum {
     OPERANDS_PER_ROW = 60,
@@ -241,11 +241,15 @@ struct gate {
 };
 
 static const struct gate gates[] = {
-    {ISA_EXT(M), "-m,-zmmul"},
+    {ISA_EXT(M), "-m"},
+    {ISA_EXT(M) | ISA_EXT(ZMMUL), "-m,-zmmul"},
     {ISA_EXT(A), "-a"},
     {ISA_EXT(D), "-d"},
     {ISA_EXT(F) | ISA_EXT(D), "-f,-d"},
-    {ISA_EXT(C), "-c"},
+    {ISA_EXT(C) | ISA_EXT(ZCB) | ISA_EXT(ZCMOP), "-c,-zca"},
+    {ISA_EXT(ZCB), "-zcb"},
+    {ISA_EXT(ZCMOP), "-zcmop"},
+    {ISA_EXT(ZIMOP), "-zimop"},
     {ISA_EXT(ZICOND), "-zicond"},
     {ISA_EXT(ZBA), "-zba"},
     {ISA_EXT(ZBB), "-zbb"},
@@ -295,8 +299,9 @@ START_TEST(an_absent_extension_takes_the_rows_away_that_llvm_mc_loses)
         struct rv_insn insn;
 
         rv_decode(e.words[i], ISA_ALL & ~gate->without, &insn);
-        ck_assert_msg((insn.row != RV_ROW_illegal) == (lines[i].text[0] != 0), "%s with %s: llvm-mc says \"%s\"",
-                      rv_rows[i + 1].id, gate->attributes, lines[i].text);
+        ck_assert_msg((insn.row != RV_ROW_illegal) == (lines[i].text[0] != 0) ||
+                          differs_on_purpose(e.words[i], &insn, lines[i].text),
+                      "%s with %s: llvm-mc says \"%s\"", rv_rows[i + 1].id, gate->attributes, lines[i].text);
     }
     free(lines);
     free(e.words);

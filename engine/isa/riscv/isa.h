@@ -5,30 +5,37 @@
 #include <stdint.h>
 
 /* X(id, device-tree name). Canonical order (ISA manual, "ISA Extension Naming Conventions"). */
-#define ISA_EXTENSIONS(X)   \
-    X(I, "i")               \
-    X(M, "m")               \
-    X(A, "a")               \
-    X(F, "f")               \
-    X(D, "d")               \
-    X(C, "c")               \
-    X(ZICNTR, "zicntr")     \
-    X(ZICOND, "zicond")     \
-    X(ZICSR, "zicsr")       \
-    X(ZIFENCEI, "zifencei") \
-    X(ZBA, "zba")           \
-    X(ZBB, "zbb")           \
-    X(ZBC, "zbc")           \
-    X(ZBKB, "zbkb")         \
-    X(ZBKC, "zbkc")         \
-    X(ZBKX, "zbkx")         \
-    X(ZBS, "zbs")           \
-    X(SSTC, "sstc")         \
+#define ISA_EXTENSIONS(X)         \
+    X(I, "i")                     \
+    X(M, "m")                     \
+    X(A, "a")                     \
+    X(F, "f")                     \
+    X(D, "d")                     \
+    X(C, "c")                     \
+    X(ZICNTR, "zicntr")           \
+    X(ZICOND, "zicond")           \
+    X(ZICSR, "zicsr")             \
+    X(ZIFENCEI, "zifencei")       \
+    X(ZIHINTNTL, "zihintntl")     \
+    X(ZIHINTPAUSE, "zihintpause") \
+    X(ZIMOP, "zimop")             \
+    X(ZMMUL, "zmmul")             \
+    X(ZCB, "zcb")                 \
+    X(ZCMOP, "zcmop")             \
+    X(ZBA, "zba")                 \
+    X(ZBB, "zbb")                 \
+    X(ZBC, "zbc")                 \
+    X(ZBKB, "zbkb")               \
+    X(ZBKC, "zbkc")               \
+    X(ZBKX, "zbkx")               \
+    X(ZBS, "zbs")                 \
+    X(SSTC, "sstc")               \
     X(SVADU, "svadu")
 
 /* X(id, members): extensions that have instructions in common. A row of the table that any one of them brings has
  * ISA_ANY(id) where others have ISA_EXT(). */
 #define ISA_GROUPS(X)                         \
+    X(M_ZMMUL, ISA_EXT(M) | ISA_EXT(ZMMUL))   \
     X(ZBB_ZBKB, ISA_EXT(ZBB) | ISA_EXT(ZBKB)) \
     X(ZBC_ZBKC, ISA_EXT(ZBC) | ISA_EXT(ZBKC))
 

@@ -1,4 +1,4 @@
-/* Semantic bodies: RV64I arithmetic and control flow, M, Zicond, Zba, Zbb, Zbc, Zbkb, Zbkx, Zbs. */
+/* Semantic bodies: RV64I arithmetic and control flow, M, Zicond, Zimop, Zba, Zbb, Zbc, Zbkb, Zbkx, Zbs. */
 #ifndef TUFF_ENGINE_ISA_RISCV_SEM_INT_H
 #define TUFF_ENGINE_ISA_RISCV_SEM_INT_H
 
@@ -296,6 +296,18 @@ SEM(czero_eqz)
 SEM(czero_nez)
 {
     SET_RD(RS2 != 0 ? 0 : RS1);
+    NEXT;
+}
+
+/* Zimop: may-be-operations write zero until an extension says otherwise */
+SEM(mop_r)
+{
+    SET_RD(0);
+    NEXT;
+}
+SEM(mop_rr)
+{
+    SET_RD(0);
     NEXT;
 }
 
