@@ -58,6 +58,8 @@ static const struct example examples[] = {
     {0xc1c5c573, RV_SEM_mop_r, 10, 11, 0, 0, 0, 16},        /* mop.r.16 a0, a1 */
     {0x8de5c573, RV_SEM_mop_r, 10, 11, 0, 0, 0, 14},        /* mop.r.14 a0, a1 */
     {0xc6c5c573, RV_SEM_mop_rr, 10, 11, 12, 0, 0, 5},       /* mop.rr.5 a0, a1, a2 */
+    {0x31a59513, RV_SEM_aes64ks1i, 10, 11, 0, 0, 0, 10},    /* aes64ks1i a0, a1, 10 */
+    {0xb0c58533, RV_SEM_sm4ed, 10, 11, 12, 0, 0, 2},        /* sm4ed a0, a1, a2, 2 */
     {0x6681, RV_SEM_addi, 0, 0, 0, 0, 0, 13},               /* c.mop.13 */
     {0x9002, RV_SEM_ebreak, 0, 0, 0, 0, 0, 0},              /* c.ebreak */
 };

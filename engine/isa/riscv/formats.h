@@ -30,6 +30,8 @@ enum {
 #define FIELD_IMM20 0xfffff000u
 #define FIELD_MOP_R 0x4c300000u
 #define FIELD_MOP_RR 0x4c000000u
+#define FIELD_RNUM 0x00f00000u
+#define FIELD_BS 0xc0000000u
 #define FIELD_SHAMT6 0x03f00000u
 #define FIELD_SHAMT5 0x01f00000u
 
@@ -298,6 +300,10 @@ static inline int32_t field_c_imm_b(uint32_t w)
            o->imm = field_mop_r(w);)                                                                                   \
     FORMAT(MOP_RR, 4, FIELD_RD | FIELD_RS1 | FIELD_RS2 | FIELD_MOP_RR, o->rd = field_rd(w); o->rs1 = field_rs1(w);     \
            o->rs2 = field_rs2(w); o->imm = field_mop_rr(w);)                                                           \
+    FORMAT(RNUM, 4, FIELD_RD | FIELD_RS1 | FIELD_RNUM, o->rd = field_rd(w); o->rs1 = field_rs1(w);                     \
+           o->imm = (int32_t)field_bits(w, 23, 20);)                                                                   \
+    FORMAT(BS, 4, FIELD_RD | FIELD_RS1 | FIELD_RS2 | FIELD_BS, o->rd = field_rd(w); o->rs1 = field_rs1(w);             \
+           o->rs2 = field_rs2(w); o->imm = (int32_t)field_bits(w, 31, 30);)                                            \
     FORMAT(CLB, 2, FIELD_C_IMM_B | FIELD_C_RS1_3 | FIELD_C_RS2_3, o->rd = field_c_rs2_3(w); o->rs1 = field_c_rs1_3(w); \
            o->imm = field_c_imm_mem_b(w);)                                                                             \
     FORMAT(CLH, 2, FIELD_C_IMM_H | FIELD_C_RS1_3 | FIELD_C_RS2_3, o->rd = field_c_rs2_3(w); o->rs1 = field_c_rs1_3(w); \

@@ -4,7 +4,13 @@
 
 #include <stdint.h>
 
-/* X(id, device-tree name). Canonical order (ISA manual, "ISA Extension Naming Conventions"). */
+/* X(id, device-tree name). Canonical order (ISA manual, "ISA Extension Naming Conventions").
+ *
+ * Some names bring no instruction of their own: Zkn and Zks stand for others, Zihintntl and Zihintpause are hints, and
+ * these say what the memory system does in any case (RVA22 profile): Zic64b, blocks of caches are 64 bytes and aligned;
+ * Ziccrse, an LR/SC loop in RAM comes to its end; Za64rs, a reservation covers an aligned block of 64 bytes
+ * (mem/reservation.h). Zkt is not among them: S-boxes are tables where the host has no instruction, and compilers may
+ * make branches of selects. */
 #define ISA_EXTENSIONS(X)         \
     X(I, "i")                     \
     X(M, "m")                     \
@@ -12,6 +18,8 @@
     X(F, "f")                     \
     X(D, "d")                     \
     X(C, "c")                     \
+    X(ZIC64B, "zic64b")           \
+    X(ZICCRSE, "ziccrse")         \
     X(ZICNTR, "zicntr")           \
     X(ZICOND, "zicond")           \
     X(ZICSR, "zicsr")             \
@@ -20,6 +28,7 @@
     X(ZIHINTPAUSE, "zihintpause") \
     X(ZIMOP, "zimop")             \
     X(ZMMUL, "zmmul")             \
+    X(ZA64RS, "za64rs")           \
     X(ZCB, "zcb")                 \
     X(ZCMOP, "zcmop")             \
     X(ZBA, "zba")                 \
@@ -29,6 +38,13 @@
     X(ZBKC, "zbkc")               \
     X(ZBKX, "zbkx")               \
     X(ZBS, "zbs")                 \
+    X(ZKN, "zkn")                 \
+    X(ZKND, "zknd")               \
+    X(ZKNE, "zkne")               \
+    X(ZKNH, "zknh")               \
+    X(ZKS, "zks")                 \
+    X(ZKSED, "zksed")             \
+    X(ZKSH, "zksh")               \
     X(SSTC, "sstc")               \
     X(SVADU, "svadu")
 
@@ -37,7 +53,8 @@
 #define ISA_GROUPS(X)                         \
     X(M_ZMMUL, ISA_EXT(M) | ISA_EXT(ZMMUL))   \
     X(ZBB_ZBKB, ISA_EXT(ZBB) | ISA_EXT(ZBKB)) \
-    X(ZBC_ZBKC, ISA_EXT(ZBC) | ISA_EXT(ZBKC))
+    X(ZBC_ZBKC, ISA_EXT(ZBC) | ISA_EXT(ZBKC)) \
+    X(ZKND_ZKNE, ISA_EXT(ZKND) | ISA_EXT(ZKNE))
 
 /* Bits of extensions, then those of groups. */
 enum isa_extension {
