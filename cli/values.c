@@ -144,6 +144,12 @@ static const struct {
     {ISA_EXT(D), ISA_EXT(F), "d needs f: leave out both"},
     {ISA_EXT(F), ISA_EXT(ZICSR), "f needs zicsr: leave out f and d as well"},
     {ISA_EXT(ZICNTR), ISA_EXT(ZICSR), "zicntr needs zicsr: leave out both"},
+    {ISA_EXT(ZCB), ISA_EXT(C), "zcb needs c: leave out both"},
+    {ISA_EXT(ZCMOP), ISA_EXT(C), "zcmop needs c: leave out both"},
+    {ISA_EXT(ZKN), ISA_EXT(ZBKB) | ISA_EXT(ZBKC) | ISA_EXT(ZBKX) | ISA_EXT(ZKND) | ISA_EXT(ZKNE) | ISA_EXT(ZKNH),
+     "zkn is zbkb, zbkc, zbkx, zknd, zkne and zknh together: leave it out as well"},
+    {ISA_EXT(ZKS), ISA_EXT(ZBKB) | ISA_EXT(ZBKC) | ISA_EXT(ZBKX) | ISA_EXT(ZKSED) | ISA_EXT(ZKSH),
+     "zks is zbkb, zbkc, zbkx, zksed and zksh together: leave it out as well"},
     {ISA_EXT(SSTC), ISA_EXT(ZICSR), "sstc needs zicsr: leave out both"},
 };
 
@@ -151,7 +157,7 @@ static int check_dependencies(const char *text, uint64_t isa, struct error *err)
 {
     for (size_t i = 0; i < TUFF_ARRAY_LEN(dependencies); i++) {
         bool wanted = dependencies[i].extension == ISA_ALL || (isa & dependencies[i].extension);
-        if (wanted && !(isa & dependencies[i].needs))
+        if (wanted && (dependencies[i].needs & ~isa))
             return error_set(err, -EINVAL, "--isa, '%s', does not make a machine: %s", text, dependencies[i].text);
     }
     return 0;

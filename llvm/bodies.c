@@ -59,6 +59,7 @@ TUFF_INLINE bool probe(struct hart *h, struct rv_regs *r, uint64_t gva, unsigned
     return TUFF_LIKELY(run->good) || probe_base(h, gva, size_bytes, kind, RV_X_SINK, addend);
 }
 
+#include "engine/isa/riscv/sem_crypto.h"
 #include "engine/isa/riscv/sem_fp.h"
 #include "engine/isa/riscv/sem_int.h"
 #include "engine/isa/riscv/sem_mem.h"

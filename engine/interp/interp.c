@@ -14,6 +14,7 @@
 #include "engine/interp/interp.h"
 
 #include "engine/interp/block.h"
+#include "engine/isa/riscv/sem_crypto.h"
 #include "engine/isa/riscv/sem_fp.h"
 #include "engine/isa/riscv/sem_int.h"
 #include "engine/isa/riscv/sem_mem.h"

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "engine/isa/riscv/sem_crypto.h"
 #include "engine/isa/riscv/sem_fp.h"
 #include "engine/isa/riscv/sem_int.h"
 #include "engine/isa/riscv/sem_mem.h"

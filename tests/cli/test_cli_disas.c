@@ -71,7 +71,8 @@ END_TEST
 
 START_TEST(extensions_left_out_are_illegal)
 {
-    expect_output(PROCESS_ARGV("disas", "--isa=-c", "--hex", "4505"), "               0:  4505      <illegal>\n");
+    expect_output(PROCESS_ARGV("disas", "--isa=-c,-zcb,-zcmop", "--hex", "4505"),
+                  "               0:  4505      <illegal>\n");
     expect_output(PROCESS_ARGV("disas", "--isa=-c,+c", "--hex", "4505"), "               0:  4505      c.li a0, 1\n");
 }
 END_TEST

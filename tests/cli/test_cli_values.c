@@ -92,11 +92,12 @@ START_TEST(isa_adds_and_takes_away_in_order)
 
     ck_assert_int_eq(values_isa("all", &isa, &err), 0);
     ck_assert_uint_eq(isa, ISA_ALL);
-    ck_assert_int_eq(values_isa("-zba,-c", &isa, &err), 0);
-    ck_assert_uint_eq(isa, ISA_ALL & ~(ISA_EXT(ZBA) | ISA_EXT(C)));
+    ck_assert_int_eq(values_isa("-zba,-c,-zcb,-zcmop", &isa, &err), 0);
+    ck_assert_uint_eq(isa, ISA_ALL & ~(ISA_EXT(ZBA) | ISA_EXT(C) | ISA_EXT(ZCB) | ISA_EXT(ZCMOP)));
     ck_assert_int_eq(values_isa("-zba,+zba", &isa, &err), 0);
     ck_assert_uint_eq(isa, ISA_ALL);
     ck_assert_int_eq(values_isa("-d", &isa, &err), 0);
+    ck_assert_int_eq(values_isa("-zkn,-zks,-zbkc,-zknd", &isa, &err), 0);
     ck_assert_int_eq(values_isa("-all,i", &isa, &err), 0);
     ck_assert_uint_eq(isa, ISA_EXT(I));
 }
@@ -104,8 +105,8 @@ END_TEST
 
 START_TEST(isa_refuses_unknown_names_and_missing_foundations)
 {
-    static const char *const wrong[] = {"",   ",",      "zba,", "q",   "-",    "-i",
-                                        "-f", "-zicsr", "-all", "ZBA", "all-", "-zba -zbb"};
+    static const char *const wrong[] = {"",     ",",     "zba,",   "q",          "-",  "-i",  "-f",   "-zicsr",
+                                        "-all", "-zbkx", "-zksed", "-zknh,-zks", "-c", "ZBA", "all-", "-zba -zbb"};
     struct error err;
     uint64_t isa = 77;
 

@@ -145,9 +145,38 @@ START_TEST(tree_isa_is_told_in_both_ways)
 }
 END_TEST
 
+/* ISA manual, "ISA Extension Naming Conventions": single letters, then Z by the letter of the category behind it, then
+ * S; the same ones by the alphabet. */
+static unsigned canonical_rank(const char *name)
+{
+    static const char order[] = "imafdqlcbkjtpvnh";
+    const char *letter = strchr(order, name[0] == 'z' ? name[1] : name[0]);
+
+    if (name[1] && name[0] == 's')
+        return 1000;
+    ck_assert_msg(letter != NULL, "%s", name);
+    return (name[0] == 'z' ? 100 : 0) + (unsigned)(letter - order);
+}
+
+START_TEST(extensions_are_in_canonical_order)
+{
+    static const char *const names[] = {
+#define X(id, name) name,
+        ISA_EXTENSIONS(X)
+#undef X
+    };
+
+    for (size_t i = 1; i < sizeof(names) / sizeof(names[0]); i++) {
+        unsigned before = canonical_rank(names[i - 1]), here = canonical_rank(names[i]);
+        ck_assert_msg(before < here || (before == here && strcmp(names[i - 1], names[i]) < 0), "%s before %s",
+                      names[i - 1], names[i]);
+    }
+}
+END_TEST
+
 START_TEST(isa_string_never_overruns)
 {
-    char whole[256], part[256];
+    char whole[1024], part[1024];
     size_t len = board_virt_isa_string(ISA_ALL, whole, sizeof(whole));
 
     ck_assert_uint_eq(strlen(whole), len);
@@ -448,6 +477,7 @@ int main(void)
     tcase_add_test(board, tree_memory_is_all_of_ram);
     tcase_add_test(board, tree_cpus_come_in_order_with_their_handles);
     tcase_add_test(board, tree_isa_is_told_in_both_ways);
+    tcase_add_test(board, extensions_are_in_canonical_order);
     tcase_add_test(board, isa_string_never_overruns);
     tcase_add_test(board, tree_chosen_has_what_was_asked_for);
     tcase_add_test(board, seeds_differ_unless_runs_must_repeat);

@@ -76,7 +76,7 @@ void rv_decode(uint32_t bits, uint64_t isa, struct rv_insn *out)
     enum rv_row row = len_bytes == 2 ? rv_match_short(raw) : rv_match_long(raw);
     const struct rv_row_info *info = &rv_rows[row];
 
-    if (row == RV_ROW_illegal || (info->isa & ~isa)) {
+    if (row == RV_ROW_illegal || (info->isa & ~isa_with_groups(isa))) {
         *out =
             (struct rv_insn){.row = RV_ROW_illegal, .sem = RV_SEM_illegal, .len_bytes = (uint8_t)len_bytes, .raw = raw};
         return;

@@ -64,7 +64,7 @@ struct rv_row_info {
     const char
         *syntax; /* operand syntax, e.g. "rd, imm(rs1)"; register classes by name: rd/rs1/.. are x, frd/frs1/.. are f */
     uint32_t match, mask;
-    uint64_t isa; /* ISA_EXT() bits; all of them must be present */
+    uint64_t isa; /* ISA_EXT() and ISA_ANY() bits; all of them must be present */
     uint16_t sem;
     uint16_t effects;
     uint8_t len_bytes;

@@ -230,6 +230,8 @@ size_t rv_disassemble(const struct rv_insn *insn, char *buf, size_t len)
         return t.used;
     }
     text_add(&t, "%s", row->mnemonic);
+    if (row->mnemonic[strlen(row->mnemonic) - 1] == '.')
+        text_add(&t, "%d", insn->imm);
     if (row->effects & RV_ATOMIC)
         add_ordering(&t, insn->raw);
     if (row->syntax[0])

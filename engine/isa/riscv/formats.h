@@ -28,6 +28,10 @@ enum {
 #define FIELD_RS3 0xf8000000u
 #define FIELD_IMM12 0xfff00000u
 #define FIELD_IMM20 0xfffff000u
+#define FIELD_MOP_R 0x4c300000u
+#define FIELD_MOP_RR 0x4c000000u
+#define FIELD_RNUM 0x00f00000u
+#define FIELD_BS 0xc0000000u
 #define FIELD_SHAMT6 0x03f00000u
 #define FIELD_SHAMT5 0x01f00000u
 
@@ -42,6 +46,9 @@ enum {
 #define FIELD_C_IMM_CB 0x1c7cu
 #define FIELD_C_IMM_MEM 0x1c60u
 #define FIELD_C_IMM_CSS 0x1f80u
+#define FIELD_C_IMM_B 0x0060u
+#define FIELD_C_IMM_H 0x0020u
+#define FIELD_C_MOP 0x0700u
 
 static inline uint32_t field_bits(uint32_t w, unsigned high, unsigned low)
 {
@@ -104,6 +111,16 @@ static inline int32_t field_imm_j(uint32_t w)
     return field_sext(imm, 21);
 }
 
+static inline int32_t field_mop_r(uint32_t w)
+{
+    return (int32_t)(field_bits(w, 30, 30) << 4 | field_bits(w, 27, 26) << 2 | field_bits(w, 21, 20));
+}
+
+static inline int32_t field_mop_rr(uint32_t w)
+{
+    return (int32_t)(field_bits(w, 30, 30) << 2 | field_bits(w, 27, 26));
+}
+
 static inline uint8_t field_c_rs2(uint32_t w)
 {
     return (uint8_t)field_bits(w, 6, 2);
@@ -151,6 +168,16 @@ static inline int32_t field_c_imm_mem_w(uint32_t w)
 static inline int32_t field_c_imm_mem_d(uint32_t w)
 {
     return (int32_t)(field_bits(w, 6, 5) << 6 | field_bits(w, 12, 10) << 3);
+}
+
+static inline int32_t field_c_imm_mem_b(uint32_t w)
+{
+    return (int32_t)(field_bits(w, 5, 5) << 1 | field_bits(w, 6, 6));
+}
+
+static inline int32_t field_c_imm_mem_h(uint32_t w)
+{
+    return (int32_t)(field_bits(w, 5, 5) << 1);
 }
 
 static inline int32_t field_c_imm_lwsp(uint32_t w)
@@ -268,7 +295,28 @@ static inline int32_t field_c_imm_b(uint32_t w)
     FORMAT(CSS_W, 2, FIELD_C_IMM_CSS | FIELD_C_RS2, o->rs2 = field_c_rs2(w); o->rs1 = REG_SP_NUMBER;                   \
            o->imm = field_c_imm_swsp(w);)                                                                              \
     FORMAT(CSS_D, 2, FIELD_C_IMM_CSS | FIELD_C_RS2, o->rs2 = field_c_rs2(w); o->rs1 = REG_SP_NUMBER;                   \
-           o->imm = field_c_imm_sdsp(w);)
+           o->imm = field_c_imm_sdsp(w);)                                                                              \
+    FORMAT(MOP_R, 4, FIELD_RD | FIELD_RS1 | FIELD_MOP_R, o->rd = field_rd(w); o->rs1 = field_rs1(w);                   \
+           o->imm = field_mop_r(w);)                                                                                   \
+    FORMAT(MOP_RR, 4, FIELD_RD | FIELD_RS1 | FIELD_RS2 | FIELD_MOP_RR, o->rd = field_rd(w); o->rs1 = field_rs1(w);     \
+           o->rs2 = field_rs2(w); o->imm = field_mop_rr(w);)                                                           \
+    FORMAT(RNUM, 4, FIELD_RD | FIELD_RS1 | FIELD_RNUM, o->rd = field_rd(w); o->rs1 = field_rs1(w);                     \
+           o->imm = (int32_t)field_bits(w, 23, 20);)                                                                   \
+    FORMAT(BS, 4, FIELD_RD | FIELD_RS1 | FIELD_RS2 | FIELD_BS, o->rd = field_rd(w); o->rs1 = field_rs1(w);             \
+           o->rs2 = field_rs2(w); o->imm = (int32_t)field_bits(w, 31, 30);)                                            \
+    FORMAT(CLB, 2, FIELD_C_IMM_B | FIELD_C_RS1_3 | FIELD_C_RS2_3, o->rd = field_c_rs2_3(w); o->rs1 = field_c_rs1_3(w); \
+           o->imm = field_c_imm_mem_b(w);)                                                                             \
+    FORMAT(CLH, 2, FIELD_C_IMM_H | FIELD_C_RS1_3 | FIELD_C_RS2_3, o->rd = field_c_rs2_3(w); o->rs1 = field_c_rs1_3(w); \
+           o->imm = field_c_imm_mem_h(w);)                                                                             \
+    FORMAT(CSB, 2, FIELD_C_IMM_B | FIELD_C_RS1_3 | FIELD_C_RS2_3, o->rs2 = field_c_rs2_3(w);                           \
+           o->rs1 = field_c_rs1_3(w); o->imm = field_c_imm_mem_b(w);)                                                  \
+    FORMAT(CSH, 2, FIELD_C_IMM_H | FIELD_C_RS1_3 | FIELD_C_RS2_3, o->rs2 = field_c_rs2_3(w);                           \
+           o->rs1 = field_c_rs1_3(w); o->imm = field_c_imm_mem_h(w);)                                                  \
+    FORMAT(CU, 2, FIELD_C_RS1_3, o->rd = field_c_rs1_3(w); o->rs1 = o->rd; o->rs2 = REG_ZERO_NUMBER;)                  \
+    FORMAT(CU_ZEXT_B, 2, FIELD_C_RS1_3, o->rd = field_c_rs1_3(w); o->rs1 = o->rd; o->imm = 0xff;)                      \
+    FORMAT(CU_NOT, 2, FIELD_C_RS1_3, o->rd = field_c_rs1_3(w); o->rs1 = o->rd; o->imm = -1;)                           \
+    /* the number is the odd register number that C.LUI would have here */                                             \
+    FORMAT(C_MOP, 2, FIELD_C_MOP, o->imm = (int32_t)field_bits(w, 11, 7);)
 /* clang-format on */
 
 enum rv_format {

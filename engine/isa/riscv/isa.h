@@ -4,33 +4,85 @@
 
 #include <stdint.h>
 
-/* X(id, device-tree name). Canonical order (ISA manual, "ISA Extension Naming Conventions"). */
-#define ISA_EXTENSIONS(X)   \
-    X(I, "i")               \
-    X(M, "m")               \
-    X(A, "a")               \
-    X(F, "f")               \
-    X(D, "d")               \
-    X(C, "c")               \
-    X(ZICNTR, "zicntr")     \
-    X(ZICSR, "zicsr")       \
-    X(ZIFENCEI, "zifencei") \
-    X(ZBA, "zba")           \
-    X(ZBB, "zbb")           \
-    X(ZBS, "zbs")           \
-    X(SSTC, "sstc")         \
+/* X(id, device-tree name). Canonical order (ISA manual, "ISA Extension Naming Conventions").
+ *
+ * Some names bring no instruction of their own: Zkn and Zks stand for others, Zihintntl and Zihintpause are hints, and
+ * these say what the memory system does in any case (RVA22 profile): Zic64b, blocks of caches are 64 bytes and aligned;
+ * Ziccrse, an LR/SC loop in RAM comes to its end; Za64rs, a reservation covers an aligned block of 64 bytes
+ * (mem/reservation.h). Zkt is not among them: S-boxes are tables where the host has no instruction, and compilers may
+ * make branches of selects. */
+#define ISA_EXTENSIONS(X)         \
+    X(I, "i")                     \
+    X(M, "m")                     \
+    X(A, "a")                     \
+    X(F, "f")                     \
+    X(D, "d")                     \
+    X(C, "c")                     \
+    X(ZIC64B, "zic64b")           \
+    X(ZICCRSE, "ziccrse")         \
+    X(ZICNTR, "zicntr")           \
+    X(ZICOND, "zicond")           \
+    X(ZICSR, "zicsr")             \
+    X(ZIFENCEI, "zifencei")       \
+    X(ZIHINTNTL, "zihintntl")     \
+    X(ZIHINTPAUSE, "zihintpause") \
+    X(ZIMOP, "zimop")             \
+    X(ZMMUL, "zmmul")             \
+    X(ZA64RS, "za64rs")           \
+    X(ZCB, "zcb")                 \
+    X(ZCMOP, "zcmop")             \
+    X(ZBA, "zba")                 \
+    X(ZBB, "zbb")                 \
+    X(ZBC, "zbc")                 \
+    X(ZBKB, "zbkb")               \
+    X(ZBKC, "zbkc")               \
+    X(ZBKX, "zbkx")               \
+    X(ZBS, "zbs")                 \
+    X(ZKN, "zkn")                 \
+    X(ZKND, "zknd")               \
+    X(ZKNE, "zkne")               \
+    X(ZKNH, "zknh")               \
+    X(ZKS, "zks")                 \
+    X(ZKSED, "zksed")             \
+    X(ZKSH, "zksh")               \
+    X(SSTC, "sstc")               \
     X(SVADU, "svadu")
 
+/* X(id, members): extensions that have instructions in common. A row of the table that any one of them brings has
+ * ISA_ANY(id) where others have ISA_EXT(). */
+#define ISA_GROUPS(X)                         \
+    X(M_ZMMUL, ISA_EXT(M) | ISA_EXT(ZMMUL))   \
+    X(ZBB_ZBKB, ISA_EXT(ZBB) | ISA_EXT(ZBKB)) \
+    X(ZBC_ZBKC, ISA_EXT(ZBC) | ISA_EXT(ZBKC)) \
+    X(ZKND_ZKNE, ISA_EXT(ZKND) | ISA_EXT(ZKNE))
+
+/* Bits of extensions, then those of groups. */
 enum isa_extension {
 #define X(id, name) ISA_EXT_BIT_##id,
     ISA_EXTENSIONS(X)
 #undef X
         ISA_EXT_COUNT,
+    ISA_GROUPS_BEFORE = ISA_EXT_COUNT - 1,
+#define X(id, members) ISA_ANY_BIT_##id,
+    ISA_GROUPS(X)
+#undef X
+        ISA_BIT_COUNT,
 };
+_Static_assert(ISA_BIT_COUNT <= 64, "a set of extensions is one word");
 
 #define ISA_EXT(id) (1ull << ISA_EXT_BIT_##id)
+#define ISA_ANY(id) (1ull << ISA_ANY_BIT_##id)
 
 /* Everything the engine implements; the default of a machine. */
 #define ISA_ALL ((1ull << ISA_EXT_COUNT) - 1)
+
+/* `isa` and the groups that one of its extensions is in: what a row's bits are compared with. */
+static inline uint64_t isa_with_groups(uint64_t isa)
+{
+#define X(id, members) isa |= isa & (members) ? ISA_ANY(id) : 0;
+    ISA_GROUPS(X)
+#undef X
+    return isa;
+}
 
 #endif

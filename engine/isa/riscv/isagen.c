@@ -406,23 +406,33 @@ static void print_decoder(void)
 
 /* ---- the coverage table ---- */
 
-static void print_extensions(uint64_t isa)
+static void print_extensions(uint64_t isa, const char *separator)
 {
     static const char *const names[] = {
 #define X(id, name) #id,
         ISA_EXTENSIONS(X)
 #undef X
     };
-    const char *separator = "";
+    static const uint64_t groups[] = {
+#define X(id, members) members,
+        ISA_GROUPS(X)
+#undef X
+    };
+    const char *before = "";
 
-    for (unsigned bit = 0; bit < ISA_EXT_COUNT; bit++) {
+    for (unsigned bit = 0; bit < ISA_BIT_COUNT; bit++) {
         if (!(isa >> bit & 1))
             continue;
+        fputs(before, stdout);
+        before = separator;
+        if (bit >= ISA_EXT_COUNT) {
+            print_extensions(groups[bit - ISA_EXT_COUNT], " or ");
+            continue;
+        }
         /* ZBA is written Zba; single letters stay */
-        printf("%s%c", separator, names[bit][0]);
+        putchar(names[bit][0]);
         for (const char *c = names[bit] + 1; *c; c++)
             putchar(tolower((unsigned char)*c));
-        separator = " + ";
     }
 }
 
@@ -445,7 +455,7 @@ static size_t count_forms(bool forms)
 static void print_section(uint64_t isa)
 {
     printf("\n## ");
-    print_extensions(isa);
+    print_extensions(isa, " + ");
     printf("\n\n| instruction | operands | encoding | body |\n|---|---|---|---|\n");
     for (size_t i = 0; i < ROW_COUNT; i++) {
         if (rows[i].isa != isa)

@@ -1,7 +1,8 @@
-/* Semantic bodies: RV64I arithmetic and control flow, M, Zba, Zbb, Zbs. */
+/* Semantic bodies: RV64I arithmetic and control flow, M, Zicond, Zimop, Zba, Zbb, Zbc, Zbkb, Zbkx, Zbs. */
 #ifndef TUFF_ENGINE_ISA_RISCV_SEM_INT_H
 #define TUFF_ENGINE_ISA_RISCV_SEM_INT_H
 
+#include "engine/isa/riscv/crypto.h"
 #include "engine/isa/riscv/sem.h"
 
 /* clang-format off: one line a body reads as a table */
@@ -286,6 +287,30 @@ SEM(remuw)
     NEXT;
 }
 
+/* Zicond: a select without a branch */
+SEM(czero_eqz)
+{
+    SET_RD(RS2 == 0 ? 0 : RS1);
+    NEXT;
+}
+SEM(czero_nez)
+{
+    SET_RD(RS2 != 0 ? 0 : RS1);
+    NEXT;
+}
+
+/* Zimop: may-be-operations write zero until an extension says otherwise */
+SEM(mop_r)
+{
+    SET_RD(0);
+    NEXT;
+}
+SEM(mop_rr)
+{
+    SET_RD(0);
+    NEXT;
+}
+
 /* Zba (chapter "B", section Zba) */
 SEM(add_uw)
 {
@@ -454,6 +479,65 @@ SEM(orc_b)
     uint64_t v = RS1;
     uint64_t high = ((v & 0x7f7f7f7f7f7f7f7full) + 0x7f7f7f7f7f7f7f7full) | v;
     SET_RD(((high >> 7) & 0x0101010101010101ull) * 0xff);
+    NEXT;
+}
+
+/* Zbc, Zbkc: products of polynomials over GF(2); clmulr is bits 126..63 */
+SEM(clmul)
+{
+    SET_RD(crypto_clmul(RS1, RS2));
+    NEXT;
+}
+SEM(clmulh)
+{
+    SET_RD(crypto_clmulh(RS1, RS2));
+    NEXT;
+}
+SEM(clmulr)
+{
+    SET_RD(crypto_clmulr(RS1, RS2));
+    NEXT;
+}
+
+/* Zbkb */
+SEM(pack)
+{
+    SET_RD(RS1_W | RS2 << 32);
+    NEXT;
+}
+SEM(packh)
+{
+    SET_RD((RS1 & 0xff) | (RS2 & 0xff) << 8);
+    NEXT;
+}
+SEM(packw)
+{
+    SET_RD_W((RS1_W & 0xffff) | RS2_W << 16);
+    NEXT;
+}
+SEM(brev8)
+{
+    SET_RD(__builtin_bitreverse64(__builtin_bswap64(RS1)));
+    NEXT;
+}
+
+/* Zbkx: rs2 holds indices into the nibbles or bytes of rs1; what is beyond them reads as zero */
+SEM(xperm4)
+{
+    uint64_t table = RS1, indices = RS2, result = 0;
+    for (unsigned shift = 0; shift < 64; shift += 4)
+        result |= (table >> ((indices >> shift & 15) * 4) & 15) << shift;
+    SET_RD(result);
+    NEXT;
+}
+SEM(xperm8)
+{
+    uint64_t table = RS1, indices = RS2, result = 0;
+    for (unsigned shift = 0; shift < 64; shift += 8) {
+        uint64_t index = indices >> shift & 0xff;
+        result |= (index < 8 ? table >> (index * 8) & 0xff : 0) << shift;
+    }
+    SET_RD(result);
     NEXT;
 }
 

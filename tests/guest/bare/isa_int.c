@@ -1,4 +1,4 @@
-/* Integer instructions on corner operands: I, M, Zba, Zbb, Zbs, one group of results an instruction.
+/* Integer instructions on corner operands: I, M, Zicond, Zb*, one group of results an instruction.
  *
  * Each instruction is written once as a function f(rs1, rs2) in registers a1 and a2 and run over all pairs. What the
  * specification singles out (division by zero, overflow, shift amounts) is also checked here.
@@ -62,27 +62,38 @@ static const struct insn binary[] = {
     {"orn", 0x33, 6, 32},       {"xnor", 0x33, 4, 32},      {"max", 0x33, 6, 5},        {"maxu", 0x33, 7, 5},
     {"min", 0x33, 4, 5},        {"minu", 0x33, 5, 5},       {"rol", 0x33, 1, 48},       {"ror", 0x33, 5, 48},
     {"rolw", 0x3b, 1, 48},      {"rorw", 0x3b, 5, 48},      {"bclr", 0x33, 1, 36},      {"bext", 0x33, 5, 36},
-    {"binv", 0x33, 1, 52},      {"bset", 0x33, 1, 20},
+    {"binv", 0x33, 1, 52},      {"bset", 0x33, 1, 20},      {"czero.eqz", 0x33, 5, 7},  {"czero.nez", 0x33, 7, 7},
+    {"clmul", 0x33, 1, 5},      {"clmulr", 0x33, 2, 5},     {"clmulh", 0x33, 3, 5},     {"pack", 0x33, 4, 4},
+    {"packh", 0x33, 7, 4},      {"packw", 0x3b, 4, 4},      {"xperm4", 0x33, 2, 20},    {"xperm8", 0x33, 4, 20},
+    {"aes64ds", 0x33, 0, 29},   {"aes64dsm", 0x33, 0, 31},  {"aes64es", 0x33, 0, 25},   {"aes64esm", 0x33, 0, 27},
+    {"aes64ks2", 0x33, 0, 63},  {"sm4ed0", 0x33, 0, 24},    {"sm4ed1", 0x33, 0, 56},    {"sm4ed2", 0x33, 0, 88},
+    {"sm4ed3", 0x33, 0, 120},   {"sm4ks0", 0x33, 0, 26},    {"sm4ks1", 0x33, 0, 58},    {"sm4ks2", 0x33, 0, 90},
+    {"sm4ks3", 0x33, 0, 122},   {"mop.rr.0", 0x73, 4, 65},  {"mop.rr.7", 0x73, 4, 103},
 };
 
 /* rd = f(rs1); the immediate field is part of the encoding. */
 static const struct {
     const char *name;
     uint32_t insn;
-} unary[] = {{"clz", 0x60059513},    {"ctz", 0x60159513},   {"cpop", 0x60259513}, {"sext.b", 0x60459513},
-             {"sext.h", 0x60559513}, {"clzw", 0x6005951b},  {"ctzw", 0x6015951b}, {"cpopw", 0x6025951b},
-             {"zext.h", 0x0805c53b}, {"orc.b", 0x2875d513}, {"rev8", 0x6b85d513}};
+} unary[] = {
+    {"clz", 0x60059513},        {"ctz", 0x60159513},        {"cpop", 0x60259513},       {"sext.b", 0x60459513},
+    {"sext.h", 0x60559513},     {"clzw", 0x6005951b},       {"ctzw", 0x6015951b},       {"cpopw", 0x6025951b},
+    {"zext.h", 0x0805c53b},     {"orc.b", 0x2875d513},      {"rev8", 0x6b85d513},       {"brev8", 0x6875d513},
+    {"aes64im", 0x30059513},    {"sha256sum0", 0x10059513}, {"sha256sum1", 0x10159513}, {"sha256sig0", 0x10259513},
+    {"sha256sig1", 0x10359513}, {"sha512sum0", 0x10459513}, {"sha512sum1", 0x10559513}, {"sha512sig0", 0x10659513},
+    {"sha512sig1", 0x10759513}, {"sm3p0", 0x10859513},      {"sm3p1", 0x10959513},      {"mop.r.0", 0x81c5c573},
+    {"mop.r.31", 0xcdf5c573}};
 
 /* Shifts and rotates by every amount. */
 static const struct {
     const char *name;
     uint32_t insn;
     unsigned amounts;
-} shifts[] = {{"slli", 0x00059513, 64},  {"srli", 0x0005d513, 64},  {"srai", 0x4005d513, 64},
-              {"slliw", 0x0005951b, 32}, {"srliw", 0x0005d51b, 32}, {"sraiw", 0x4005d51b, 32},
-              {"rori", 0x6005d513, 64},  {"roriw", 0x6005d51b, 32}, {"slli.uw", 0x0805951b, 64},
-              {"bclri", 0x48059513, 64}, {"bexti", 0x4805d513, 64}, {"binvi", 0x68059513, 64},
-              {"bseti", 0x28059513, 64}};
+} shifts[] = {{"slli", 0x00059513, 64},  {"srli", 0x0005d513, 64},     {"srai", 0x4005d513, 64},
+              {"slliw", 0x0005951b, 32}, {"srliw", 0x0005d51b, 32},    {"sraiw", 0x4005d51b, 32},
+              {"rori", 0x6005d513, 64},  {"roriw", 0x6005d51b, 32},    {"slli.uw", 0x0805951b, 64},
+              {"bclri", 0x48059513, 64}, {"bexti", 0x4805d513, 64},    {"binvi", 0x68059513, 64},
+              {"bseti", 0x28059513, 64}, {"aes64ks1i", 0x31059513, 11}};
 
 typedef uint64_t (*function)(uint64_t unused, uint64_t rs1, uint64_t rs2);
 
