@@ -30,6 +30,9 @@ const uint64_t value_f64_corners[] = {
     0x36a0000000000000, 0x3690000000000000, 0x3690000000000001,
     0x47efffffe0000000, /* around binary32's greatest */
     0x47efffffefffffff, 0x47effffff0000000, 0x47f0000000000000,
+    0x432fffffffffffff,                     /* around 2^52: fractions end */
+    0xc330000000000001, 0x4510000000000003, /* modulo 2^32: around 2^82 to 2^84 */
+    0x4520000000000001, 0xc520000000000003, 0x4530000000000001,
     0x3ff0000010000000, /* ties of narrowing */
     0x3ff0000030000000, 0x3ff0000010000001,
 };
@@ -46,9 +49,9 @@ const uint32_t value_f32_corners[] = {
     0x5f800001, 0x00800001, 0x7f000000, 0x33000000,             /* half an ulp of one */
     0xffffffff, 0x4b000000,                                     /* 2^23 and 2^24 */
     0x4b800000, 0x5effffff,                                     /* around 2^63, 2^64, 2^31, 2^32 */
-    0x5f000000, 0xdf000000, 0xdf000001, 0x5f7fffff, 0x5f800000, 0x4effffff,
-    0x4f000000, 0xcf000000, 0xcf000001, 0x4f7fffff, 0x4f800000, 0x3f000000, /* halves: ties of conversion */
-    0xbf000000, 0x3fc00000, 0x40200000, 0xc0200000, 0x3effffff, 0x3f000001,
+    0x5f000000, 0xdf000000, 0xdf000001, 0x5f7fffff, 0x5f800000, 0x4effffff, 0x4f000000,
+    0xcf000000, 0xcf000001, 0x4f7fffff, 0x4f800000, 0x3f000000,                         /* halves: ties of conversion */
+    0xbf000000, 0x3fc00000, 0x40200000, 0xc0200000, 0x3effffff, 0x3f000001, 0x4affffff, /* below 2^23: fractions end */
 };
 const uint32_t value_f32_corner_count = TUFF_ARRAY_LEN(value_f32_corners);
 

@@ -374,3 +374,34 @@ uint64_t fp_to_int(struct hart *h, enum fp_int kind, uint64_t bits, unsigned rm)
     }
     return width == 32 ? (uint64_t)(int64_t)(int32_t)value : value;
 }
+
+uint64_t fp_round_integral(struct hart *h, enum fp_format format, uint64_t bits, unsigned rm, bool exact)
+{
+    const struct format *f = &formats[format];
+    struct number n;
+    bool inexact;
+
+    if (!unpack(f, bits, &n) || n.exp >= 0)
+        return bits;
+    uint64_t whole = (uint64_t)round_at(&n, 0, rm == RM_HOST ? h->frm : rm, &inexact);
+    uint64_t sign = (uint64_t)n.negative << (f->fraction_bits + f->exp_bits);
+    if (inexact && exact)
+        fp_raise(h, FLAG_NX);
+    if (!whole)
+        return sign;
+    /* At most 2^fraction_bits. The significand's top bit adds one to the exponent field. */
+    unsigned top = (unsigned)top_bit(whole);
+    uint64_t field = (uint64_t)format_bias(f) + top - 1;
+    return sign | ((field << f->fraction_bits) + (whole << (f->fraction_bits - top)));
+}
+
+uint64_t fp_to_int_modulo(struct hart *h, uint64_t bits)
+{
+    struct number n;
+
+    (void)fp_to_int(h, FP_INT32, bits, RM_RTZ); /* for its flags */
+    if (!unpack(&formats[FP_DOUBLE], bits, &n) || n.exp >= 32 || n.exp <= -64)
+        return 0;
+    uint64_t magnitude = n.exp >= 0 ? (uint64_t)n.sig << n.exp : (uint64_t)n.sig >> -n.exp;
+    return (uint64_t)(int64_t)(int32_t)(n.negative ? -magnitude : magnitude);
+}

@@ -316,6 +316,11 @@ bool fp_rounded(struct hart *h, enum fp_op op, enum fp_format format, uint64_t a
 uint64_t fp_to_int(struct hart *h, enum fp_int kind, uint64_t bits, unsigned rm);
 uint64_t fp_from_int(struct hart *h, enum fp_format format, bool negative, uint64_t magnitude, unsigned rm);
 uint64_t fp_narrow(struct hart *h, uint64_t bits, unsigned rm); /* finite double to single */
+/* Rounded to an integer of the same format; raises inexact only if `exact` (FROUNDNX). Finite numbers; the bits of
+ * others as they are. */
+uint64_t fp_round_integral(struct hart *h, enum fp_format format, uint64_t bits, unsigned rm, bool exact);
+/* FCVTMOD.W.D: the truncated double modulo 2^32, sign-extended, with the flags of FCVT.W.D. */
+uint64_t fp_to_int_modulo(struct hart *h, uint64_t bits);
 /* inf * 0 + NaN is invalid here and is not on x86. */
 void fp_fma_nan(struct hart *h, double a, double b);
 void fp_raise(struct hart *h, uint8_t flags);

@@ -15,6 +15,7 @@
     X(ZICNTR, "zicntr")     \
     X(ZICSR, "zicsr")       \
     X(ZIFENCEI, "zifencei") \
+    X(ZFA, "zfa")           \
     X(ZBA, "zba")           \
     X(ZBB, "zbb")           \
     X(ZBS, "zbs")           \

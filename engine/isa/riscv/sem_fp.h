@@ -1,4 +1,4 @@
-/* Semantic bodies: F and D on the host's floating-point unit.
+/* Semantic bodies: F, D and Zfa on the host's floating-point unit.
  *
  * The host's control register holds the guest's rounding mode, and its sticky flags are the guest's, so an operation in
  * the current mode is one host instruction. What differs is put right here: results that are NaN become the canonical
@@ -249,6 +249,41 @@ COMPARE(fp_d, <)
 SEM(fle_d)
 COMPARE(fp_d, <=)
 
+/* Zfa's minimum and maximum: NaN wins. */
+#define MIN_MAX_NAN(type, to_fp, bits_of, box, nan, compare, merge)                                                \
+    {                                                                                                              \
+        type a = to_fp(FS1), b = to_fp(FS2);                                                                       \
+        if (TUFF_UNLIKELY(__builtin_isunordered(a, b)))                                                            \
+            SET_F(box | nan);                                                                                      \
+        else                                                                                                       \
+            SET_F(box | (a == b ? (bits_of(FS1) merge bits_of(FS2)) : a compare b ? bits_of(FS1) : bits_of(FS2))); \
+        NEXT;                                                                                                      \
+    }
+SEM(fminm_s)
+MIN_MAX_NAN(float, fp_s, fp_bits_s, FP_BOX, FP_NAN_S, <, |)
+SEM(fmaxm_s)
+MIN_MAX_NAN(float, fp_s, fp_bits_s, FP_BOX, FP_NAN_S, >, &)
+SEM(fminm_d)
+MIN_MAX_NAN(double, fp_d, FP_SAME, 0, FP_NAN_D, <, |)
+SEM(fmaxm_d)
+MIN_MAX_NAN(double, fp_d, FP_SAME, 0, FP_NAN_D, >, &)
+
+/* Zfa's comparisons signal on signalling NaNs only. */
+#define COMPARE_QUIET(fp, builtin)         \
+    {                                      \
+        SET_RD(builtin(fp(FS1), fp(FS2))); \
+        r->fs_dirty = 1;                   \
+        NEXT;                              \
+    }
+SEM(fltq_s)
+COMPARE_QUIET(fp_s, __builtin_isless)
+SEM(fleq_s)
+COMPARE_QUIET(fp_s, __builtin_islessequal)
+SEM(fltq_d)
+COMPARE_QUIET(fp_d, __builtin_isless)
+SEM(fleq_d)
+COMPARE_QUIET(fp_d, __builtin_islessequal)
+
 /* clang-format on */
 
 /* The ten classes (chapter "F", table of fclass). `exp_max` is the all-ones exponent, `quiet` the top bit of the
@@ -358,6 +393,95 @@ SEM(fmv_x_w) { SET_RD_W(FS1); NEXT; }
 SEM(fmv_w_x) { SET_F(FP_BOX | RS1_W); NEXT; }
 SEM(fmv_x_d) { SET_RD(FS1); NEXT; }
 SEM(fmv_d_x) { SET_F(RS1); NEXT; }
+
+/* ---- Zfa ---- */
+
+/* The constants of FLI (chapter "Zfa", table of FLI.S): X(upper 16 bits of the double, of the single). All other bits
+ * are zero. */
+#define FP_CONSTANTS(X)                                                                                               \
+    X(0xbff0, 0xbf80) /* -1 */                                                                                        \
+    X(0x0010, 0x0080) /* the least normal number */                                                                   \
+    X(0x3ef0, 0x3780) X(0x3f00, 0x3800) X(0x3f70, 0x3b80) X(0x3f80, 0x3c00) /* 2^-16, 2^-15, 2^-8, 2^-7 */            \
+    X(0x3fb0, 0x3d80) X(0x3fc0, 0x3e00)                                     /* 0.0625, 0.125 */                       \
+    X(0x3fd0, 0x3e80) X(0x3fd4, 0x3ea0) X(0x3fd8, 0x3ec0) X(0x3fdc, 0x3ee0) /* 0.25, 0.3125, 0.375, 0.4375 */         \
+    X(0x3fe0, 0x3f00) X(0x3fe4, 0x3f20) X(0x3fe8, 0x3f40) X(0x3fec, 0x3f60) /* 0.5, 0.625, 0.75, 0.875 */             \
+    X(0x3ff0, 0x3f80) X(0x3ff4, 0x3fa0) X(0x3ff8, 0x3fc0) X(0x3ffc, 0x3fe0) /* 1, 1.25, 1.5, 1.75 */                  \
+    X(0x4000, 0x4000) X(0x4004, 0x4020) X(0x4008, 0x4040) X(0x4010, 0x4080) /* 2, 2.5, 3, 4 */                        \
+    X(0x4020, 0x4100) X(0x4030, 0x4180) X(0x4060, 0x4300) X(0x4070, 0x4380) /* 8, 16, 128, 256 */                     \
+    X(0x40e0, 0x4700) X(0x40f0, 0x4780)                                     /* 2^15, 2^16 */                          \
+    X(0x7ff0, 0x7f80) X(0x7ff8, 0x7fc0)                                     /* infinity, NaN */
+
+TUFF_INLINE uint64_t fp_constant_s(unsigned number)
+{
+#define X(d, s) s,
+    static const uint16_t upper[32] = {FP_CONSTANTS(X)};
+#undef X
+    return FP_BOX | (uint32_t)upper[number & 31] << 16;
+}
+
+TUFF_INLINE uint64_t fp_constant_d(unsigned number)
+{
+#define X(d, s) d,
+    static const uint16_t upper[32] = {FP_CONSTANTS(X)};
+#undef X
+    return (uint64_t)upper[number & 31] << 48;
+}
+
+SEM(fli_s) { SET_F(fp_constant_s((unsigned)imm)); NEXT; }
+SEM(fli_d) { SET_F(fp_constant_d((unsigned)imm)); NEXT; }
+
+/* To an integer in the same format. The host does it in the mode that it is in, and where inexact is not raised in
+ * the static modes of trunc(), floor() and ceil() too. */
+#define ROUND_SLOW(fp_reg, format, bits, box, exact)                          \
+    if (TUFF_UNLIKELY(__builtin_isunordered(v, v))) {                         \
+        SET_F(fp_reg(v));                                                     \
+    } else {                                                                  \
+        if (!slow)                                                            \
+            return SEM_MISS;                                                  \
+        SET_F(box | fp_round_integral(h, format, (uint64_t)bits, RM, exact)); \
+    }
+#define FROUND(type, fp, fp_reg, suffix, format, bits_of, box)        \
+    {                                                                 \
+        type v = fp(FS1);                                             \
+        if (RM == RM_HOST)                                            \
+            SET_F(fp_reg(__builtin_nearbyint##suffix(v)));            \
+        else if (RM == RM_RTZ)                                        \
+            SET_F(fp_reg(__builtin_trunc##suffix(v)));                \
+        else if (RM == RM_RDN)                                        \
+            SET_F(fp_reg(__builtin_floor##suffix(v)));                \
+        else if (RM == RM_RUP)                                        \
+            SET_F(fp_reg(__builtin_ceil##suffix(v)));                 \
+        else                                                          \
+            ROUND_SLOW(fp_reg, format, bits_of(FS1), box, false)      \
+        NEXT;                                                         \
+    }
+#define FROUNDNX(type, fp, fp_reg, suffix, format, bits_of, box)      \
+    {                                                                 \
+        type v = fp(FS1);                                             \
+        if (RM == RM_HOST)                                            \
+            SET_F(fp_reg(__builtin_rint##suffix(v)));                 \
+        else                                                          \
+            ROUND_SLOW(fp_reg, format, bits_of(FS1), box, true)       \
+        NEXT;                                                         \
+    }
+SEM(fround_s)   FROUND(float, fp_s, fp_reg_s, f, FP_SINGLE, fp_bits_s, FP_BOX)
+SEM(fround_d)   FROUND(double, fp_d, fp_reg_d, , FP_DOUBLE, FP_SAME, 0)
+SEM(froundnx_s) FROUNDNX(float, fp_s, fp_reg_s, f, FP_SINGLE, fp_bits_s, FP_BOX)
+SEM(froundnx_d) FROUNDNX(double, fp_d, fp_reg_d, , FP_DOUBLE, FP_SAME, 0)
+
+SEM(fcvtmod_w_d)
+{
+    double v = fp_d(FS1);
+    if (v > -2147483649.0 && v < 0x1p31) {
+        SET_RD((int64_t)(int32_t)(int64_t)v);
+    } else {
+        if (!slow)
+            return SEM_MISS;
+        SET_RD(fp_to_int_modulo(h, FS1));
+    }
+    r->fs_dirty = 1;
+    NEXT;
+}
 /* clang-format on */
 
 #endif
