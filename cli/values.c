@@ -135,7 +135,7 @@ static uint64_t extension_bits(const char *name, size_t len)
     return 0;
 }
 
-/* What an extension is built on (Unprivileged ISA: F and Zicntr depend on Zicsr, D and Zfa on F). */
+/* What an extension is built on (Unprivileged ISA: F and Zicntr depend on Zicsr, D, Zfa and Zfhmin on F). */
 static const struct {
     uint64_t extension, needs;
     const char *text;
@@ -144,6 +144,7 @@ static const struct {
     {ISA_EXT(D), ISA_EXT(F), "d needs f: leave out both"},
     {ISA_EXT(F), ISA_EXT(ZICSR), "f needs zicsr: leave out f and d as well"},
     {ISA_EXT(ZFA), ISA_EXT(F), "zfa needs f: leave out both"},
+    {ISA_EXT(ZFHMIN), ISA_EXT(F), "zfhmin needs f: leave out both"},
     {ISA_EXT(ZICNTR), ISA_EXT(ZICSR), "zicntr needs zicsr: leave out both"},
     {ISA_EXT(SSTC), ISA_EXT(ZICSR), "sstc needs zicsr: leave out both"},
 };

@@ -321,7 +321,18 @@ static void make_addi16sp(struct maker *maker, const struct rv_insn *insn)
 static void refresh_operand(struct maker *maker, unsigned freg)
 {
     int32_t at = rng_between(maker->rng, -RAND_SCRATCH_BELOW / 8, RAND_SCRATCH_BELOW / 8 - 1) * 8;
-    put(maker, rng_one_in(maker->rng, 2) ? enc_fld(freg, a_base(maker), at) : enc_flw(freg, a_base(maker), at));
+    unsigned base = a_base(maker);
+    switch (rng_below(maker->rng, 3)) {
+    case 0:
+        put(maker, enc_flh(freg, base, at));
+        break;
+    case 1:
+        put(maker, enc_flw(freg, base, at));
+        break;
+    default:
+        put(maker, enc_fld(freg, base, at));
+        break;
+    }
 }
 
 static void make_computation(struct maker *maker, const struct rv_insn *insn)

@@ -74,6 +74,12 @@ static const struct fp_row fp_rows[] = {
     BOTH_FORMATS(fleq, FP_LEQ),
     BOTH_FORMATS(fltq, FP_LTQ),
     {RV_ROW_fcvtmod_w_d, FP_TO_W_MODULO, FP_D},
+    {RV_ROW_fcvt_s_h, FP_FROM_H, FP_S},
+    {RV_ROW_fcvt_d_h, FP_FROM_H, FP_D},
+    {RV_ROW_fcvt_h_s, FP_FROM_S, FP_H},
+    {RV_ROW_fcvt_h_d, FP_FROM_D, FP_H},
+    {RV_ROW_fmv_x_h, FP_MV_TO_X, FP_H},
+    {RV_ROW_fmv_h_x, FP_MV_FROM_X, FP_H},
 };
 
 enum {
@@ -137,7 +143,16 @@ static unsigned operand_count(enum fp_operation op)
 /* Not always what the instruction is named after. */
 static enum fp_format operand_format(const struct fp_row *row)
 {
-    return row->op == FP_FROM_S ? FP_S : row->op == FP_FROM_D ? FP_D : row->format;
+    switch (row->op) {
+    case FP_FROM_S:
+        return FP_S;
+    case FP_FROM_D:
+        return FP_D;
+    case FP_FROM_H:
+        return FP_H;
+    default:
+        return row->format;
+    }
 }
 
 static uint32_t corner_count(const struct fp_row *row)
@@ -145,6 +160,7 @@ static uint32_t corner_count(const struct fp_row *row)
     static const uint32_t *const counts[] = {
         [FP_S] = &value_f32_corner_count,
         [FP_D] = &value_f64_corner_count,
+        [FP_H] = &value_f16_corner_count,
     };
     return operand_count(row->op) == 3 ? TRIPLE_CORNERS : *counts[operand_format(row)];
 }
@@ -154,6 +170,8 @@ static uint64_t corner(const struct fp_row *row, uint32_t index)
     switch (operand_format(row)) {
     case FP_S:
         return value_box(value_f32_corners[index]);
+    case FP_H:
+        return value_box16(value_f16_corners[index]);
     default:
         return value_f64_corners[index];
     }
@@ -181,6 +199,8 @@ static uint64_t random_operand(const struct fp_row *row, struct rng *rng)
     switch (operand_format(row)) {
     case FP_S:
         return value_box(value_f32(rng));
+    case FP_H:
+        return value_box16(value_f16(rng));
     default:
         return value_f64(rng);
     }
@@ -430,6 +450,21 @@ static const struct known known_results[] = {
     {FP_TO_W_MODULO, FP_RNE, FP_D, {0xbff8000000000000}, UINT64_MAX, FP_NX},
     {FP_LI, FP_RNE, FP_S, {1}, 0xffffffff00800000, 0},
     {FP_LI, FP_RNE, FP_D, {29}, 0x40f0000000000000, 0},
+    /* to half: the greatest and what rounds beyond it, ties, and 2^-14 from below (not tiny, tiny) */
+    {FP_FROM_S, FP_RNE, FP_H, {0xffffffff477fefff}, 0xffffffffffff7bff, FP_NX},
+    {FP_FROM_S, FP_RNE, FP_H, {0xffffffff477ff000}, 0xffffffffffff7c00, FP_OF | FP_NX},
+    {FP_FROM_S, FP_RTZ, FP_H, {0xffffffffff7fffff}, 0xfffffffffffffbff, FP_OF | FP_NX},
+    {FP_FROM_S, FP_RNE, FP_H, {0xffffffff3f801000}, 0xffffffffffff3c00, FP_NX},
+    {FP_FROM_S, FP_RMM, FP_H, {0xffffffff3f801000}, 0xffffffffffff3c01, FP_NX},
+    {FP_FROM_S, FP_RNE, FP_H, {0xffffffff387ff000}, 0xffffffffffff0400, FP_NX},
+    {FP_FROM_S, FP_RNE, FP_H, {0xffffffff387fe000}, 0xffffffffffff0400, FP_UF | FP_NX},
+    {FP_FROM_S, FP_RNE, FP_H, {0xffffffff33000000}, 0xffffffffffff0000, FP_UF | FP_NX},
+    {FP_FROM_D, FP_RUP, FP_H, {0x0000000000000001}, 0xffffffffffff0001, FP_UF | FP_NX},
+    {FP_FROM_S, FP_RNE, FP_H, {0xffffffffff800001}, 0xffffffffffff7e00, FP_NV},
+    /* from half: the least subnormal; a box one bit short */
+    {FP_FROM_H, FP_RNE, FP_S, {0xffffffffffff8001}, 0xffffffffb3800000, 0},
+    {FP_FROM_H, FP_RNE, FP_D, {0xfffffffffffe3c00}, 0x7ff8000000000000, 0},
+    {FP_MV_TO_X, FP_RNE, FP_H, {0x8001}, 0xffffffffffff8001, 0},
 };
 
 START_TEST(model_gives_results_worked_by_hand)

@@ -107,11 +107,16 @@ struct number {
 struct format {
     unsigned fraction_bits, exp_bits;
 };
-static const struct format formats[] = {[FP_SINGLE] = {23, 8}, [FP_DOUBLE] = {52, 11}};
+static const struct format formats[] = {[FP_SINGLE] = {23, 8}, [FP_DOUBLE] = {52, 11}, [FP_HALF] = {10, 5}};
 
 static int format_bias(const struct format *f)
 {
     return (1 << (f->exp_bits - 1)) - 1;
+}
+
+static uint64_t infinity_bits(const struct format *f)
+{
+    return ((1ull << f->exp_bits) - 1) << f->fraction_bits;
 }
 
 /* False for infinities and NaN. */
@@ -324,12 +329,31 @@ bool fp_rounded(struct hart *h, enum fp_op op, enum fp_format format, uint64_t a
     return true;
 }
 
-uint64_t fp_narrow(struct hart *h, uint64_t bits, unsigned rm)
+static bool is_nan(const struct format *f, uint64_t bits)
 {
-    struct number n = {0};
+    uint64_t magnitude = bits & ((1ull << (f->fraction_bits + f->exp_bits)) - 1);
 
-    (void)unpack(&formats[FP_DOUBLE], bits, &n);
-    return pack(h, &formats[FP_SINGLE], &n, rm);
+    return magnitude > infinity_bits(f);
+}
+
+/* Raises invalid if it signals. */
+static uint64_t quiet_nan(struct hart *h, const struct format *from, uint64_t bits, const struct format *to)
+{
+    if (is_nan(from, bits) && !(bits >> (from->fraction_bits - 1) & 1))
+        fp_raise(h, FLAG_NV);
+    return infinity_bits(to) | 1ull << (to->fraction_bits - 1);
+}
+
+uint64_t fp_narrow(struct hart *h, enum fp_format format, uint64_t bits, unsigned rm)
+{
+    const struct format *from = &formats[FP_DOUBLE], *to = &formats[format];
+    struct number n;
+
+    if (is_nan(from, bits))
+        return quiet_nan(h, from, bits, to);
+    if (!unpack(from, bits, &n))
+        return infinity_bits(to) | (bits >> 63) << (to->fraction_bits + to->exp_bits);
+    return pack(h, to, &n, rm == RM_HOST ? h->frm : rm);
 }
 
 uint64_t fp_from_int(struct hart *h, enum fp_format format, bool negative, uint64_t magnitude, unsigned rm)

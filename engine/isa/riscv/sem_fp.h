@@ -1,4 +1,4 @@
-/* Semantic bodies: F, D and Zfa on the host's floating-point unit.
+/* Semantic bodies: F, D, Zfa and halves on the host's floating-point unit.
  *
  * The host's control register holds the guest's rounding mode, and its sticky flags are the guest's, so an operation in
  * the current mode is one host instruction. What differs is put right here: results that are NaN become the canonical
@@ -30,6 +30,25 @@ TUFF_INLINE float fp_s(uint64_t reg)
 TUFF_INLINE double fp_d(uint64_t reg)
 {
     return __builtin_bit_cast(double, reg);
+}
+
+/* Halves: the host computes with none, so they are widened by their bits (exactly, without a flag, NaNs with their
+ * payload) where a double's operation does. */
+#define FP_BOX_H 0xffffffffffff0000ull
+#define FP_NAN_H 0x7e00u
+
+TUFF_INLINE uint32_t fp_bits_h(uint64_t reg)
+{
+    return TUFF_LIKELY(reg >= FP_BOX_H) ? (uint16_t)reg : FP_NAN_H;
+}
+
+TUFF_INLINE double fp_h(uint64_t reg)
+{
+    uint64_t bits = fp_bits_h(reg), exponent = bits >> 10 & 31, fraction = bits & 0x3ff;
+    uint64_t magnitude = exponent ? (exponent == 31 ? 0x7ff : exponent + 1023 - 15) << 52 | fraction << 42
+                                  : __builtin_bit_cast(uint64_t, (double)(int64_t)fraction * 0x1p-24);
+
+    return fp_d((bits >> 15) << 63 | magnitude);
 }
 
 /* An unordered comparison with itself is one ucomis and one jp; written v != v it is a set-and-or more. */
@@ -381,7 +400,7 @@ SEM(fcvt_s_d)
         if (!slow)
             return SEM_MISS;
         if (__builtin_isfinite(v)) {
-            SET_F(FP_BOX | fp_narrow(h, FS1, RM));
+            SET_F(FP_BOX | fp_narrow(h, FP_SINGLE, FS1, RM));
             NEXT;
         }
     }
@@ -482,6 +501,27 @@ SEM(fcvtmod_w_d)
     r->fs_dirty = 1;
     NEXT;
 }
+/* clang-format on */
+
+/* ---- Zfhmin ---- */
+
+/* From a double to a format the host does not have: outlined. */
+#define NARROW(format, box, value)                                                            \
+    {                                                                                         \
+        if (!slow)                                                                            \
+            return SEM_MISS;                                                                  \
+        SET_F(box | fp_narrow(h, format, __builtin_bit_cast(uint64_t, (double)(value)), RM)); \
+        NEXT;                                                                                 \
+    }
+
+/* clang-format off */
+SEM(fcvt_h_s) NARROW(FP_HALF, FP_BOX_H, fp_s(FS1))
+SEM(fcvt_h_d) NARROW(FP_HALF, FP_BOX_H, fp_d(FS1))
+SEM(fcvt_s_h) { SET_F(fp_reg_s((float)fp_h(FS1))); NEXT; }
+SEM(fcvt_d_h) { SET_F(fp_reg_d(fp_h(FS1))); NEXT; }
+
+SEM(fmv_x_h) { SET_RD((int64_t)(int16_t)FS1); NEXT; }
+SEM(fmv_h_x) { SET_F(FP_BOX_H | (uint16_t)RS1); NEXT; }
 /* clang-format on */
 
 #endif
