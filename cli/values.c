@@ -135,7 +135,8 @@ static uint64_t extension_bits(const char *name, size_t len)
     return 0;
 }
 
-/* What an extension is built on (Unprivileged ISA: F and Zicntr depend on Zicsr, D, Zfa and Zfhmin on F). */
+/* What an extension is built on (Unprivileged ISA: F and Zicntr depend on Zicsr, D, Zfa and Zfhmin on F; Zfhmin is a
+ * part of Zfh). */
 static const struct {
     uint64_t extension, needs;
     const char *text;
@@ -145,6 +146,7 @@ static const struct {
     {ISA_EXT(F), ISA_EXT(ZICSR), "f needs zicsr: leave out f and d as well"},
     {ISA_EXT(ZFA), ISA_EXT(F), "zfa needs f: leave out both"},
     {ISA_EXT(ZFHMIN), ISA_EXT(F), "zfhmin needs f: leave out both"},
+    {ISA_EXT(ZFH), ISA_EXT(ZFHMIN), "zfh contains zfhmin: leave out both"},
     {ISA_EXT(ZICNTR), ISA_EXT(ZICSR), "zicntr needs zicsr: leave out both"},
     {ISA_EXT(SSTC), ISA_EXT(ZICSR), "sstc needs zicsr: leave out both"},
 };

@@ -23,6 +23,7 @@
     X(mmu_store_conditional) \
     X(fp_fma_nan)            \
     X(fp_rounded)            \
+    X(fp_soft)               \
     X(fp_to_int)             \
     X(fp_from_int)           \
     X(fp_narrow)             \

@@ -23,35 +23,35 @@ struct fp_row {
     enum fp_format format;
 };
 
-#define BOTH_FORMATS(name, op)      \
-    {RV_ROW_##name##_s, op, FP_S},  \
-    {                               \
-        RV_ROW_##name##_d, op, FP_D \
+#define THREE_FORMATS(name, op)                                   \
+    {RV_ROW_##name##_s, op, FP_S}, {RV_ROW_##name##_d, op, FP_D}, \
+    {                                                             \
+        RV_ROW_##name##_h, op, FP_H                               \
     }
 
 static const struct fp_row fp_rows[] = {
-    BOTH_FORMATS(fadd, FP_ADD),
-    BOTH_FORMATS(fsub, FP_SUB),
-    BOTH_FORMATS(fmul, FP_MUL),
-    BOTH_FORMATS(fdiv, FP_DIV),
-    BOTH_FORMATS(fsqrt, FP_SQRT),
-    BOTH_FORMATS(fmadd, FP_MADD),
-    BOTH_FORMATS(fmsub, FP_MSUB),
-    BOTH_FORMATS(fnmsub, FP_NMSUB),
-    BOTH_FORMATS(fnmadd, FP_NMADD),
-    BOTH_FORMATS(fmin, FP_MIN),
-    BOTH_FORMATS(fmax, FP_MAX),
-    BOTH_FORMATS(feq, FP_EQ),
-    BOTH_FORMATS(flt, FP_LT),
-    BOTH_FORMATS(fle, FP_LE),
-    BOTH_FORMATS(fclass, FP_CLASS),
-    BOTH_FORMATS(fsgnj, FP_SGNJ),
-    BOTH_FORMATS(fsgnjn, FP_SGNJN),
-    BOTH_FORMATS(fsgnjx, FP_SGNJX),
-    BOTH_FORMATS(fcvt_w, FP_TO_W),
-    BOTH_FORMATS(fcvt_wu, FP_TO_WU),
-    BOTH_FORMATS(fcvt_l, FP_TO_L),
-    BOTH_FORMATS(fcvt_lu, FP_TO_LU),
+    THREE_FORMATS(fadd, FP_ADD),
+    THREE_FORMATS(fsub, FP_SUB),
+    THREE_FORMATS(fmul, FP_MUL),
+    THREE_FORMATS(fdiv, FP_DIV),
+    THREE_FORMATS(fsqrt, FP_SQRT),
+    THREE_FORMATS(fmadd, FP_MADD),
+    THREE_FORMATS(fmsub, FP_MSUB),
+    THREE_FORMATS(fnmsub, FP_NMSUB),
+    THREE_FORMATS(fnmadd, FP_NMADD),
+    THREE_FORMATS(fmin, FP_MIN),
+    THREE_FORMATS(fmax, FP_MAX),
+    THREE_FORMATS(feq, FP_EQ),
+    THREE_FORMATS(flt, FP_LT),
+    THREE_FORMATS(fle, FP_LE),
+    THREE_FORMATS(fclass, FP_CLASS),
+    THREE_FORMATS(fsgnj, FP_SGNJ),
+    THREE_FORMATS(fsgnjn, FP_SGNJN),
+    THREE_FORMATS(fsgnjx, FP_SGNJX),
+    THREE_FORMATS(fcvt_w, FP_TO_W),
+    THREE_FORMATS(fcvt_wu, FP_TO_WU),
+    THREE_FORMATS(fcvt_l, FP_TO_L),
+    THREE_FORMATS(fcvt_lu, FP_TO_LU),
     {RV_ROW_fcvt_s_w, FP_FROM_W, FP_S},
     {RV_ROW_fcvt_d_w, FP_FROM_W, FP_D},
     {RV_ROW_fcvt_s_wu, FP_FROM_WU, FP_S},
@@ -66,13 +66,13 @@ static const struct fp_row fp_rows[] = {
     {RV_ROW_fmv_x_d, FP_MV_TO_X, FP_D},
     {RV_ROW_fmv_w_x, FP_MV_FROM_X, FP_S},
     {RV_ROW_fmv_d_x, FP_MV_FROM_X, FP_D},
-    BOTH_FORMATS(fli, FP_LI),
-    BOTH_FORMATS(fminm, FP_MINM),
-    BOTH_FORMATS(fmaxm, FP_MAXM),
-    BOTH_FORMATS(fround, FP_ROUND),
-    BOTH_FORMATS(froundnx, FP_ROUNDNX),
-    BOTH_FORMATS(fleq, FP_LEQ),
-    BOTH_FORMATS(fltq, FP_LTQ),
+    THREE_FORMATS(fli, FP_LI),
+    THREE_FORMATS(fminm, FP_MINM),
+    THREE_FORMATS(fmaxm, FP_MAXM),
+    THREE_FORMATS(fround, FP_ROUND),
+    THREE_FORMATS(froundnx, FP_ROUNDNX),
+    THREE_FORMATS(fleq, FP_LEQ),
+    THREE_FORMATS(fltq, FP_LTQ),
     {RV_ROW_fcvtmod_w_d, FP_TO_W_MODULO, FP_D},
     {RV_ROW_fcvt_s_h, FP_FROM_H, FP_S},
     {RV_ROW_fcvt_d_h, FP_FROM_H, FP_D},
@@ -80,6 +80,10 @@ static const struct fp_row fp_rows[] = {
     {RV_ROW_fcvt_h_d, FP_FROM_D, FP_H},
     {RV_ROW_fmv_x_h, FP_MV_TO_X, FP_H},
     {RV_ROW_fmv_h_x, FP_MV_FROM_X, FP_H},
+    {RV_ROW_fcvt_h_w, FP_FROM_W, FP_H},
+    {RV_ROW_fcvt_h_wu, FP_FROM_WU, FP_H},
+    {RV_ROW_fcvt_h_l, FP_FROM_L, FP_H},
+    {RV_ROW_fcvt_h_lu, FP_FROM_LU, FP_H},
 };
 
 enum {
@@ -465,6 +469,19 @@ static const struct known known_results[] = {
     {FP_FROM_H, FP_RNE, FP_S, {0xffffffffffff8001}, 0xffffffffb3800000, 0},
     {FP_FROM_H, FP_RNE, FP_D, {0xfffffffffffe3c00}, 0x7ff8000000000000, 0},
     {FP_MV_TO_X, FP_RNE, FP_H, {0x8001}, 0xffffffffffff8001, 0},
+    /* halves: 2^-11 * (1 + 2^-10) * (1 - 2^-10) + 1 + 2^-10, just below a tie that a single would round to */
+    {FP_MADD, FP_RNE, FP_H, {0xffffffffffff1001, 0xffffffffffff3bfe, 0xffffffffffff3c01}, 0xffffffffffff3c01, FP_NX},
+    {FP_MADD, FP_RNE, FP_H, {0xffffffffffff7c00, 0xffffffffffff0000, 0xffffffffffff7e00}, 0xffffffffffff7e00, FP_NV},
+    {FP_MADD, FP_RNE, FP_H, {0xffffffffffff7c00, 0xffffffffffff3c00, 0xfffffffffffffc00}, 0xffffffffffff7e00, FP_NV},
+    {FP_ADD, FP_RDN, FP_H, {0xffffffffffff3c00, 0xffffffffffffbc00}, 0xffffffffffff8000, 0},
+    {FP_DIV, FP_RNE, FP_H, {0xffffffffffff3c00, 0xffffffffffff8000}, 0xfffffffffffffc00, FP_DZ},
+    {FP_SQRT, FP_RNE, FP_H, {0xffffffffffffbc00}, 0xffffffffffff7e00, FP_NV},
+    {FP_MUL, FP_RNE, FP_H, {0xffffffffffff7bff, 0xffffffffffff4000}, 0xffffffffffff7c00, FP_OF | FP_NX},
+    {FP_CLASS, FP_RNE, FP_H, {0xffffffff3c00}, 1 << 9, 0},
+    {FP_FROM_LU, FP_RTZ, FP_H, {UINT64_MAX}, 0xffffffffffff7bff, FP_OF | FP_NX},
+    {FP_FROM_W, FP_RNE, FP_H, {2049}, 0xffffffffffff6800, FP_NX},
+    {FP_LI, FP_RNE, FP_H, {2}, 0xffffffffffff0100, 0},
+    {FP_LI, FP_RNE, FP_H, {29}, 0xffffffffffff7c00, 0},
 };
 
 START_TEST(model_gives_results_worked_by_hand)

@@ -344,6 +344,79 @@ static uint64_t quiet_nan(struct hart *h, const struct format *from, uint64_t bi
     return infinity_bits(to) | 1ull << (to->fraction_bits - 1);
 }
 
+/* An operand that may be anything. */
+struct special {
+    bool negative, nan, infinite, zero;
+};
+
+static struct special look_at(const struct format *f, uint64_t bits)
+{
+    uint64_t magnitude = bits & ((1ull << (f->fraction_bits + f->exp_bits)) - 1);
+
+    return (struct special){.negative = magnitude != bits,
+                            .nan = magnitude > infinity_bits(f),
+                            .infinite = magnitude == infinity_bits(f),
+                            .zero = magnitude == 0};
+}
+
+/* What fp_rounded() leaves: some operand is infinite (and none NaN), a division by zero, or the root of a negative
+ * number. IEEE 754, sections 6.1, 7.2 and 7.3. */
+static uint64_t special_result(struct hart *h, enum fp_op op, const struct format *f, struct special a,
+                               struct special b, struct special c)
+{
+    const unsigned sign_at = f->fraction_bits + f->exp_bits;
+    bool negative =
+        op == FP_ADD || op == FP_SQRT ? a.negative : a.negative != b.negative; /* of a sum: its first term */
+    bool infinite = a.infinite || (b.infinite && op != FP_ADD), invalid = false;
+    struct special addend = op == FP_ADD ? b : c;
+
+    switch (op) {
+    case FP_MUL:
+    case FP_FMA:
+    case FP_ADD:
+        invalid = op != FP_ADD && ((a.infinite && b.zero) || (a.zero && b.infinite));
+        if (op != FP_MUL && addend.infinite) {
+            invalid |= infinite && negative != addend.negative;
+            negative = addend.negative;
+        }
+        break;
+    case FP_DIV:
+        invalid = (a.infinite && b.infinite) || (a.zero && b.zero);
+        if (b.infinite && !invalid)
+            return (uint64_t)negative << sign_at;
+        if (b.zero && !a.infinite && !invalid)
+            fp_raise(h, FLAG_DZ);
+        break;
+    case FP_SQRT:
+        invalid = a.negative;
+        break;
+    }
+    if (invalid) {
+        fp_raise(h, FLAG_NV);
+        return infinity_bits(f) | 1ull << (f->fraction_bits - 1);
+    }
+    return (uint64_t)negative << sign_at | infinity_bits(f);
+}
+
+uint64_t fp_soft(struct hart *h, enum fp_op op, enum fp_format format, uint64_t a, uint64_t b, uint64_t c, unsigned rm)
+{
+    const struct format *f = &formats[format];
+    uint64_t result;
+
+    if (fp_rounded(h, op, format, a, b, c, rm == RM_HOST ? h->frm : rm, &result))
+        return result;
+    struct special x = look_at(f, a), y = look_at(f, b), z = look_at(f, c);
+    if (x.nan || y.nan || z.nan) {
+        /* Infinity times zero is invalid whatever is added (chapter "F", on FMA). */
+        if (op == FP_FMA && ((x.infinite && y.zero) || (x.zero && y.infinite)))
+            fp_raise(h, FLAG_NV);
+        (void)quiet_nan(h, f, a, f);
+        (void)quiet_nan(h, f, b, f);
+        return quiet_nan(h, f, c, f);
+    }
+    return special_result(h, op, f, x, y, z);
+}
+
 uint64_t fp_narrow(struct hart *h, enum fp_format format, uint64_t bits, unsigned rm)
 {
     const struct format *from = &formats[FP_DOUBLE], *to = &formats[format];
@@ -360,7 +433,7 @@ uint64_t fp_from_int(struct hart *h, enum fp_format format, bool negative, uint6
 {
     struct number n = {.negative = negative, .sig = magnitude};
 
-    return pack(h, &formats[format], &n, rm);
+    return pack(h, &formats[format], &n, rm == RM_HOST ? h->frm : rm);
 }
 
 /* Table "Domains of float-to-integer conversions": out of range and NaN saturate and are invalid, without inexact. */

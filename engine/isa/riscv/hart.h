@@ -311,6 +311,8 @@ enum fp_int { FP_INT32, FP_UINT32, FP_INT64, FP_UINT64 };
  * depend on the mode: the host's own operation is right then. */
 bool fp_rounded(struct hart *h, enum fp_op op, enum fp_format format, uint64_t a, uint64_t b, uint64_t c, unsigned rm,
                 uint64_t *result);
+/* The same for any operands and RM_HOST as well: all of an operation in a format that the host does not have. */
+uint64_t fp_soft(struct hart *h, enum fp_op op, enum fp_format format, uint64_t a, uint64_t b, uint64_t c, unsigned rm);
 /* Any finite or other double (a narrower format converted exactly) to an integer; sign-extended for 32 bits as
  * registers hold them. */
 uint64_t fp_to_int(struct hart *h, enum fp_int kind, uint64_t bits, unsigned rm);

@@ -415,24 +415,29 @@ SEM(fmv_d_x) { SET_F(RS1); NEXT; }
 
 /* ---- Zfa ---- */
 
-/* The constants of FLI (chapter "Zfa", table of FLI.S): X(upper 16 bits of the double, of the single). All other bits
- * are zero. */
-#define FP_CONSTANTS(X)                                                                                               \
-    X(0xbff0, 0xbf80) /* -1 */                                                                                        \
-    X(0x0010, 0x0080) /* the least normal number */                                                                   \
-    X(0x3ef0, 0x3780) X(0x3f00, 0x3800) X(0x3f70, 0x3b80) X(0x3f80, 0x3c00) /* 2^-16, 2^-15, 2^-8, 2^-7 */            \
-    X(0x3fb0, 0x3d80) X(0x3fc0, 0x3e00)                                     /* 0.0625, 0.125 */                       \
-    X(0x3fd0, 0x3e80) X(0x3fd4, 0x3ea0) X(0x3fd8, 0x3ec0) X(0x3fdc, 0x3ee0) /* 0.25, 0.3125, 0.375, 0.4375 */         \
-    X(0x3fe0, 0x3f00) X(0x3fe4, 0x3f20) X(0x3fe8, 0x3f40) X(0x3fec, 0x3f60) /* 0.5, 0.625, 0.75, 0.875 */             \
-    X(0x3ff0, 0x3f80) X(0x3ff4, 0x3fa0) X(0x3ff8, 0x3fc0) X(0x3ffc, 0x3fe0) /* 1, 1.25, 1.5, 1.75 */                  \
-    X(0x4000, 0x4000) X(0x4004, 0x4020) X(0x4008, 0x4040) X(0x4010, 0x4080) /* 2, 2.5, 3, 4 */                        \
-    X(0x4020, 0x4100) X(0x4030, 0x4180) X(0x4060, 0x4300) X(0x4070, 0x4380) /* 8, 16, 128, 256 */                     \
-    X(0x40e0, 0x4700) X(0x40f0, 0x4780)                                     /* 2^15, 2^16 */                          \
-    X(0x7ff0, 0x7f80) X(0x7ff8, 0x7fc0)                                     /* infinity, NaN */
+/* The constants of FLI (chapter "Zfa", table of FLI.S): X(upper 16 bits of the double, of the single, the half). All
+ * other bits are zero; a half holds 2^-16 and 2^-15 as subnormals and has infinity for 2^16. */
+#define FP_CONSTANTS(X)                                                                                                \
+    /* -1, the least normal number, 2^-16, 2^-15 */                                                                    \
+    X(0xbff0, 0xbf80, 0xbc00) X(0x0010, 0x0080, 0x0400) X(0x3ef0, 0x3780, 0x0100) X(0x3f00, 0x3800, 0x0200)            \
+    /* 2^-8, 2^-7, 0.0625, 0.125 */                                                                                    \
+    X(0x3f70, 0x3b80, 0x1c00) X(0x3f80, 0x3c00, 0x2000) X(0x3fb0, 0x3d80, 0x2c00) X(0x3fc0, 0x3e00, 0x3000)            \
+    /* 0.25, 0.3125, 0.375, 0.4375 */                                                                                  \
+    X(0x3fd0, 0x3e80, 0x3400) X(0x3fd4, 0x3ea0, 0x3500) X(0x3fd8, 0x3ec0, 0x3600) X(0x3fdc, 0x3ee0, 0x3700)            \
+    /* 0.5, 0.625, 0.75, 0.875 */                                                                                      \
+    X(0x3fe0, 0x3f00, 0x3800) X(0x3fe4, 0x3f20, 0x3900) X(0x3fe8, 0x3f40, 0x3a00) X(0x3fec, 0x3f60, 0x3b00)            \
+    /* 1, 1.25, 1.5, 1.75 */                                                                                           \
+    X(0x3ff0, 0x3f80, 0x3c00) X(0x3ff4, 0x3fa0, 0x3d00) X(0x3ff8, 0x3fc0, 0x3e00) X(0x3ffc, 0x3fe0, 0x3f00)            \
+    /* 2, 2.5, 3, 4 */                                                                                                 \
+    X(0x4000, 0x4000, 0x4000) X(0x4004, 0x4020, 0x4100) X(0x4008, 0x4040, 0x4200) X(0x4010, 0x4080, 0x4400)            \
+    /* 8, 16, 128, 256 */                                                                                              \
+    X(0x4020, 0x4100, 0x4800) X(0x4030, 0x4180, 0x4c00) X(0x4060, 0x4300, 0x5800) X(0x4070, 0x4380, 0x5c00)            \
+    /* 2^15, 2^16, infinity, NaN */                                                                                    \
+    X(0x40e0, 0x4700, 0x7800) X(0x40f0, 0x4780, 0x7c00) X(0x7ff0, 0x7f80, 0x7c00) X(0x7ff8, 0x7fc0, 0x7e00)
 
 TUFF_INLINE uint64_t fp_constant_s(unsigned number)
 {
-#define X(d, s) s,
+#define X(d, s, h) s,
     static const uint16_t upper[32] = {FP_CONSTANTS(X)};
 #undef X
     return FP_BOX | (uint32_t)upper[number & 31] << 16;
@@ -440,10 +445,18 @@ TUFF_INLINE uint64_t fp_constant_s(unsigned number)
 
 TUFF_INLINE uint64_t fp_constant_d(unsigned number)
 {
-#define X(d, s) d,
+#define X(d, s, h) d,
     static const uint16_t upper[32] = {FP_CONSTANTS(X)};
 #undef X
     return (uint64_t)upper[number & 31] << 48;
+}
+
+TUFF_INLINE uint64_t fp_constant_h(unsigned number)
+{
+#define X(d, s, h) h,
+    static const uint16_t bits[32] = {FP_CONSTANTS(X)};
+#undef X
+    return FP_BOX_H | bits[number & 31];
 }
 
 SEM(fli_s) { SET_F(fp_constant_s((unsigned)imm)); NEXT; }
@@ -522,6 +535,88 @@ SEM(fcvt_d_h) { SET_F(fp_reg_d(fp_h(FS1))); NEXT; }
 
 SEM(fmv_x_h) { SET_RD((int64_t)(int16_t)FS1); NEXT; }
 SEM(fmv_h_x) { SET_F(FP_BOX_H | (uint16_t)RS1); NEXT; }
+/* clang-format on */
+
+/* ---- Zfh ---- */
+
+/* Arithmetic is outlined: exact in integers, rounded once. In the host's wider formats a fused operation would be
+ * rounded twice, and underflow be the wider format's. */
+#define SOFT_H(op, a, b, c)                                     \
+    {                                                           \
+        if (!slow)                                              \
+            return SEM_MISS;                                    \
+        SET_F(FP_BOX_H | fp_soft(h, op, FP_HALF, a, b, c, RM)); \
+        NEXT;                                                   \
+    }
+#define FP_SIGN_H 0x8000u
+
+/* clang-format off */
+SEM(fadd_h)  SOFT_H(FP_ADD, fp_bits_h(FS1), fp_bits_h(FS2), 0)
+SEM(fsub_h)  SOFT_H(FP_ADD, fp_bits_h(FS1), fp_bits_h(FS2) ^ FP_SIGN_H, 0)
+SEM(fmul_h)  SOFT_H(FP_MUL, fp_bits_h(FS1), fp_bits_h(FS2), 0)
+SEM(fdiv_h)  SOFT_H(FP_DIV, fp_bits_h(FS1), fp_bits_h(FS2), 0)
+SEM(fsqrt_h) SOFT_H(FP_SQRT, fp_bits_h(FS1), 0, 0)
+SEM(fmadd_h)  SOFT_H(FP_FMA, fp_bits_h(FS1), fp_bits_h(FS2), fp_bits_h(FS3))
+SEM(fmsub_h)  SOFT_H(FP_FMA, fp_bits_h(FS1), fp_bits_h(FS2), fp_bits_h(FS3) ^ FP_SIGN_H)
+SEM(fnmsub_h) SOFT_H(FP_FMA, fp_bits_h(FS1) ^ FP_SIGN_H, fp_bits_h(FS2), fp_bits_h(FS3))
+SEM(fnmadd_h) SOFT_H(FP_FMA, fp_bits_h(FS1) ^ FP_SIGN_H, fp_bits_h(FS2), fp_bits_h(FS3) ^ FP_SIGN_H)
+
+SEM(fsgnj_h)  { SET_F(FP_BOX_H | (fp_bits_h(FS1) & ~FP_SIGN_H) | (fp_bits_h(FS2) & FP_SIGN_H)); NEXT; }
+SEM(fsgnjn_h) { SET_F(FP_BOX_H | (fp_bits_h(FS1) & ~FP_SIGN_H) | (~fp_bits_h(FS2) & FP_SIGN_H)); NEXT; }
+SEM(fsgnjx_h) { SET_F(FP_BOX_H | (fp_bits_h(FS1) ^ (fp_bits_h(FS2) & FP_SIGN_H))); NEXT; }
+
+SEM(fmin_h)  MIN_MAX(double, fp_h, fp_bits_h, FP_BOX_H, FP_NAN_H, <, |)
+SEM(fmax_h)  MIN_MAX(double, fp_h, fp_bits_h, FP_BOX_H, FP_NAN_H, >, &)
+SEM(fminm_h) MIN_MAX_NAN(double, fp_h, fp_bits_h, FP_BOX_H, FP_NAN_H, <, |)
+SEM(fmaxm_h) MIN_MAX_NAN(double, fp_h, fp_bits_h, FP_BOX_H, FP_NAN_H, >, &)
+SEM(feq_h)   COMPARE(fp_h, ==)
+SEM(flt_h)   COMPARE(fp_h, <)
+SEM(fle_h)   COMPARE(fp_h, <=)
+SEM(fltq_h)  COMPARE_QUIET(fp_h, __builtin_isless)
+SEM(fleq_h)  COMPARE_QUIET(fp_h, __builtin_islessequal)
+/* clang-format on */
+
+SEM(fclass_h)
+{
+    uint32_t v = fp_bits_h(FS1);
+    SET_RD(fp_class(v >> 15, v >> 10 & 31, v & 0x3ff, 31, 1u << 9));
+    NEXT;
+}
+
+#define FROM_INT_H(negative, magnitude)                                     \
+    {                                                                       \
+        if (!slow)                                                          \
+            return SEM_MISS;                                                \
+        SET_F(FP_BOX_H | fp_from_int(h, FP_HALF, negative, magnitude, RM)); \
+        NEXT;                                                               \
+    }
+#define ROUND_H(exact)                                                                  \
+    {                                                                                   \
+        double v = fp_h(FS1);                                                           \
+        if (TUFF_UNLIKELY(__builtin_isunordered(v, v))) {                               \
+            SET_F(FP_BOX_H | FP_NAN_H);                                                 \
+        } else {                                                                        \
+            if (!slow)                                                                  \
+                return SEM_MISS;                                                        \
+            SET_F(FP_BOX_H | fp_round_integral(h, FP_HALF, fp_bits_h(FS1), RM, exact)); \
+        }                                                                               \
+        NEXT;                                                                           \
+    }
+
+/* clang-format off */
+/* To an integer as a double. */
+SEM(fcvt_w_h)  TO_INT(double, fp_h(FS1), -2147483649.0, 0x1p31, -0x1p31, 2147483647.0, int32_t, FP_INT32)
+SEM(fcvt_wu_h) TO_INT(double, fp_h(FS1), -1.0, 0x1p32, 0.0, 4294967295.0, int32_t, FP_UINT32)
+SEM(fcvt_l_h)  TO_INT(double, fp_h(FS1), -0x1p63, 0x1p63, -0x1p63, 0x1p63, int64_t, FP_INT64)
+SEM(fcvt_lu_h) TO_INT(double, fp_h(FS1), -1.0, 0x1p63, 0.0, 0x1p63, int64_t, FP_UINT64)
+SEM(fcvt_h_w)  FROM_INT_H((int32_t)RS1_W < 0, MAGNITUDE((int32_t)RS1_W))
+SEM(fcvt_h_wu) FROM_INT_H(false, RS1_W)
+SEM(fcvt_h_l)  FROM_INT_H((int64_t)RS1 < 0, MAGNITUDE(RS1))
+SEM(fcvt_h_lu) FROM_INT_H(false, RS1)
+
+SEM(fround_h)   ROUND_H(false)
+SEM(froundnx_h) ROUND_H(true)
+SEM(fli_h)      { SET_F(fp_constant_h((unsigned)imm)); NEXT; }
 /* clang-format on */
 
 #endif
