@@ -147,6 +147,7 @@ static const struct {
     {ISA_EXT(ZFA), ISA_EXT(F), "zfa needs f: leave out both"},
     {ISA_EXT(ZFHMIN), ISA_EXT(F), "zfhmin needs f: leave out both"},
     {ISA_EXT(ZFH), ISA_EXT(ZFHMIN), "zfh contains zfhmin: leave out both"},
+    {ISA_EXT(ZFBFMIN), ISA_EXT(ZFHMIN), "zfbfmin has instructions of zfhmin: leave out both"},
     {ISA_EXT(ZICNTR), ISA_EXT(ZICSR), "zicntr needs zicsr: leave out both"},
     {ISA_EXT(SSTC), ISA_EXT(ZICSR), "sstc needs zicsr: leave out both"},
 };

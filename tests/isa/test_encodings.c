@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define ATTRIBUTES "+m,+a,+f,+d,+c,+zicsr,+zifencei,+zba,+zbb,+zbs," FP_ATTRIBUTES
-#define FP_ATTRIBUTES "+zfa,+zfh,+zfhmin"
+#define FP_ATTRIBUTES "+zfa,+zfbfmin,+zfh,+zfhmin"
 
 enum {
     OPERANDS_PER_ROW = 60,
@@ -243,15 +243,16 @@ static const struct gate gates[] = {
     {ISA_EXT(M), "+a,+f,+d,+c,+zicsr,+zifencei,+zba,+zbb,+zbs," FP_ATTRIBUTES},
     {ISA_EXT(A), "+m,+f,+d,+c,+zicsr,+zifencei,+zba,+zbb,+zbs," FP_ATTRIBUTES},
     {ISA_EXT(D), "+m,+a,+f,+c,+zicsr,+zifencei,+zba,+zbb,+zbs," FP_ATTRIBUTES},
-    {ISA_EXT(F) | ISA_EXT(D) | ISA_EXT(ZFA) | ISA_EXT(ZFH) | ISA_EXT(ZFHMIN),
+    {ISA_EXT(F) | ISA_EXT(D) | ISA_EXT(ZFA) | ISA_EXT(ZFBFMIN) | ISA_EXT(ZFH) | ISA_EXT(ZFHMIN),
      "+m,+a,+c,+zicsr,+zifencei,+zba,+zbb,+zbs"},
     {ISA_EXT(C), "+m,+a,+f,+d,+zicsr,+zifencei,+zba,+zbb,+zbs," FP_ATTRIBUTES},
     {ISA_EXT(ZBA), "+m,+a,+f,+d,+c,+zicsr,+zifencei,+zbb,+zbs," FP_ATTRIBUTES},
     {ISA_EXT(ZBB), "+m,+a,+f,+d,+c,+zicsr,+zifencei,+zba,+zbs," FP_ATTRIBUTES},
     {ISA_EXT(ZBS), "+m,+a,+f,+d,+c,+zicsr,+zifencei,+zba,+zbb," FP_ATTRIBUTES},
-    {ISA_EXT(ZFA), "+m,+a,+f,+d,+c,+zicsr,+zifencei,+zba,+zbb,+zbs,+zfh"},
-    {ISA_EXT(ZFH), "+m,+a,+f,+d,+c,+zicsr,+zifencei,+zba,+zbb,+zbs,+zfa,+zfhmin"},
-    {ISA_EXT(ZFH) | ISA_EXT(ZFHMIN), "+m,+a,+f,+d,+c,+zicsr,+zifencei,+zba,+zbb,+zbs,+zfa"},
+    {ISA_EXT(ZFA), "+m,+a,+f,+d,+c,+zicsr,+zifencei,+zba,+zbb,+zbs,+zfbfmin,+zfh"},
+    {ISA_EXT(ZFBFMIN), "+m,+a,+f,+d,+c,+zicsr,+zifencei,+zba,+zbb,+zbs,+zfa,+zfh"},
+    {ISA_EXT(ZFH), "+m,+a,+f,+d,+c,+zicsr,+zifencei,+zba,+zbb,+zbs,+zfa,+zfbfmin,+zfhmin"},
+    {ISA_EXT(ZFBFMIN) | ISA_EXT(ZFH) | ISA_EXT(ZFHMIN), "+m,+a,+f,+d,+c,+zicsr,+zifencei,+zba,+zbb,+zbs,+zfa"},
 };
 
 /* The row's first encoding that decodes to it: exceptions may give the very first ones to other rows. */

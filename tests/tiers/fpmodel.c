@@ -22,6 +22,7 @@ static const struct format formats[FP_FORMAT_COUNT] = {
     [FP_S] = {24, -126, 8, 0x7f800000, 0x7fc00000},
     [FP_D] = {53, -1022, 11, 0x7ff0000000000000, 0x7ff8000000000000},
     [FP_H] = {11, -14, 5, 0x7c00, 0x7e00},
+    [FP_BF16] = {8, -126, 8, 0x7f80, 0x7fc0},
 };
 
 /* A number taken apart. */
@@ -575,6 +576,8 @@ struct fp_result fp_expected(enum fp_operation op, enum fp_format format_name, e
         return from_other(format, &formats[FP_D], rm, a[0]);
     case FP_FROM_H:
         return from_other(format, &formats[FP_H], rm, a[0]);
+    case FP_FROM_BF16:
+        return from_other(format, &formats[FP_BF16], rm, a[0]);
     case FP_MV_TO_X:
     case FP_MV_FROM_X:
         return move(op, format, a[0]);

@@ -49,6 +49,7 @@ enum fp_operation {
     FP_FROM_S, /* from another format, which the operation names */
     FP_FROM_D,
     FP_FROM_H,
+    FP_FROM_BF16,
     FP_MV_TO_X,
     FP_MV_FROM_X,
     FP_ROUND,
@@ -56,7 +57,7 @@ enum fp_operation {
     FP_LI,
 };
 
-enum fp_format { FP_S, FP_D, FP_H, FP_FORMAT_COUNT };
+enum fp_format { FP_S, FP_D, FP_H, FP_BF16, FP_FORMAT_COUNT };
 
 struct fp_result {
     uint64_t bits; /* the destination register, x or f, all 64 bits */

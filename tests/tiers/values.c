@@ -57,9 +57,15 @@ const uint32_t value_f32_corners[] = {
     0x5f800001, 0x00800001, 0x7f000000, 0x33000000,             /* half an ulp of one */
     0xffffffff, 0x4b000000,                                     /* 2^23 and 2^24 */
     0x4b800000, 0x5effffff,                                     /* around 2^63, 2^64, 2^31, 2^32 */
-    0x5f000000, 0xdf000000, 0xdf000001, 0x5f7fffff, 0x5f800000, 0x4effffff, 0x4f000000,
-    0xcf000000, 0xcf000001, 0x4f7fffff, 0x4f800000, 0x3f000000,                         /* halves: ties of conversion */
+    0x5f000000, 0xdf000000, 0xdf000001, 0x5f7fffff, 0x5f800000, 0x4effffff, 0x4f000000, 0xcf000000, 0xcf000001,
+    0x4f7fffff, 0x4f800000, 0x3f000000,                                                 /* halves: ties of conversion */
     0xbf000000, 0x3fc00000, 0x40200000, 0xc0200000, 0x3effffff, 0x3f000001, 0x4affffff, /* below 2^23: fractions end */
+    0x477fe000, 0x477fefff, 0x477ff000, /* narrowing to binary16: the greatest, */
+    0x38800000, 0x387fefff, 0x387fe000, 0x387fe001, 0x387ff000, 0x387ff001, 0x33800000, 0x33000001, /* the least normal,
+                                                                                                       subnormals, */
+    0x3f801000, 0x3f803000, 0x3f801001,                                                             /* ties */
+    0x7f7f0000, 0x7f7f7fff, 0x7f7f8000, /* the same to bfloat16 */
+    0x007f8000, 0x007fc000, 0x007fc001, 0x00008000, 0x00008001, 0x00018000, 0x3f808000, 0x3f818000, 0x3f808001,
 };
 const uint32_t value_f32_corner_count = TUFF_ARRAY_LEN(value_f32_corners);
 
@@ -76,6 +82,12 @@ const uint16_t value_f16_corners[] = {
     0x3e00, 0x4100, 0xc100, 0x37ff, 0x3801, 0xbbff,
 };
 const uint32_t value_f16_corner_count = TUFF_ARRAY_LEN(value_f16_corners);
+
+const uint16_t value_bf16_corners[] = {
+    0x0000, 0x8000, 0x3f80, 0xbf80, 0x3f81, 0x3f7f, 0x0001, 0x8001, 0x007f, 0x0080, 0x8080, 0x7f7f,
+    0xff7f, 0x7f80, 0xff80, 0x7fc0, 0x7f81, 0xffbf, 0xffff, 0x3eab, 0x3f00, 0x4e80, 0xcf00, 0x5f00,
+};
+const uint32_t value_bf16_corner_count = TUFF_ARRAY_LEN(value_bf16_corners);
 
 static const uint64_t integer_corners[] = {
     0,
@@ -182,6 +194,13 @@ uint16_t value_f16(struct rng *rng)
     if (rng_one_in(rng, 4))
         return value_f16_corners[rng_below(rng, value_f16_corner_count)];
     return (uint16_t)value_number(rng, 10, 0x1f);
+}
+
+uint16_t value_bf16(struct rng *rng)
+{
+    if (rng_one_in(rng, 4))
+        return value_bf16_corners[rng_below(rng, value_bf16_corner_count)];
+    return (uint16_t)value_number(rng, 7, 0xff);
 }
 
 uint64_t value_f_register(struct rng *rng)

@@ -8,10 +8,11 @@
 #include <stdint.h>
 
 uint64_t value_integer(struct rng *rng);
-/* Bit patterns of binary64, binary32 and binary16. */
+/* Bit patterns of binary64, binary32, binary16 and bfloat16. */
 uint64_t value_f64(struct rng *rng);
 uint32_t value_f32(struct rng *rng);
 uint16_t value_f16(struct rng *rng);
+uint16_t value_bf16(struct rng *rng);
 /* A float register's 64 bits: a double, a boxed single or half, or one whose box is broken. */
 uint64_t value_f_register(struct rng *rng);
 
@@ -22,6 +23,8 @@ extern const uint32_t value_f32_corners[];
 extern const uint32_t value_f32_corner_count;
 extern const uint16_t value_f16_corners[];
 extern const uint32_t value_f16_corner_count;
+extern const uint16_t value_bf16_corners[];
+extern const uint32_t value_bf16_corner_count;
 
 /* Boxes a single, a half (Unprivileged ISA, "NaN Boxing of Narrower Values"). */
 static inline uint64_t value_box(uint32_t f32)

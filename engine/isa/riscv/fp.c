@@ -107,7 +107,8 @@ struct number {
 struct format {
     unsigned fraction_bits, exp_bits;
 };
-static const struct format formats[] = {[FP_SINGLE] = {23, 8}, [FP_DOUBLE] = {52, 11}, [FP_HALF] = {10, 5}};
+static const struct format formats[] = {
+    [FP_SINGLE] = {23, 8}, [FP_DOUBLE] = {52, 11}, [FP_HALF] = {10, 5}, [FP_BFLOAT] = {7, 8}};
 
 static int format_bias(const struct format *f)
 {

@@ -305,7 +305,7 @@ void fp_write_frm(struct hart *h, uint8_t frm);
 /* The outlined paths of sem_fp.h: operations in a rounding mode that the host is not in (or does not have), and what
  * the host gets wrong. Operands and results are register contents without the box: narrower formats in the low bits. */
 enum fp_op { FP_ADD, FP_MUL, FP_DIV, FP_SQRT, FP_FMA };
-enum fp_format { FP_SINGLE, FP_DOUBLE, FP_HALF };
+enum fp_format { FP_SINGLE, FP_DOUBLE, FP_HALF, FP_BFLOAT };
 enum fp_int { FP_INT32, FP_UINT32, FP_INT64, FP_UINT64 };
 /* a op b, or a * b + c, correctly rounded in `rm`. False where an operand is infinite or NaN or the result does not
  * depend on the mode: the host's own operation is right then. */

@@ -16,6 +16,7 @@
     X(ZICSR, "zicsr")       \
     X(ZIFENCEI, "zifencei") \
     X(ZFA, "zfa")           \
+    X(ZFBFMIN, "zfbfmin")   \
     X(ZFH, "zfh")           \
     X(ZFHMIN, "zfhmin")     \
     X(ZBA, "zba")           \

@@ -1,4 +1,4 @@
-/* Semantic bodies: F, D, Zfa and halves on the host's floating-point unit.
+/* Semantic bodies: F, D, Zfa, halves and bfloats on the host's floating-point unit.
  *
  * The host's control register holds the guest's rounding mode, and its sticky flags are the guest's, so an operation in
  * the current mode is one host instruction. What differs is put right here: results that are NaN become the canonical
@@ -617,6 +617,21 @@ SEM(fcvt_h_lu) FROM_INT_H(false, RS1)
 SEM(fround_h)   ROUND_H(false)
 SEM(froundnx_h) ROUND_H(true)
 SEM(fli_h)      { SET_F(fp_constant_h((unsigned)imm)); NEXT; }
+/* clang-format on */
+
+/* ---- Zfbfmin ---- */
+
+/* The upper half of a single, boxed like a half (chapter "BF16", section on the operand format). */
+#define FP_NAN_BF 0x7fc0u
+
+TUFF_INLINE float fp_bf(uint64_t reg)
+{
+    return __builtin_bit_cast(float, (TUFF_LIKELY(reg >= FP_BOX_H) ? (uint16_t)reg : FP_NAN_BF) << 16);
+}
+
+/* clang-format off */
+SEM(fcvt_bf16_s) NARROW(FP_BFLOAT, FP_BOX_H, fp_s(FS1))
+SEM(fcvt_s_bf16) { SET_F(fp_reg_s(fp_bf(FS1))); NEXT; }
 /* clang-format on */
 
 #endif
