@@ -135,7 +135,8 @@ static uint64_t extension_bits(const char *name, size_t len)
     return 0;
 }
 
-/* What an extension is built on (Unprivileged ISA: F and Zicntr depend on Zicsr, D on F). */
+/* What an extension is built on (Unprivileged ISA: F and Zicntr depend on Zicsr, D, Zfa and Zfhmin on F; Zfhmin is a
+ * part of Zfh). */
 static const struct {
     uint64_t extension, needs;
     const char *text;
@@ -143,6 +144,10 @@ static const struct {
     {ISA_ALL, ISA_EXT(I), "i is the base and cannot be left out"},
     {ISA_EXT(D), ISA_EXT(F), "d needs f: leave out both"},
     {ISA_EXT(F), ISA_EXT(ZICSR), "f needs zicsr: leave out f and d as well"},
+    {ISA_EXT(ZFA), ISA_EXT(F), "zfa needs f: leave out both"},
+    {ISA_EXT(ZFHMIN), ISA_EXT(F), "zfhmin needs f: leave out both"},
+    {ISA_EXT(ZFH), ISA_EXT(ZFHMIN), "zfh contains zfhmin: leave out both"},
+    {ISA_EXT(ZFBFMIN), ISA_EXT(ZFHMIN), "zfbfmin has instructions of zfhmin: leave out both"},
     {ISA_EXT(ZICNTR), ISA_EXT(ZICSR), "zicntr needs zicsr: leave out both"},
     {ISA_EXT(ZCB), ISA_EXT(C), "zcb needs c: leave out both"},
     {ISA_EXT(ZCMOP), ISA_EXT(C), "zcmop needs c: leave out both"},

@@ -25,9 +25,12 @@
     X(mmu_store_conditional)   \
     X(fp_fma_nan)              \
     X(fp_rounded)              \
+    X(fp_soft)                 \
     X(fp_to_int)               \
     X(fp_from_int)             \
     X(fp_narrow)               \
+    X(fp_round_integral)       \
+    X(fp_to_int_modulo)        \
     X(fp_raise)                \
     X(fp_read_flags)           \
     X(fp_write_flags)          \

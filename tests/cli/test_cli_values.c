@@ -98,6 +98,7 @@ START_TEST(isa_adds_and_takes_away_in_order)
     ck_assert_uint_eq(isa, ISA_ALL);
     ck_assert_int_eq(values_isa("-d", &isa, &err), 0);
     ck_assert_int_eq(values_isa("-zkn,-zks,-zbkc,-zknd", &isa, &err), 0);
+    ck_assert_int_eq(values_isa("-d,-f,-zfa,-zfbfmin,-zfh,-zfhmin", &isa, &err), 0);
     ck_assert_int_eq(values_isa("-all,i", &isa, &err), 0);
     ck_assert_uint_eq(isa, ISA_EXT(I));
 }
@@ -105,8 +106,10 @@ END_TEST
 
 START_TEST(isa_refuses_unknown_names_and_missing_foundations)
 {
-    static const char *const wrong[] = {"",     ",",     "zba,",   "q",          "-",  "-i",  "-f",   "-zicsr",
-                                        "-all", "-zbkx", "-zksed", "-zknh,-zks", "-c", "ZBA", "all-", "-zba -zbb"};
+    static const char *const wrong[] = {
+        "",      ",",          "zba,",          "q",          "-",           "-i",  "-f",   "-zicsr",
+        "-all",  "-zbkx",      "-zksed",        "-zknh,-zks", "-c",          "ZBA", "all-", "-zba -zbb",
+        "-d,-f", "-d,-f,-zfa", "-all,i,zfhmin", "-zfhmin",    "-zfh,-zfhmin"};
     struct error err;
     uint64_t isa = 77;
 

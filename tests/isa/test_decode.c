@@ -44,6 +44,7 @@ static const struct example examples[] = {
     {0x7ffff0ef, RV_SEM_jal, 1, 0, 0, 0, 0, 1048574},       /* jal ra, 1048574 */
     {0x6ac5f543, RV_SEM_fmadd_d, 10, 11, 12, 13, 7, 0},     /* fmadd.d fa0, fa1, fa2, fa3, dyn */
     {0xd2259553, RV_SEM_fcvt_d_l, 10, 11, 0, 0, 1, 0},      /* fcvt.d.l fa0, a1, rtz */
+    {0xf01f0553, RV_SEM_fli_s, 10, 0, 0, 0, 0, 30},         /* fli.s fa0, inf */
     {0x06c5a52f, RV_SEM_amoadd_w, 10, 11, 12, 0, 0, 0},     /* amoadd.w.aqrl a0, a2, (a1) */
     {0xfff59573, RV_SEM_csrrw, 10, 11, 0, 0, 0, 0xfff},     /* csrrw a0, 0xfff, a1 */
     {0x300fd573, RV_SEM_csrrwi, 10, 31, 0, 0, 0, 0x300},    /* csrrwi a0, mstatus, 31 */

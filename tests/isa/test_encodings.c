@@ -17,7 +17,8 @@
 #define ATTRIBUTES                                              \
     "+m,+a,+f,+d,+c,+zicsr,+zifencei,+zba,+zbb,+zbs"            \
     ",+zicond,+zbc,+zbkb,+zbkc,+zbkx,+zimop,+zmmul,+zcb,+zcmop" \
-    ",+zknd,+zkne,+zknh,+zksed,+zksh"
+    ",+zknd,+zkne,+zknh,+zksed,+zksh"                           \
+    ",+zfa,+zfbfmin,+zfh,+zfhmin"
 
 enum {
     OPERANDS_PER_ROW = 60,
@@ -70,6 +71,7 @@ static const struct rv_row_info *row_of(const struct rv_insn *insn)
  *   ("Memory Ordering Instructions", "Zifencei"); llvm-mc refuses them;
  * - rounding modes 5 and 6 are decided when the instruction runs (frm may hold them as well), so they decode; llvm-mc
  * refuses them;
+ * - FCVTMOD.W.D is reserved with other rounding modes than RTZ (chapter "Zfa"); llvm-mc takes the others but 5 and 6;
  * - C.LUI with imm = 0 is reserved (section "Integer Constant-Generation Instructions" of "C"); llvm-mc 19 takes it;
  * - AES64KS1I with a round above 10 is reserved (chapter "Cryptography Extensions"); llvm-mc 19 takes it;
  * - the all-zero parcel is defined to be illegal; llvm-mc reads it as c.unimp. */
@@ -87,6 +89,8 @@ static bool differs_on_purpose(uint32_t word, const struct rv_insn *insn, const 
         return strcmp(theirs, "c.unimp") == 0;
     if ((word & 0xff00707f) == 0x31001013)
         return (word >> 20 & 15) > 10 && strncmp(theirs, "aes64ks1i ", 10) == 0;
+    if (strncmp(theirs, "fcvtmod.w.d ", 12) == 0)
+        return (word >> 12 & 7) != 1;
     return (word & 0xfffff07f) == 0x6001 && strncmp(theirs, "c.lui ", 6) == 0;
 }
 
@@ -251,7 +255,12 @@ static const struct gate gates[] = {
     {ISA_EXT(M) | ISA_EXT(ZMMUL), "-m,-zmmul"},
     {ISA_EXT(A), "-a"},
     {ISA_EXT(D), "-d"},
-    {ISA_EXT(F) | ISA_EXT(D), "-f,-d"},
+    {ISA_EXT(F) | ISA_EXT(D) | ISA_EXT(ZFA) | ISA_EXT(ZFBFMIN) | ISA_EXT(ZFH) | ISA_EXT(ZFHMIN),
+     "-f,-d,-zfa,-zfbfmin,-zfh,-zfhmin"},
+    {ISA_EXT(ZFA), "-zfa"},
+    {ISA_EXT(ZFBFMIN), "-zfbfmin"},
+    {ISA_EXT(ZFH), "-zfh"},
+    {ISA_EXT(ZFBFMIN) | ISA_EXT(ZFH) | ISA_EXT(ZFHMIN), "-zfbfmin,-zfh,-zfhmin"},
     {ISA_EXT(C) | ISA_EXT(ZCB) | ISA_EXT(ZCMOP), "-c,-zca"},
     {ISA_EXT(ZCB), "-zcb"},
     {ISA_EXT(ZCMOP), "-zcmop"},

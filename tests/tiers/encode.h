@@ -145,6 +145,11 @@ static inline uint32_t enc_sd(unsigned rs2, unsigned rs1, int32_t imm)
     return enc_s(0x23, 3, rs1, rs2, imm);
 }
 
+static inline uint32_t enc_flh(unsigned frd, unsigned rs1, int32_t imm)
+{
+    return enc_i(0x07, 1, frd, rs1, imm);
+}
+
 static inline uint32_t enc_flw(unsigned frd, unsigned rs1, int32_t imm)
 {
     return enc_i(0x07, 2, frd, rs1, imm);

@@ -18,8 +18,12 @@ struct format {
     uint64_t infinity, canonical_nan;
 };
 
-static const struct format single = {24, -126, 8, 0x7f800000, 0x7fc00000};
-static const struct format wide_format = {53, -1022, 11, 0x7ff0000000000000, 0x7ff8000000000000};
+static const struct format formats[FP_FORMAT_COUNT] = {
+    [FP_S] = {24, -126, 8, 0x7f800000, 0x7fc00000},
+    [FP_D] = {53, -1022, 11, 0x7ff0000000000000, 0x7ff8000000000000},
+    [FP_H] = {11, -14, 5, 0x7c00, 0x7e00},
+    [FP_BF16] = {8, -126, 8, 0x7f80, 0x7fc0},
+};
 
 /* A number taken apart. */
 struct operand {
@@ -32,18 +36,23 @@ static uint64_t sign_bit(const struct format *format)
     return 1ull << (format->precision - 1 + (int)format->exp_field_bits);
 }
 
-/* A register as the format sees it: a single whose box is not all ones counts as the canonical NaN (chapter D,
+/* The bits of a register above the format's. */
+static uint64_t box_bits(const struct format *format)
+{
+    return ~(sign_bit(format) | (sign_bit(format) - 1));
+}
+
+/* A register as the format sees it: a narrower value whose box is not all ones counts as the canonical NaN (chapter D,
  * "NaN Boxing of Narrower Values"). */
 static uint64_t unbox(const struct format *format, uint64_t reg)
 {
-    if (format == &wide_format)
-        return reg;
-    return reg >> 32 == UINT32_MAX ? (uint32_t)reg : single.canonical_nan;
+    uint64_t above = box_bits(format);
+    return (reg & above) == above ? reg & ~above : format->canonical_nan;
 }
 
 static uint64_t box(const struct format *format, uint64_t bits)
 {
-    return format == &wide_format ? bits : value_box((uint32_t)bits);
+    return bits | box_bits(format);
 }
 
 static struct operand take_apart(const struct format *format, uint64_t reg)
@@ -321,14 +330,14 @@ static struct fp_result min_max(const struct format *format, bool max, const str
     return (struct fp_result){box(format, (order < 0) != max ? a->bits : b->bits), flags};
 }
 
-/* feq is quiet, flt and fle signal any NaN (chapter F, "Compare Instructions"). */
+/* flt and fle signal any NaN, feq and Zfa's others signalling ones (chapter F, "Compare Instructions"). */
 static struct fp_result compare_result(const struct format *format, enum fp_operation op, const struct operand *a,
                                        const struct operand *b)
 {
     if (a->nan || b->nan)
-        return (struct fp_result){0, invalid_if(op != FP_EQ || a->signalling || b->signalling)};
+        return (struct fp_result){0, invalid_if(op == FP_LT || op == FP_LE || a->signalling || b->signalling)};
     int order = compare(format, a, b);
-    bool holds = op == FP_EQ ? order == 0 : op == FP_LT ? order < 0 : order <= 0;
+    bool holds = op == FP_EQ ? order == 0 : op == FP_LT || op == FP_LTQ ? order < 0 : order <= 0;
     return (struct fp_result){holds, 0};
 }
 
@@ -411,10 +420,11 @@ static struct fp_result from_integer(const struct format *format, enum fp_operat
     return round_to_format(s->exact[0], false, format, rm);
 }
 
-static struct fp_result from_other(const struct format *format, enum fp_rounding rm, uint64_t reg)
+/* From another format. */
+static struct fp_result from_other(const struct format *format, const struct format *other, enum fp_rounding rm,
+                                   uint64_t reg)
 {
     struct scratch *s = scratch();
-    const struct format *other = format == &wide_format ? &single : &wide_format;
     struct operand a = take_apart(other, reg);
     if (a.nan)
         return canonical_nan(format, invalid_if(a.signalling));
@@ -426,12 +436,76 @@ static struct fp_result from_other(const struct format *format, enum fp_rounding
     return round_to_format(s->exact[0], false, format, rm);
 }
 
-/* fmv.x.w takes the low 32 bits whatever the box is (chapter F, "Conversion and Move Instructions"). */
+/* The low bits, whatever the box is, sign-extended in an x register (chapter F, "Conversion and Move Instructions"). */
 static struct fp_result move(enum fp_operation op, const struct format *format, uint64_t reg)
 {
-    if (format == &wide_format)
-        return (struct fp_result){reg, 0};
-    return (struct fp_result){op == FP_MV_TO_X ? (uint64_t)(int64_t)(int32_t)reg : value_box((uint32_t)reg), 0};
+    uint64_t bits = reg & ~box_bits(format);
+    bool extend = op == FP_MV_FROM_X || (bits & sign_bit(format));
+    return (struct fp_result){extend ? box(format, bits) : bits, 0};
+}
+
+/* Zfa's minimum and maximum: NaN if either is. */
+static struct fp_result min_max_nan(const struct format *format, bool max, const struct operand *a,
+                                    const struct operand *b)
+{
+    if (a->nan || b->nan)
+        return canonical_nan(format, invalid_if(a->signalling || b->signalling));
+    return min_max(format, max, a, b);
+}
+
+/* To an integer in the same format; `exact` reports inexactness (Zfa, "Round-to-Integer Instructions"). */
+static struct fp_result round_integral(const struct format *format, bool exact, enum fp_rounding rm,
+                                       const struct operand *a)
+{
+    struct scratch *s = scratch();
+    if (a->nan)
+        return canonical_nan(format, invalid_if(a->signalling));
+    if (a->infinite || a->zero)
+        return (struct fp_result){box(format, a->bits), 0};
+    to_mpfr(s->exact[0], format, a);
+    if (mpfr_integer_p(s->exact[0]))
+        return (struct fp_result){box(format, a->bits), 0};
+    struct rounded r = round_to_quantum(s->exact[0], false, 0, rm);
+    if (r.magnitude == 0)
+        return (struct fp_result){zero(format, a->negative).bits, exact ? FP_NX : 0};
+    mpfr_set_uj(s->exact[0], r.magnitude, MPFR_RNDZ);
+    if (a->negative)
+        mpfr_neg(s->exact[0], s->exact[0], MPFR_RNDZ);
+    return (struct fp_result){round_to_format(s->exact[0], false, format, rm).bits, exact ? FP_NX : 0};
+}
+
+/* The truncated value modulo 2^32, with FCVT.W's flags (Zfa, "Modular Convert-to-Integer Instruction"). */
+static struct fp_result to_integer_modulo(const struct format *format, const struct operand *a)
+{
+    struct scratch *s = scratch();
+    uint8_t flags = to_integer(format, &integer_types[0], FP_RTZ, a).flags;
+    if (a->nan || a->infinite)
+        return (struct fp_result){0, flags};
+    to_mpfr(s->exact[0], format, a);
+    mpfr_trunc(s->exact[0], s->exact[0]);
+    mpfr_set_ui_2exp(s->exact[1], 1, 32, MPFR_RNDZ);
+    mpfr_fmod(s->exact[2], s->exact[0], s->exact[1], MPFR_RNDZ);
+    return (struct fp_result){(uint64_t)(int64_t)(int32_t)mpfr_get_sj(s->exact[2], MPFR_RNDZ), flags};
+}
+
+/* Zfa's constants 0..29 (table of FLI.S); 1, the least normal number, depends on the format. */
+static const double constants[] = {
+    -1.0,  0.0, 0x1p-16, 0x1p-15, 0x1p-8, 0x1p-7, 0.0625, 0.125, 0.25, 0.3125, 0.375, 0.4375, 0.5,   0.625,  0.75,
+    0.875, 1.0, 1.25,    1.5,     1.75,   2.0,    2.5,    3.0,   4.0,  8.0,    16.0,  128.0,  256.0, 0x1p15, 0x1p16,
+};
+
+static struct fp_result load_constant(const struct format *format, uint64_t number)
+{
+    struct scratch *s = scratch();
+    if (number == 31)
+        return canonical_nan(format, 0);
+    if (number == 30)
+        return infinity(format, false, 0);
+    if (number == 1)
+        mpfr_set_ui_2exp(s->exact[0], 1, format->exp_min, MPFR_RNDZ);
+    else
+        mpfr_set_d(s->exact[0], constants[number], MPFR_RNDZ);
+    return (struct fp_result){round_to_format(s->exact[0], false, format, FP_RNE).bits, 0};
 }
 
 static struct fp_result fused(const struct format *format, enum fp_operation op, enum fp_rounding rm,
@@ -445,9 +519,9 @@ static struct fp_result fused(const struct format *format, enum fp_operation op,
     return multiply_add(format, rm, &a, &operands[1], &c);
 }
 
-struct fp_result fp_expected(enum fp_operation op, bool wide, enum fp_rounding rm, const uint64_t a[3])
+struct fp_result fp_expected(enum fp_operation op, enum fp_format format_name, enum fp_rounding rm, const uint64_t a[3])
 {
-    const struct format *format = wide ? &wide_format : &single;
+    const struct format *format = &formats[format_name];
     struct operand o[3] = {take_apart(format, a[0]), take_apart(format, a[1]), take_apart(format, a[2])};
     struct operand negative_b = negated(format, o[1]);
     switch (op) {
@@ -469,9 +543,14 @@ struct fp_result fp_expected(enum fp_operation op, bool wide, enum fp_rounding r
     case FP_MIN:
     case FP_MAX:
         return min_max(format, op == FP_MAX, &o[0], &o[1]);
+    case FP_MINM:
+    case FP_MAXM:
+        return min_max_nan(format, op == FP_MAXM, &o[0], &o[1]);
     case FP_EQ:
     case FP_LT:
     case FP_LE:
+    case FP_LTQ:
+    case FP_LEQ:
         return compare_result(format, op, &o[0], &o[1]);
     case FP_CLASS:
         return classify(format, &o[0]);
@@ -489,11 +568,24 @@ struct fp_result fp_expected(enum fp_operation op, bool wide, enum fp_rounding r
     case FP_FROM_L:
     case FP_FROM_LU:
         return from_integer(format, op, rm, a[0]);
-    case FP_FROM_OTHER:
-        return from_other(format, rm, a[0]);
+    case FP_TO_W_MODULO:
+        return to_integer_modulo(format, &o[0]);
+    case FP_FROM_S:
+        return from_other(format, &formats[FP_S], rm, a[0]);
+    case FP_FROM_D:
+        return from_other(format, &formats[FP_D], rm, a[0]);
+    case FP_FROM_H:
+        return from_other(format, &formats[FP_H], rm, a[0]);
+    case FP_FROM_BF16:
+        return from_other(format, &formats[FP_BF16], rm, a[0]);
     case FP_MV_TO_X:
     case FP_MV_FROM_X:
         return move(op, format, a[0]);
+    case FP_ROUND:
+    case FP_ROUNDNX:
+        return round_integral(format, op == FP_ROUNDNX, rm, &o[0]);
+    case FP_LI:
+        return load_constant(format, a[0]);
     }
     return (struct fp_result){0, 0};
 }

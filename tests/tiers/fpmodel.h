@@ -26,9 +26,13 @@ enum fp_operation {
     FP_NMADD,
     FP_MIN,
     FP_MAX,
+    FP_MINM,
+    FP_MAXM,
     FP_EQ,
     FP_LT,
     FP_LE,
+    FP_LTQ,
+    FP_LEQ,
     FP_CLASS,
     FP_SGNJ,
     FP_SGNJN,
@@ -37,22 +41,31 @@ enum fp_operation {
     FP_TO_WU,
     FP_TO_L,
     FP_TO_LU,
+    FP_TO_W_MODULO, /* FCVTMOD */
     FP_FROM_W,
     FP_FROM_WU,
     FP_FROM_L,
     FP_FROM_LU,
-    FP_FROM_OTHER, /* S from D or D from S */
+    FP_FROM_S, /* from another format, which the operation names */
+    FP_FROM_D,
+    FP_FROM_H,
+    FP_FROM_BF16,
     FP_MV_TO_X,
     FP_MV_FROM_X,
+    FP_ROUND,
+    FP_ROUNDNX,
+    FP_LI,
 };
+
+enum fp_format { FP_S, FP_D, FP_H, FP_BF16, FP_FORMAT_COUNT };
 
 struct fp_result {
     uint64_t bits; /* the destination register, x or f, all 64 bits */
     uint8_t flags;
 };
 
-/* `wide`: the instruction's format is D, else S. Operands are whole registers: f registers, or for FP_FROM_W.. and
- * FP_MV_FROM_X an x register in a[0]. */
-struct fp_result fp_expected(enum fp_operation op, bool wide, enum fp_rounding rm, const uint64_t a[3]);
+/* `format` is the one the instruction is named after, a conversion's result. Operands are whole registers: f registers,
+ * or for FP_FROM_W.. and FP_MV_FROM_X an x register in a[0], or for FP_LI the constant's number. */
+struct fp_result fp_expected(enum fp_operation op, enum fp_format format, enum fp_rounding rm, const uint64_t a[3]);
 
 #endif

@@ -317,11 +317,35 @@ static void make_addi16sp(struct maker *maker, const struct rv_insn *insn)
     put(maker, enc_addi(REG_SP, REG_SP, -insn->imm));
 }
 
+/* Offset of 8 aligned bytes of the scratch area. */
+static int32_t scratch_place(struct maker *maker)
+{
+    return rng_between(maker->rng, -RAND_SCRATCH_BELOW / 8, RAND_SCRATCH_BELOW / 8 - 1) * 8;
+}
+
 /* Computation soon turns every float register into NaN, infinity or zero: bring in fresh values. */
 static void refresh_operand(struct maker *maker, unsigned freg)
 {
-    int32_t at = rng_between(maker->rng, -RAND_SCRATCH_BELOW / 8, RAND_SCRATCH_BELOW / 8 - 1) * 8;
-    put(maker, rng_one_in(maker->rng, 2) ? enc_fld(freg, a_base(maker), at) : enc_flw(freg, a_base(maker), at));
+    int32_t at = scratch_place(maker);
+    unsigned base = a_base(maker);
+    switch (rng_below(maker->rng, 3)) {
+    case 0:
+        put(maker, enc_flh(freg, base, at));
+        break;
+    case 1:
+        put(maker, enc_flw(freg, base, at));
+        break;
+    default:
+        put(maker, enc_fld(freg, base, at));
+        break;
+    }
+}
+
+/* QEMU 10 is wrong about a bfloat whose box is broken (see test_fp.c), so its operand is always a fresh one. */
+static void make_from_bfloat(struct maker *maker, const struct rv_insn *insn)
+{
+    put(maker, enc_flh(insn->rs1, a_base(maker), scratch_place(maker)));
+    put_insn(maker, insn);
 }
 
 static void make_computation(struct maker *maker, const struct rv_insn *insn)
@@ -334,6 +358,9 @@ static void make_computation(struct maker *maker, const struct rv_insn *insn)
     if ((operands & OPERAND_FRS3) && rng_one_in(maker->rng, 2))
         refresh_operand(maker, insn->rs3);
     put_insn(maker, insn);
+    /* QEMU 10 believes that FROUND and FROUNDNX raise no flag, and drops one whose result nobody uses: here it is. */
+    if (row_is(insn->row, "fround"))
+        put(maker, enc_fsd(insn->rd, a_base(maker), scratch_place(maker)));
 }
 
 static void make_item(struct maker *maker, enum rv_row row)
@@ -345,6 +372,8 @@ static void make_item(struct maker *maker, enum rv_row row)
         make_csr(maker, &insn);
     else if (row == RV_ROW_c_addi16sp)
         make_addi16sp(maker, &insn);
+    else if (row == RV_ROW_fcvt_s_bf16)
+        make_from_bfloat(maker, &insn);
     else if (insn.effects & RV_ATOMIC)
         make_atomic(maker, &insn);
     else if (insn.effects & RV_INDIRECT)

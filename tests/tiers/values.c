@@ -30,8 +30,19 @@ const uint64_t value_f64_corners[] = {
     0x36a0000000000000, 0x3690000000000000, 0x3690000000000001,
     0x47efffffe0000000, /* around binary32's greatest */
     0x47efffffefffffff, 0x47effffff0000000, 0x47f0000000000000,
-    0x3ff0000010000000, /* ties of narrowing */
-    0x3ff0000030000000, 0x3ff0000010000001,
+    0x432fffffffffffff,                     /* around 2^52: fractions end */
+    0xc330000000000001, 0x4510000000000003, /* modulo 2^32: around 2^82 to 2^84 */
+    0x4520000000000001, 0xc520000000000003, 0x4530000000000001,
+    0x3ff0000010000000,                                         /* ties of narrowing */
+    0x3ff0000030000000, 0x3ff0000010000001, 0x40effc0000000000, /* around binary16's greatest */
+    0x40effdffe0000000, 0x40effe0000000000, 0x40effdffffffffff,
+    0x3f10000000000000, /* around its least normal and subnormals */
+    0x3f0ffdffe0000000, 0x3f0ffc0000000000, 0x3f0ffc0020000000,
+    0x3f0ffe0000000000, 0x3f0ffe0020000000, 0x3e70000000000000,
+    0x3e60000020000000, 0x3e60000000000000, 0x3e60000000000001,
+    0x3ff0020000000000, /* ties of narrowing to it, and twice rounded */
+    0x3ff0060000000000, 0x3ff0020020000000, 0x3ff0020000000001,
+    0x3ff001ffffffffff,
 };
 const uint32_t value_f64_corner_count = TUFF_ARRAY_LEN(value_f64_corners);
 
@@ -46,11 +57,37 @@ const uint32_t value_f32_corners[] = {
     0x5f800001, 0x00800001, 0x7f000000, 0x33000000,             /* half an ulp of one */
     0xffffffff, 0x4b000000,                                     /* 2^23 and 2^24 */
     0x4b800000, 0x5effffff,                                     /* around 2^63, 2^64, 2^31, 2^32 */
-    0x5f000000, 0xdf000000, 0xdf000001, 0x5f7fffff, 0x5f800000, 0x4effffff,
-    0x4f000000, 0xcf000000, 0xcf000001, 0x4f7fffff, 0x4f800000, 0x3f000000, /* halves: ties of conversion */
-    0xbf000000, 0x3fc00000, 0x40200000, 0xc0200000, 0x3effffff, 0x3f000001,
+    0x5f000000, 0xdf000000, 0xdf000001, 0x5f7fffff, 0x5f800000, 0x4effffff, 0x4f000000, 0xcf000000, 0xcf000001,
+    0x4f7fffff, 0x4f800000, 0x3f000000,                                                 /* halves: ties of conversion */
+    0xbf000000, 0x3fc00000, 0x40200000, 0xc0200000, 0x3effffff, 0x3f000001, 0x4affffff, /* below 2^23: fractions end */
+    0x477fe000, 0x477fefff, 0x477ff000, /* narrowing to binary16: the greatest, */
+    0x38800000, 0x387fefff, 0x387fe000, 0x387fe001, 0x387ff000, 0x387ff001, 0x33800000, 0x33000001, /* the least normal,
+                                                                                                       subnormals, */
+    0x3f801000, 0x3f803000, 0x3f801001,                                                             /* ties */
+    0x7f7f0000, 0x7f7f7fff, 0x7f7f8000, /* the same to bfloat16 */
+    0x007f8000, 0x007fc000, 0x007fc001, 0x00008000, 0x00008001, 0x00018000, 0x3f808000, 0x3f818000, 0x3f808001,
 };
 const uint32_t value_f32_corner_count = TUFF_ARRAY_LEN(value_f32_corners);
+
+const uint16_t value_f16_corners[] = {
+    0x0000,                                         /* zeros */
+    0x8000, 0x3c00,                                 /* one, and next to it */
+    0xbc00, 0x3c01, 0x3bff, 0x0001,                 /* subnormals and the least normal */
+    0x8001, 0x03ff, 0x0400, 0x8400, 0x7bff,         /* the greatest, infinities */
+    0xfbff, 0x7c00, 0xfc00, 0x7e00,                 /* quiet and signalling NaNs */
+    0x7c01, 0xfdff, 0x3555,                         /* a third */
+    0x1c00,                                         /* its square underflows; the next one's overflows */
+    0x5c01, 0x0401, 0x7800, 0x1000,                 /* half an ulp of one */
+    0xffff, 0x6400, 0x6800, 0x63ff, 0x3800, 0xb800, /* 2^10, 2^11, below 2^10: fractions end; halves */
+    0x3e00, 0x4100, 0xc100, 0x37ff, 0x3801, 0xbbff,
+};
+const uint32_t value_f16_corner_count = TUFF_ARRAY_LEN(value_f16_corners);
+
+const uint16_t value_bf16_corners[] = {
+    0x0000, 0x8000, 0x3f80, 0xbf80, 0x3f81, 0x3f7f, 0x0001, 0x8001, 0x007f, 0x0080, 0x8080, 0x7f7f,
+    0xff7f, 0x7f80, 0xff80, 0x7fc0, 0x7f81, 0xffbf, 0xffff, 0x3eab, 0x3f00, 0x4e80, 0xcf00, 0x5f00,
+};
+const uint32_t value_bf16_corner_count = TUFF_ARRAY_LEN(value_bf16_corners);
 
 static const uint64_t integer_corners[] = {
     0,
@@ -135,8 +172,7 @@ static uint64_t value_number(struct rng *rng, unsigned fraction_bits, uint32_t e
     }
     if (exponent > exponent_max)
         exponent = exponent_max;
-    return (rng_next(rng) & 1) << (fraction_bits + (exponent_max == 0x7ff ? 11 : 8)) | exponent << fraction_bits |
-           fraction;
+    return (rng_next(rng) & 1) * ((uint64_t)exponent_max + 1) << fraction_bits | exponent << fraction_bits | fraction;
 }
 
 uint64_t value_f64(struct rng *rng)
@@ -153,6 +189,20 @@ uint32_t value_f32(struct rng *rng)
     return (uint32_t)value_number(rng, 23, 0xff);
 }
 
+uint16_t value_f16(struct rng *rng)
+{
+    if (rng_one_in(rng, 4))
+        return value_f16_corners[rng_below(rng, value_f16_corner_count)];
+    return (uint16_t)value_number(rng, 10, 0x1f);
+}
+
+uint16_t value_bf16(struct rng *rng)
+{
+    if (rng_one_in(rng, 4))
+        return value_bf16_corners[rng_below(rng, value_bf16_corner_count)];
+    return (uint16_t)value_number(rng, 7, 0xff);
+}
+
 uint64_t value_f_register(struct rng *rng)
 {
     switch (rng_below(rng, 16)) {
@@ -160,6 +210,13 @@ uint64_t value_f_register(struct rng *rng)
         return value_box(value_f32(rng)) & ~(1ull << (32 + rng_below(rng, 32)));
     case 1:
         return rng_next(rng);
+    case 2: /* the same of a half */
+        return value_box16(value_f16(rng)) & ~(1ull << (16 + rng_below(rng, 48)));
+    case 3:
+    case 4:
+    case 5:
+    case 6:
+        return value_box16(value_f16(rng));
     default:
         return rng_one_in(rng, 2) ? value_f64(rng) : value_box(value_f32(rng));
     }

@@ -34,6 +34,44 @@ const char *rv_f_name(unsigned number)
 /* 5 and 6 are reserved; llvm-mc refuses such instructions, so their names are this project's. */
 static const char rm_names[8][5] = {"rne", "rtz", "rdn", "rup", "rmm", "rm5", "rm6", "dyn"};
 
+/* The constants of Zfa's FLI (chapter "Zfa", table of FLI.S), as llvm-mc writes them. */
+/* clang-format off: eight a line */
+static const char *const fli_names[32] = {
+    "-1.0",
+    "min",
+    "1.52587890625e-05",
+    "3.0517578125e-05",
+    "0.00390625",
+    "0.0078125",
+    "0.0625",
+    "0.125",
+    "0.25",
+    "0.3125",
+    "0.375",
+    "0.4375",
+    "0.5",
+    "0.625",
+    "0.75",
+    "0.875",
+    "1.0",
+    "1.25",
+    "1.5",
+    "1.75",
+    "2.0",
+    "2.5",
+    "3.0",
+    "4.0",
+    "8.0",
+    "16.0",
+    "128.0",
+    "256.0",
+    "32768.0",
+    "65536.0",
+    "inf",
+    "nan",
+};
+/* clang-format on */
+
 static const struct csr_name {
     const char *name;
     uint16_t number;
@@ -107,6 +145,7 @@ enum word {
     WORD_PRED,
     WORD_SUCC,
     WORD_RM,
+    WORD_FLI,
     WORD_COUNT,
 };
 
@@ -118,7 +157,7 @@ static const char *const words[WORD_COUNT] = {
     [WORD_UPPER] = "upper", [WORD_UPPER_SIGNED] = "upper_signed",
     [WORD_CSR] = "csr",     [WORD_UIMM] = "uimm",
     [WORD_PRED] = "pred",   [WORD_SUCC] = "succ",
-    [WORD_RM] = "rm",
+    [WORD_RM] = "rm",       [WORD_FLI] = "fli",
 };
 
 static void add_operand(struct text *t, enum word word, const struct rv_insn *insn)
@@ -169,6 +208,9 @@ static void add_operand(struct text *t, enum word word, const struct rv_insn *in
     case WORD_RM:
         text_add(t, "%s", rm_names[insn->rm & 7]);
         break;
+    case WORD_FLI:
+        text_add(t, "%s", fli_names[(uint32_t)insn->imm & 31]);
+        break;
     case WORD_COUNT:
         break;
     }
@@ -196,7 +238,11 @@ static void add_operands(struct text *t, const char *syntax, const struct rv_ins
         while (is_word_char(*c))
             c++;
         if (c != start) {
-            add_operand(t, find_word(start, (size_t)(c - start)), insn);
+            enum word word = find_word(start, (size_t)(c - start));
+            if (word == WORD_COUNT) /* the one rounding mode of fcvtmod.w.d */
+                text_add(t, "%.*s", (int)(c - start), start);
+            else
+                add_operand(t, word, insn);
         } else if (*c == '[' && insn->rm == 0) {
             c += strcspn(c, "]");
         } else {

@@ -228,6 +228,8 @@ static inline int32_t field_c_imm_b(uint32_t w)
            o->rm = field_rm(w);)                                                                                       \
     FORMAT(R4_RM, 4, FIELD_RD | FIELD_RS1 | FIELD_RS2 | FIELD_RS3 | FIELD_RM, o->rd = field_rd(w);                     \
            o->rs1 = field_rs1(w); o->rs2 = field_rs2(w); o->rs3 = field_rs3(w); o->rm = field_rm(w);)                  \
+    /* the rs1 field is the number of a constant */                                                                    \
+    FORMAT(FLI, 4, FIELD_RD | FIELD_RS1, o->rd = field_rd(w); o->imm = field_rs1(w);)                                  \
     FORMAT(I, 4, FIELD_RD | FIELD_RS1 | FIELD_IMM12, o->rd = field_rd(w); o->rs1 = field_rs1(w);                       \
            o->imm = field_imm_i(w);)                                                                                   \
     FORMAT(SHIFT64, 4, FIELD_RD | FIELD_RS1 | FIELD_SHAMT6, o->rd = field_rd(w); o->rs1 = field_rs1(w);                \

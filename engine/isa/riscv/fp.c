@@ -107,11 +107,17 @@ struct number {
 struct format {
     unsigned fraction_bits, exp_bits;
 };
-static const struct format formats[] = {[FP_SINGLE] = {23, 8}, [FP_DOUBLE] = {52, 11}};
+static const struct format formats[] = {
+    [FP_SINGLE] = {23, 8}, [FP_DOUBLE] = {52, 11}, [FP_HALF] = {10, 5}, [FP_BFLOAT] = {7, 8}};
 
 static int format_bias(const struct format *f)
 {
     return (1 << (f->exp_bits - 1)) - 1;
+}
+
+static uint64_t infinity_bits(const struct format *f)
+{
+    return ((1ull << f->exp_bits) - 1) << f->fraction_bits;
 }
 
 /* False for infinities and NaN. */
@@ -324,19 +330,111 @@ bool fp_rounded(struct hart *h, enum fp_op op, enum fp_format format, uint64_t a
     return true;
 }
 
-uint64_t fp_narrow(struct hart *h, uint64_t bits, unsigned rm)
+static bool is_nan(const struct format *f, uint64_t bits)
 {
-    struct number n = {0};
+    uint64_t magnitude = bits & ((1ull << (f->fraction_bits + f->exp_bits)) - 1);
 
-    (void)unpack(&formats[FP_DOUBLE], bits, &n);
-    return pack(h, &formats[FP_SINGLE], &n, rm);
+    return magnitude > infinity_bits(f);
+}
+
+/* Raises invalid if it signals. */
+static uint64_t quiet_nan(struct hart *h, const struct format *from, uint64_t bits, const struct format *to)
+{
+    if (is_nan(from, bits) && !(bits >> (from->fraction_bits - 1) & 1))
+        fp_raise(h, FLAG_NV);
+    return infinity_bits(to) | 1ull << (to->fraction_bits - 1);
+}
+
+/* An operand that may be anything. */
+struct special {
+    bool negative, nan, infinite, zero;
+};
+
+static struct special look_at(const struct format *f, uint64_t bits)
+{
+    uint64_t magnitude = bits & ((1ull << (f->fraction_bits + f->exp_bits)) - 1);
+
+    return (struct special){.negative = magnitude != bits,
+                            .nan = magnitude > infinity_bits(f),
+                            .infinite = magnitude == infinity_bits(f),
+                            .zero = magnitude == 0};
+}
+
+/* What fp_rounded() leaves: some operand is infinite (and none NaN), a division by zero, or the root of a negative
+ * number. IEEE 754, sections 6.1, 7.2 and 7.3. */
+static uint64_t special_result(struct hart *h, enum fp_op op, const struct format *f, struct special a,
+                               struct special b, struct special c)
+{
+    const unsigned sign_at = f->fraction_bits + f->exp_bits;
+    bool negative =
+        op == FP_ADD || op == FP_SQRT ? a.negative : a.negative != b.negative; /* of a sum: its first term */
+    bool infinite = a.infinite || (b.infinite && op != FP_ADD), invalid = false;
+    struct special addend = op == FP_ADD ? b : c;
+
+    switch (op) {
+    case FP_MUL:
+    case FP_FMA:
+    case FP_ADD:
+        invalid = op != FP_ADD && ((a.infinite && b.zero) || (a.zero && b.infinite));
+        if (op != FP_MUL && addend.infinite) {
+            invalid |= infinite && negative != addend.negative;
+            negative = addend.negative;
+        }
+        break;
+    case FP_DIV:
+        invalid = (a.infinite && b.infinite) || (a.zero && b.zero);
+        if (b.infinite && !invalid)
+            return (uint64_t)negative << sign_at;
+        if (b.zero && !a.infinite && !invalid)
+            fp_raise(h, FLAG_DZ);
+        break;
+    case FP_SQRT:
+        invalid = a.negative;
+        break;
+    }
+    if (invalid) {
+        fp_raise(h, FLAG_NV);
+        return infinity_bits(f) | 1ull << (f->fraction_bits - 1);
+    }
+    return (uint64_t)negative << sign_at | infinity_bits(f);
+}
+
+uint64_t fp_soft(struct hart *h, enum fp_op op, enum fp_format format, uint64_t a, uint64_t b, uint64_t c, unsigned rm)
+{
+    const struct format *f = &formats[format];
+    uint64_t result;
+
+    if (fp_rounded(h, op, format, a, b, c, rm == RM_HOST ? h->frm : rm, &result))
+        return result;
+    struct special x = look_at(f, a), y = look_at(f, b), z = look_at(f, c);
+    if (x.nan || y.nan || z.nan) {
+        /* Infinity times zero is invalid whatever is added (chapter "F", on FMA). */
+        if (op == FP_FMA && ((x.infinite && y.zero) || (x.zero && y.infinite)))
+            fp_raise(h, FLAG_NV);
+        (void)quiet_nan(h, f, a, f);
+        (void)quiet_nan(h, f, b, f);
+        return quiet_nan(h, f, c, f);
+    }
+    return special_result(h, op, f, x, y, z);
+}
+
+uint64_t fp_narrow(struct hart *h, enum fp_format format, uint64_t bits, unsigned rm)
+{
+    const struct format *from = &formats[FP_DOUBLE], *to = &formats[format];
+    struct number n;
+
+    if (is_nan(from, bits))
+        return quiet_nan(h, from, bits, to);
+    if (!unpack(from, bits, &n))
+        return infinity_bits(to) | (bits >> 63) << (to->fraction_bits + to->exp_bits);
+    return pack(h, to, &n, rm == RM_HOST ? h->frm : rm);
 }
 
 uint64_t fp_from_int(struct hart *h, enum fp_format format, bool negative, uint64_t magnitude, unsigned rm)
 {
     struct number n = {.negative = negative, .sig = magnitude};
 
-    return pack(h, &formats[format], &n, rm);
+    return pack(h, &formats[format], &n, rm == RM_HOST ? h->frm : rm);
 }
 
 /* Table "Domains of float-to-integer conversions": out of range and NaN saturate and are invalid, without inexact. */
@@ -373,4 +471,35 @@ uint64_t fp_to_int(struct hart *h, enum fp_int kind, uint64_t bits, unsigned rm)
         value = n.negative ? -(uint64_t)magnitude : (uint64_t)magnitude;
     }
     return width == 32 ? (uint64_t)(int64_t)(int32_t)value : value;
+}
+
+uint64_t fp_round_integral(struct hart *h, enum fp_format format, uint64_t bits, unsigned rm, bool exact)
+{
+    const struct format *f = &formats[format];
+    struct number n;
+    bool inexact;
+
+    if (!unpack(f, bits, &n) || n.exp >= 0)
+        return bits;
+    uint64_t whole = (uint64_t)round_at(&n, 0, rm == RM_HOST ? h->frm : rm, &inexact);
+    uint64_t sign = (uint64_t)n.negative << (f->fraction_bits + f->exp_bits);
+    if (inexact && exact)
+        fp_raise(h, FLAG_NX);
+    if (!whole)
+        return sign;
+    /* At most 2^fraction_bits. The significand's top bit adds one to the exponent field. */
+    unsigned top = (unsigned)top_bit(whole);
+    uint64_t field = (uint64_t)format_bias(f) + top - 1;
+    return sign | ((field << f->fraction_bits) + (whole << (f->fraction_bits - top)));
+}
+
+uint64_t fp_to_int_modulo(struct hart *h, uint64_t bits)
+{
+    struct number n;
+
+    (void)fp_to_int(h, FP_INT32, bits, RM_RTZ); /* for its flags */
+    if (!unpack(&formats[FP_DOUBLE], bits, &n) || n.exp >= 32 || n.exp <= -64)
+        return 0;
+    uint64_t magnitude = n.exp >= 0 ? (uint64_t)n.sig << n.exp : (uint64_t)n.sig >> -n.exp;
+    return (uint64_t)(int64_t)(int32_t)(n.negative ? -magnitude : magnitude);
 }

@@ -304,19 +304,27 @@ void fp_write_flags(struct hart *h, uint8_t flags);
 void fp_write_frm(struct hart *h, uint8_t frm);
 
 /* The outlined paths of sem_fp.h: operations in a rounding mode that the host is not in (or does not have), and what
- * the host gets wrong. Operands and results are register contents without the box: singles in the low half. */
+ * the host gets wrong. Operands and results are register contents without the box: narrower formats in the low bits. */
 enum fp_op { FP_ADD, FP_MUL, FP_DIV, FP_SQRT, FP_FMA };
-enum fp_format { FP_SINGLE, FP_DOUBLE };
+enum fp_format { FP_SINGLE, FP_DOUBLE, FP_HALF, FP_BFLOAT };
 enum fp_int { FP_INT32, FP_UINT32, FP_INT64, FP_UINT64 };
 /* a op b, or a * b + c, correctly rounded in `rm`. False where an operand is infinite or NaN or the result does not
  * depend on the mode: the host's own operation is right then. */
 bool fp_rounded(struct hart *h, enum fp_op op, enum fp_format format, uint64_t a, uint64_t b, uint64_t c, unsigned rm,
                 uint64_t *result);
-/* Any finite or other double (a single converted exactly) to an integer; sign-extended for 32 bits as registers hold
- * them. */
+/* The same for any operands and RM_HOST as well: all of an operation in a format that the host does not have. */
+uint64_t fp_soft(struct hart *h, enum fp_op op, enum fp_format format, uint64_t a, uint64_t b, uint64_t c, unsigned rm);
+/* Any finite or other double (a narrower format converted exactly) to an integer; sign-extended for 32 bits as
+ * registers hold them. */
 uint64_t fp_to_int(struct hart *h, enum fp_int kind, uint64_t bits, unsigned rm);
 uint64_t fp_from_int(struct hart *h, enum fp_format format, bool negative, uint64_t magnitude, unsigned rm);
-uint64_t fp_narrow(struct hart *h, uint64_t bits, unsigned rm); /* finite double to single */
+/* Any double (a single converted exactly) to a narrower format. */
+uint64_t fp_narrow(struct hart *h, enum fp_format format, uint64_t bits, unsigned rm);
+/* Rounded to an integer of the same format; raises inexact only if `exact` (FROUNDNX). Finite numbers; the bits of
+ * others as they are. */
+uint64_t fp_round_integral(struct hart *h, enum fp_format format, uint64_t bits, unsigned rm, bool exact);
+/* FCVTMOD.W.D: the truncated double modulo 2^32, sign-extended, with the flags of FCVT.W.D. */
+uint64_t fp_to_int_modulo(struct hart *h, uint64_t bits);
 /* inf * 0 + NaN is invalid here and is not on x86. */
 void fp_fma_nan(struct hart *h, double a, double b);
 void fp_raise(struct hart *h, uint8_t flags);

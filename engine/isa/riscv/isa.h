@@ -29,6 +29,10 @@
     X(ZIMOP, "zimop")             \
     X(ZMMUL, "zmmul")             \
     X(ZA64RS, "za64rs")           \
+    X(ZFA, "zfa")                 \
+    X(ZFBFMIN, "zfbfmin")         \
+    X(ZFH, "zfh")                 \
+    X(ZFHMIN, "zfhmin")           \
     X(ZCB, "zcb")                 \
     X(ZCMOP, "zcmop")             \
     X(ZBA, "zba")                 \

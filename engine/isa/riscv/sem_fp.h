@@ -1,4 +1,4 @@
-/* Semantic bodies: F and D on the host's floating-point unit.
+/* Semantic bodies: F, D, Zfa, halves and bfloats on the host's floating-point unit.
  *
  * The host's control register holds the guest's rounding mode, and its sticky flags are the guest's, so an operation in
  * the current mode is one host instruction. What differs is put right here: results that are NaN become the canonical
@@ -30,6 +30,25 @@ TUFF_INLINE float fp_s(uint64_t reg)
 TUFF_INLINE double fp_d(uint64_t reg)
 {
     return __builtin_bit_cast(double, reg);
+}
+
+/* Halves: the host computes with none, so they are widened by their bits (exactly, without a flag, NaNs with their
+ * payload) where a double's operation does. */
+#define FP_BOX_H 0xffffffffffff0000ull
+#define FP_NAN_H 0x7e00u
+
+TUFF_INLINE uint32_t fp_bits_h(uint64_t reg)
+{
+    return TUFF_LIKELY(reg >= FP_BOX_H) ? (uint16_t)reg : FP_NAN_H;
+}
+
+TUFF_INLINE double fp_h(uint64_t reg)
+{
+    uint64_t bits = fp_bits_h(reg), exponent = bits >> 10 & 31, fraction = bits & 0x3ff;
+    uint64_t magnitude = exponent ? (exponent == 31 ? 0x7ff : exponent + 1023 - 15) << 52 | fraction << 42
+                                  : __builtin_bit_cast(uint64_t, (double)(int64_t)fraction * 0x1p-24);
+
+    return fp_d((bits >> 15) << 63 | magnitude);
 }
 
 /* An unordered comparison with itself is one ucomis and one jp; written v != v it is a set-and-or more. */
@@ -249,6 +268,41 @@ COMPARE(fp_d, <)
 SEM(fle_d)
 COMPARE(fp_d, <=)
 
+/* Zfa's minimum and maximum: NaN wins. */
+#define MIN_MAX_NAN(type, to_fp, bits_of, box, nan, compare, merge)                                                \
+    {                                                                                                              \
+        type a = to_fp(FS1), b = to_fp(FS2);                                                                       \
+        if (TUFF_UNLIKELY(__builtin_isunordered(a, b)))                                                            \
+            SET_F(box | nan);                                                                                      \
+        else                                                                                                       \
+            SET_F(box | (a == b ? (bits_of(FS1) merge bits_of(FS2)) : a compare b ? bits_of(FS1) : bits_of(FS2))); \
+        NEXT;                                                                                                      \
+    }
+SEM(fminm_s)
+MIN_MAX_NAN(float, fp_s, fp_bits_s, FP_BOX, FP_NAN_S, <, |)
+SEM(fmaxm_s)
+MIN_MAX_NAN(float, fp_s, fp_bits_s, FP_BOX, FP_NAN_S, >, &)
+SEM(fminm_d)
+MIN_MAX_NAN(double, fp_d, FP_SAME, 0, FP_NAN_D, <, |)
+SEM(fmaxm_d)
+MIN_MAX_NAN(double, fp_d, FP_SAME, 0, FP_NAN_D, >, &)
+
+/* Zfa's comparisons signal on signalling NaNs only. */
+#define COMPARE_QUIET(fp, builtin)         \
+    {                                      \
+        SET_RD(builtin(fp(FS1), fp(FS2))); \
+        r->fs_dirty = 1;                   \
+        NEXT;                              \
+    }
+SEM(fltq_s)
+COMPARE_QUIET(fp_s, __builtin_isless)
+SEM(fleq_s)
+COMPARE_QUIET(fp_s, __builtin_islessequal)
+SEM(fltq_d)
+COMPARE_QUIET(fp_d, __builtin_isless)
+SEM(fleq_d)
+COMPARE_QUIET(fp_d, __builtin_islessequal)
+
 /* clang-format on */
 
 /* The ten classes (chapter "F", table of fclass). `exp_max` is the all-ones exponent, `quiet` the top bit of the
@@ -346,7 +400,7 @@ SEM(fcvt_s_d)
         if (!slow)
             return SEM_MISS;
         if (__builtin_isfinite(v)) {
-            SET_F(FP_BOX | fp_narrow(h, FS1, RM));
+            SET_F(FP_BOX | fp_narrow(h, FP_SINGLE, FS1, RM));
             NEXT;
         }
     }
@@ -358,6 +412,226 @@ SEM(fmv_x_w) { SET_RD_W(FS1); NEXT; }
 SEM(fmv_w_x) { SET_F(FP_BOX | RS1_W); NEXT; }
 SEM(fmv_x_d) { SET_RD(FS1); NEXT; }
 SEM(fmv_d_x) { SET_F(RS1); NEXT; }
+
+/* ---- Zfa ---- */
+
+/* The constants of FLI (chapter "Zfa", table of FLI.S): X(upper 16 bits of the double, of the single, the half). All
+ * other bits are zero; a half holds 2^-16 and 2^-15 as subnormals and has infinity for 2^16. */
+#define FP_CONSTANTS(X)                                                                                                \
+    /* -1, the least normal number, 2^-16, 2^-15 */                                                                    \
+    X(0xbff0, 0xbf80, 0xbc00) X(0x0010, 0x0080, 0x0400) X(0x3ef0, 0x3780, 0x0100) X(0x3f00, 0x3800, 0x0200)            \
+    /* 2^-8, 2^-7, 0.0625, 0.125 */                                                                                    \
+    X(0x3f70, 0x3b80, 0x1c00) X(0x3f80, 0x3c00, 0x2000) X(0x3fb0, 0x3d80, 0x2c00) X(0x3fc0, 0x3e00, 0x3000)            \
+    /* 0.25, 0.3125, 0.375, 0.4375 */                                                                                  \
+    X(0x3fd0, 0x3e80, 0x3400) X(0x3fd4, 0x3ea0, 0x3500) X(0x3fd8, 0x3ec0, 0x3600) X(0x3fdc, 0x3ee0, 0x3700)            \
+    /* 0.5, 0.625, 0.75, 0.875 */                                                                                      \
+    X(0x3fe0, 0x3f00, 0x3800) X(0x3fe4, 0x3f20, 0x3900) X(0x3fe8, 0x3f40, 0x3a00) X(0x3fec, 0x3f60, 0x3b00)            \
+    /* 1, 1.25, 1.5, 1.75 */                                                                                           \
+    X(0x3ff0, 0x3f80, 0x3c00) X(0x3ff4, 0x3fa0, 0x3d00) X(0x3ff8, 0x3fc0, 0x3e00) X(0x3ffc, 0x3fe0, 0x3f00)            \
+    /* 2, 2.5, 3, 4 */                                                                                                 \
+    X(0x4000, 0x4000, 0x4000) X(0x4004, 0x4020, 0x4100) X(0x4008, 0x4040, 0x4200) X(0x4010, 0x4080, 0x4400)            \
+    /* 8, 16, 128, 256 */                                                                                              \
+    X(0x4020, 0x4100, 0x4800) X(0x4030, 0x4180, 0x4c00) X(0x4060, 0x4300, 0x5800) X(0x4070, 0x4380, 0x5c00)            \
+    /* 2^15, 2^16, infinity, NaN */                                                                                    \
+    X(0x40e0, 0x4700, 0x7800) X(0x40f0, 0x4780, 0x7c00) X(0x7ff0, 0x7f80, 0x7c00) X(0x7ff8, 0x7fc0, 0x7e00)
+
+TUFF_INLINE uint64_t fp_constant_s(unsigned number)
+{
+#define X(d, s, h) s,
+    static const uint16_t upper[32] = {FP_CONSTANTS(X)};
+#undef X
+    return FP_BOX | (uint32_t)upper[number & 31] << 16;
+}
+
+TUFF_INLINE uint64_t fp_constant_d(unsigned number)
+{
+#define X(d, s, h) d,
+    static const uint16_t upper[32] = {FP_CONSTANTS(X)};
+#undef X
+    return (uint64_t)upper[number & 31] << 48;
+}
+
+TUFF_INLINE uint64_t fp_constant_h(unsigned number)
+{
+#define X(d, s, h) h,
+    static const uint16_t bits[32] = {FP_CONSTANTS(X)};
+#undef X
+    return FP_BOX_H | bits[number & 31];
+}
+
+SEM(fli_s) { SET_F(fp_constant_s((unsigned)imm)); NEXT; }
+SEM(fli_d) { SET_F(fp_constant_d((unsigned)imm)); NEXT; }
+
+/* To an integer in the same format. The host does it in the mode that it is in, and where inexact is not raised in
+ * the static modes of trunc(), floor() and ceil() too. */
+#define ROUND_SLOW(fp_reg, format, bits, box, exact)                          \
+    if (TUFF_UNLIKELY(__builtin_isunordered(v, v))) {                         \
+        SET_F(fp_reg(v));                                                     \
+    } else {                                                                  \
+        if (!slow)                                                            \
+            return SEM_MISS;                                                  \
+        SET_F(box | fp_round_integral(h, format, (uint64_t)bits, RM, exact)); \
+    }
+#define FROUND(type, fp, fp_reg, suffix, format, bits_of, box)        \
+    {                                                                 \
+        type v = fp(FS1);                                             \
+        if (RM == RM_HOST)                                            \
+            SET_F(fp_reg(__builtin_nearbyint##suffix(v)));            \
+        else if (RM == RM_RTZ)                                        \
+            SET_F(fp_reg(__builtin_trunc##suffix(v)));                \
+        else if (RM == RM_RDN)                                        \
+            SET_F(fp_reg(__builtin_floor##suffix(v)));                \
+        else if (RM == RM_RUP)                                        \
+            SET_F(fp_reg(__builtin_ceil##suffix(v)));                 \
+        else                                                          \
+            ROUND_SLOW(fp_reg, format, bits_of(FS1), box, false)      \
+        NEXT;                                                         \
+    }
+#define FROUNDNX(type, fp, fp_reg, suffix, format, bits_of, box)      \
+    {                                                                 \
+        type v = fp(FS1);                                             \
+        if (RM == RM_HOST)                                            \
+            SET_F(fp_reg(__builtin_rint##suffix(v)));                 \
+        else                                                          \
+            ROUND_SLOW(fp_reg, format, bits_of(FS1), box, true)       \
+        NEXT;                                                         \
+    }
+SEM(fround_s)   FROUND(float, fp_s, fp_reg_s, f, FP_SINGLE, fp_bits_s, FP_BOX)
+SEM(fround_d)   FROUND(double, fp_d, fp_reg_d, , FP_DOUBLE, FP_SAME, 0)
+SEM(froundnx_s) FROUNDNX(float, fp_s, fp_reg_s, f, FP_SINGLE, fp_bits_s, FP_BOX)
+SEM(froundnx_d) FROUNDNX(double, fp_d, fp_reg_d, , FP_DOUBLE, FP_SAME, 0)
+
+SEM(fcvtmod_w_d)
+{
+    double v = fp_d(FS1);
+    if (v > -2147483649.0 && v < 0x1p31) {
+        SET_RD((int64_t)(int32_t)(int64_t)v);
+    } else {
+        if (!slow)
+            return SEM_MISS;
+        SET_RD(fp_to_int_modulo(h, FS1));
+    }
+    r->fs_dirty = 1;
+    NEXT;
+}
+/* clang-format on */
+
+/* ---- Zfhmin ---- */
+
+/* From a double to a format the host does not have: outlined. */
+#define NARROW(format, box, value)                                                            \
+    {                                                                                         \
+        if (!slow)                                                                            \
+            return SEM_MISS;                                                                  \
+        SET_F(box | fp_narrow(h, format, __builtin_bit_cast(uint64_t, (double)(value)), RM)); \
+        NEXT;                                                                                 \
+    }
+
+/* clang-format off */
+SEM(fcvt_h_s) NARROW(FP_HALF, FP_BOX_H, fp_s(FS1))
+SEM(fcvt_h_d) NARROW(FP_HALF, FP_BOX_H, fp_d(FS1))
+SEM(fcvt_s_h) { SET_F(fp_reg_s((float)fp_h(FS1))); NEXT; }
+SEM(fcvt_d_h) { SET_F(fp_reg_d(fp_h(FS1))); NEXT; }
+
+SEM(fmv_x_h) { SET_RD((int64_t)(int16_t)FS1); NEXT; }
+SEM(fmv_h_x) { SET_F(FP_BOX_H | (uint16_t)RS1); NEXT; }
+/* clang-format on */
+
+/* ---- Zfh ---- */
+
+/* Arithmetic is outlined: exact in integers, rounded once. In the host's wider formats a fused operation would be
+ * rounded twice, and underflow be the wider format's. */
+#define SOFT_H(op, a, b, c)                                     \
+    {                                                           \
+        if (!slow)                                              \
+            return SEM_MISS;                                    \
+        SET_F(FP_BOX_H | fp_soft(h, op, FP_HALF, a, b, c, RM)); \
+        NEXT;                                                   \
+    }
+#define FP_SIGN_H 0x8000u
+
+/* clang-format off */
+SEM(fadd_h)  SOFT_H(FP_ADD, fp_bits_h(FS1), fp_bits_h(FS2), 0)
+SEM(fsub_h)  SOFT_H(FP_ADD, fp_bits_h(FS1), fp_bits_h(FS2) ^ FP_SIGN_H, 0)
+SEM(fmul_h)  SOFT_H(FP_MUL, fp_bits_h(FS1), fp_bits_h(FS2), 0)
+SEM(fdiv_h)  SOFT_H(FP_DIV, fp_bits_h(FS1), fp_bits_h(FS2), 0)
+SEM(fsqrt_h) SOFT_H(FP_SQRT, fp_bits_h(FS1), 0, 0)
+SEM(fmadd_h)  SOFT_H(FP_FMA, fp_bits_h(FS1), fp_bits_h(FS2), fp_bits_h(FS3))
+SEM(fmsub_h)  SOFT_H(FP_FMA, fp_bits_h(FS1), fp_bits_h(FS2), fp_bits_h(FS3) ^ FP_SIGN_H)
+SEM(fnmsub_h) SOFT_H(FP_FMA, fp_bits_h(FS1) ^ FP_SIGN_H, fp_bits_h(FS2), fp_bits_h(FS3))
+SEM(fnmadd_h) SOFT_H(FP_FMA, fp_bits_h(FS1) ^ FP_SIGN_H, fp_bits_h(FS2), fp_bits_h(FS3) ^ FP_SIGN_H)
+
+SEM(fsgnj_h)  { SET_F(FP_BOX_H | (fp_bits_h(FS1) & ~FP_SIGN_H) | (fp_bits_h(FS2) & FP_SIGN_H)); NEXT; }
+SEM(fsgnjn_h) { SET_F(FP_BOX_H | (fp_bits_h(FS1) & ~FP_SIGN_H) | (~fp_bits_h(FS2) & FP_SIGN_H)); NEXT; }
+SEM(fsgnjx_h) { SET_F(FP_BOX_H | (fp_bits_h(FS1) ^ (fp_bits_h(FS2) & FP_SIGN_H))); NEXT; }
+
+SEM(fmin_h)  MIN_MAX(double, fp_h, fp_bits_h, FP_BOX_H, FP_NAN_H, <, |)
+SEM(fmax_h)  MIN_MAX(double, fp_h, fp_bits_h, FP_BOX_H, FP_NAN_H, >, &)
+SEM(fminm_h) MIN_MAX_NAN(double, fp_h, fp_bits_h, FP_BOX_H, FP_NAN_H, <, |)
+SEM(fmaxm_h) MIN_MAX_NAN(double, fp_h, fp_bits_h, FP_BOX_H, FP_NAN_H, >, &)
+SEM(feq_h)   COMPARE(fp_h, ==)
+SEM(flt_h)   COMPARE(fp_h, <)
+SEM(fle_h)   COMPARE(fp_h, <=)
+SEM(fltq_h)  COMPARE_QUIET(fp_h, __builtin_isless)
+SEM(fleq_h)  COMPARE_QUIET(fp_h, __builtin_islessequal)
+/* clang-format on */
+
+SEM(fclass_h)
+{
+    uint32_t v = fp_bits_h(FS1);
+    SET_RD(fp_class(v >> 15, v >> 10 & 31, v & 0x3ff, 31, 1u << 9));
+    NEXT;
+}
+
+#define FROM_INT_H(negative, magnitude)                                     \
+    {                                                                       \
+        if (!slow)                                                          \
+            return SEM_MISS;                                                \
+        SET_F(FP_BOX_H | fp_from_int(h, FP_HALF, negative, magnitude, RM)); \
+        NEXT;                                                               \
+    }
+#define ROUND_H(exact)                                                                  \
+    {                                                                                   \
+        double v = fp_h(FS1);                                                           \
+        if (TUFF_UNLIKELY(__builtin_isunordered(v, v))) {                               \
+            SET_F(FP_BOX_H | FP_NAN_H);                                                 \
+        } else {                                                                        \
+            if (!slow)                                                                  \
+                return SEM_MISS;                                                        \
+            SET_F(FP_BOX_H | fp_round_integral(h, FP_HALF, fp_bits_h(FS1), RM, exact)); \
+        }                                                                               \
+        NEXT;                                                                           \
+    }
+
+/* clang-format off */
+/* To an integer as a double. */
+SEM(fcvt_w_h)  TO_INT(double, fp_h(FS1), -2147483649.0, 0x1p31, -0x1p31, 2147483647.0, int32_t, FP_INT32)
+SEM(fcvt_wu_h) TO_INT(double, fp_h(FS1), -1.0, 0x1p32, 0.0, 4294967295.0, int32_t, FP_UINT32)
+SEM(fcvt_l_h)  TO_INT(double, fp_h(FS1), -0x1p63, 0x1p63, -0x1p63, 0x1p63, int64_t, FP_INT64)
+SEM(fcvt_lu_h) TO_INT(double, fp_h(FS1), -1.0, 0x1p63, 0.0, 0x1p63, int64_t, FP_UINT64)
+SEM(fcvt_h_w)  FROM_INT_H((int32_t)RS1_W < 0, MAGNITUDE((int32_t)RS1_W))
+SEM(fcvt_h_wu) FROM_INT_H(false, RS1_W)
+SEM(fcvt_h_l)  FROM_INT_H((int64_t)RS1 < 0, MAGNITUDE(RS1))
+SEM(fcvt_h_lu) FROM_INT_H(false, RS1)
+
+SEM(fround_h)   ROUND_H(false)
+SEM(froundnx_h) ROUND_H(true)
+SEM(fli_h)      { SET_F(fp_constant_h((unsigned)imm)); NEXT; }
+/* clang-format on */
+
+/* ---- Zfbfmin ---- */
+
+/* The upper half of a single, boxed like a half (chapter "BF16", section on the operand format). */
+#define FP_NAN_BF 0x7fc0u
+
+TUFF_INLINE float fp_bf(uint64_t reg)
+{
+    return __builtin_bit_cast(float, (TUFF_LIKELY(reg >= FP_BOX_H) ? (uint16_t)reg : FP_NAN_BF) << 16);
+}
+
+/* clang-format off */
+SEM(fcvt_bf16_s) NARROW(FP_BFLOAT, FP_BOX_H, fp_s(FS1))
+SEM(fcvt_s_bf16) { SET_F(fp_reg_s(fp_bf(FS1))); NEXT; }
 /* clang-format on */
 
 #endif

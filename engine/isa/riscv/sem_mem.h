@@ -69,7 +69,7 @@ SEM(sd)
     NEXT;
 }
 
-/* F and D: a single is NaN-boxed in its register, and stored without looking at the box. */
+/* F, D and Zfhmin: a half or single is NaN-boxed in its register, and stored without looking at the box. */
 SEM(flw)
 {
     LOAD(uint32_t, v, RS1 + IMM);
@@ -82,6 +82,18 @@ SEM(fld)
     LOAD(uint64_t, v, RS1 + IMM);
     r->f[rd] = v;
     r->fs_dirty = 1;
+    NEXT;
+}
+SEM(flh)
+{
+    LOAD(uint16_t, v, RS1 + IMM);
+    r->f[rd] = v | 0xffffffffffff0000ull;
+    r->fs_dirty = 1;
+    NEXT;
+}
+SEM(fsh)
+{
+    STORE(uint16_t, r->f[rs2], RS1 + IMM);
     NEXT;
 }
 SEM(fsw)
