@@ -21,6 +21,9 @@
     X(region_forget_pages)   \
     X(mmu_load_reserved)     \
     X(mmu_store_conditional) \
+    X(mmu_block_zero)        \
+    X(mmu_block_check)       \
+    X(csr_cbo_enabled)       \
     X(fp_fma_nan)            \
     X(fp_rounded)            \
     X(fp_to_int)             \

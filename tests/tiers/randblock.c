@@ -18,7 +18,18 @@
 enum { JUMP_ITEMS = 6, DRAWS_MAX = 100000, JALR_IMM_MAX = 1500 };
 
 static const uint16_t excluded_rows[] = {
-    RV_ROW_ecall, RV_ROW_ebreak, RV_ROW_c_ebreak, RV_ROW_mret, RV_ROW_sret, RV_ROW_wfi, RV_ROW_sfence_vma, RV_ROW_unimp,
+    RV_ROW_ecall,
+    RV_ROW_ebreak,
+    RV_ROW_c_ebreak,
+    RV_ROW_mret,
+    RV_ROW_sret,
+    RV_ROW_wfi,
+    RV_ROW_sfence_vma,
+    RV_ROW_unimp,
+    /* the emulator's user mode does not enable them */
+    RV_ROW_cbo_inval,
+    RV_ROW_cbo_clean,
+    RV_ROW_cbo_flush,
 };
 
 bool rand_row_excluded(enum rv_row row)

@@ -12,6 +12,9 @@
     X(F, "f")               \
     X(D, "d")               \
     X(C, "c")               \
+    X(ZICBOM, "zicbom")     \
+    X(ZICBOP, "zicbop")     \
+    X(ZICBOZ, "zicboz")     \
     X(ZICNTR, "zicntr")     \
     X(ZICSR, "zicsr")       \
     X(ZIFENCEI, "zifencei") \
@@ -29,6 +32,9 @@ enum isa_extension {
 };
 
 #define ISA_EXT(id) (1ull << ISA_EXT_BIT_##id)
+
+/* Size of a cache block, which the CMO instructions take and the device tree tells. */
+enum { ISA_BLOCK_BYTES = 64 };
 
 /* Everything the engine implements; the default of a machine. */
 #define ISA_ALL ((1ull << ISA_EXT_COUNT) - 1)

@@ -369,6 +369,52 @@ bool mmu_store_conditional(struct hart *h, uint64_t gva, unsigned size_bytes, ui
     return true;
 }
 
+static bool block_fault(struct hart *h, uint64_t gva)
+{
+    bool page = h->trap.cause == CAUSE_LOAD_PAGE || h->trap.cause == CAUSE_STORE_PAGE;
+
+    return fault(h, page ? CAUSE_STORE_PAGE : CAUSE_STORE_ACCESS, gva);
+}
+
+/* A block counts as one access of its size, which no device takes. */
+static bool translate_block(struct hart *h, uint64_t gva, enum mem_access access, struct mmu_target *target)
+{
+    return mmu_translate(h, gva & ~(ISA_BLOCK_BYTES - 1ull), access, ISA_BLOCK_BYTES, target) && target->host
+               ? true
+               : block_fault(h, gva);
+}
+
+bool mmu_block_zero(struct hart *h, uint64_t gva)
+{
+    struct mmu_target target;
+    bool direct = fast_target(h, gva & ~(ISA_BLOCK_BYTES - 1ull), MEM_WRITE, ISA_BLOCK_BYTES, &target);
+
+    if (!direct && !translate_block(h, gva, MEM_WRITE, &target))
+        return false;
+    _Static_assert(ISA_BLOCK_BYTES == 1 << RESERVATION_GRANULE_SHIFT, "all of a block is stored under one lock");
+    bool guarded = atomic_load(h->reservations_active) != 0;
+    if (guarded)
+        reservation_store_begin(mem_reservations(h->mem), h->config.hart_id, target.gpa);
+    for (unsigned i = 0; i < ISA_BLOCK_BYTES; i += sizeof(uint64_t))
+        ram_store_plain(target.host + i, sizeof(uint64_t), 0);
+    if (guarded)
+        reservation_store_end(mem_reservations(h->mem), target.gpa);
+    if (!direct)
+        mem_frame_stored(h->mem, mem_frame_of(h->mem, target.host), (unsigned)(target.gpa & (MEM_PAGE_BYTES - 1)),
+                         ISA_BLOCK_BYTES);
+    return true;
+}
+
+/* What may be written may be read (of PTEs and PMP entries alike, the opposite is reserved), so that asking for a read
+ * is asking for either. */
+bool mmu_block_check(struct hart *h, uint64_t gva)
+{
+    struct mmu_target target;
+
+    return fast_target(h, gva & ~(ISA_BLOCK_BYTES - 1ull), MEM_READ, ISA_BLOCK_BYTES, &target) ||
+           translate_block(h, gva, MEM_READ, &target);
+}
+
 bool mmu_fetch(struct hart *h, uint64_t gva, const uint8_t **host)
 {
     const struct tlb_entry *entry = &h->exec_bank->entries[tlb_index(gva)];

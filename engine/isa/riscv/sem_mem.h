@@ -187,6 +187,24 @@ SEM(sc_d)
     NEXT;
 }
 
+/* Zicbom, Zicboz (chapter "CMO"). There is no cache that could differ from memory, so that the management instructions
+ * only check: whether they may run, and whether the block may be accessed. */
+#define CBO_BODY(enables, action)                    \
+    {                                                \
+        if (!csr_cbo_enabled(h, enables))            \
+            TRAP(CAUSE_ILLEGAL, 0);                  \
+        return action(h, RS1) ? SEM_NEXT : SEM_TRAP; \
+    }
+
+SEM(cbo_inval)
+CBO_BODY(ENVCFG_CBIE, mmu_block_check)
+SEM(cbo_clean)
+CBO_BODY(ENVCFG_CBCFE, mmu_block_check)
+SEM(cbo_flush)
+CBO_BODY(ENVCFG_CBCFE, mmu_block_check)
+SEM(cbo_zero)
+CBO_BODY(ENVCFG_CBZE, mmu_block_zero)
+
 /* clang-format on */
 
 #endif

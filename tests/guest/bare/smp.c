@@ -171,9 +171,9 @@ static void counters(void)
 
 /* What another hart does between LR and SC of hart 0; `step` hands over without touching the granule. */
 static volatile uint64_t step, interference;
-enum { NONE, STORE_OTHER, STORE_SAME, STORE_AND_BACK, AMO_ZERO, SC_SAME, STORE_HALF, NEIGHBOUR_GRANULE };
-static const char *const interference_name[] = {"none",      "store_other", "store_same", "aba",
-                                                "amo_add_0", "sc_same",     "store_half", "elsewhere"};
+enum { NONE, STORE_OTHER, STORE_SAME, STORE_AND_BACK, AMO_ZERO, SC_SAME, STORE_HALF, ZERO_BLOCK, NEIGHBOUR_GRANULE };
+static const char *const interference_name[] = {"none",    "store_other", "store_same", "aba",      "amo_add_0",
+                                                "sc_same", "store_half",  "zero_block", "elsewhere"};
 
 static void job_interfere(uint64_t id)
 {
@@ -205,6 +205,9 @@ static void job_interfere(uint64_t id)
         break;
     case STORE_HALF:
         ((volatile uint32_t *)&shared[0])[1] = (uint32_t)(shared[0] >> 32);
+        break;
+    case ZERO_BLOCK:
+        __asm__ volatile(".insn i 0x0f, 2, x0, %0, 4" ::"r"(&shared[3]) : "memory"); /* cbo.zero */
         break;
     case NEIGHBOUR_GRANULE:
         store(&shared[32], 9);
