@@ -14,23 +14,24 @@
     X(interp_past, verify_past) \
     X(interp_region_decline, verify_region_decline)
 
-#define REGION_SYMBOLS(X)    \
-    X(region_slow)           \
-    X(region_exit)           \
-    X(region_reach)          \
-    X(region_forget_pages)   \
-    X(mmu_load_reserved)     \
-    X(mmu_store_conditional) \
-    X(mmu_block_zero)        \
-    X(mmu_block_check)       \
-    X(csr_cbo_enabled)       \
-    X(fp_fma_nan)            \
-    X(fp_rounded)            \
-    X(fp_to_int)             \
-    X(fp_from_int)           \
-    X(fp_narrow)             \
-    X(fp_raise)              \
-    X(fp_read_flags)         \
+#define REGION_SYMBOLS(X)        \
+    X(region_slow)               \
+    X(region_exit)               \
+    X(region_reach)              \
+    X(region_forget_pages)       \
+    X(mmu_load_reserved)         \
+    X(mmu_store_conditional)     \
+    X(mmu_compare_and_swap_pair) \
+    X(mmu_block_zero)            \
+    X(mmu_block_check)           \
+    X(csr_cbo_enabled)           \
+    X(fp_fma_nan)                \
+    X(fp_rounded)                \
+    X(fp_to_int)                 \
+    X(fp_from_int)               \
+    X(fp_narrow)                 \
+    X(fp_raise)                  \
+    X(fp_read_flags)             \
     X(fp_write_flags)
 
 #endif

@@ -14,7 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ATTRIBUTES "+m,+a,+f,+d,+c,+zicsr,+zifencei,+zba,+zbb,+zbs,+zicbom,+zicbop,+zicboz"
+#define ATTRIBUTES \
+    "+m,+a,+f,+d,+c,+zicsr,+zifencei,+zba,+zbb,+zbs,+zicbom,+zicbop,+zicboz,+zabha,+experimental-zacas,+zawrs"
 
 enum {
     OPERANDS_PER_ROW = 60,
@@ -238,7 +239,7 @@ struct gate {
 
 static const struct gate gates[] = {
     {ISA_EXT(M), ATTRIBUTES ",-m,-zmmul"},
-    {ISA_EXT(A), ATTRIBUTES ",-a,-zaamo,-zalrsc"},
+    {ISA_EXT(A) | ISA_EXT(ZABHA) | ISA_EXT(ZACAS), ATTRIBUTES ",-a,-zaamo,-zalrsc,-zabha,-experimental-zacas"},
     {ISA_EXT(D), ATTRIBUTES ",-d"},
     {ISA_EXT(F) | ISA_EXT(D), ATTRIBUTES ",-f"},
     {ISA_EXT(C), ATTRIBUTES ",-c,-zca,-zcd"},
@@ -248,6 +249,9 @@ static const struct gate gates[] = {
     {ISA_EXT(ZICBOM), ATTRIBUTES ",-zicbom"},
     {ISA_EXT(ZICBOP), ATTRIBUTES ",-zicbop"}, /* hints: instructions all the same */
     {ISA_EXT(ZICBOZ), ATTRIBUTES ",-zicboz"},
+    {ISA_EXT(ZABHA), ATTRIBUTES ",-zabha"},
+    {ISA_EXT(ZACAS), ATTRIBUTES ",-experimental-zacas"},
+    {ISA_EXT(ZAWRS), ATTRIBUTES ",-zawrs"},
 };
 
 /* The row's first encoding that decodes to it: exceptions may give the very first ones to other rows. */

@@ -172,6 +172,8 @@ static bool fits_sandbox(const struct maker *maker, const struct rv_insn *insn)
     bool writes_x = row_operands(insn->row) & OPERAND_RD;
     if (writes_x && is_protected(maker, insn->rd) && insn->row != RV_ROW_c_addi16sp)
         return false;
+    if (insn->row == RV_ROW_amocas_q && insn->rd != REG_ZERO && is_protected(maker, insn->rd + 1u))
+        return false;
     if (!rounding_mode_valid(insn))
         return false;
     if (insn->effects & RV_INDIRECT)
@@ -265,6 +267,14 @@ static void make_atomic(struct maker *maker, struct rv_insn *insn)
         return;
     }
     put_base(maker, insn->rs1, 0, true);
+    if (insn->row == RV_ROW_amocas_q) /* 16-byte aligned */
+        put(maker, enc_andi(insn->rs1, insn->rs1, -16));
+    /* Random values are never equal: half of the compares get what is there. */
+    if (row_is(insn->row, "amocas") && insn->rd != REG_ZERO && insn->rd != insn->rs1 && rng_one_in(maker->rng, 2)) {
+        put(maker, enc_ld(insn->rd, insn->rs1, 0));
+        if (insn->row == RV_ROW_amocas_q && insn->rd + 1 != insn->rs1)
+            put(maker, enc_ld(insn->rd + 1u, insn->rs1, 8));
+    }
     put_insn(maker, insn);
 }
 

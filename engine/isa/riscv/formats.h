@@ -216,6 +216,9 @@ static inline int32_t field_c_imm_b(uint32_t w)
     FORMAT(J, 4, FIELD_RD | FIELD_IMM20, o->rd = field_rd(w); o->imm = field_imm_j(w);)                                \
     FORMAT(AMO, 4, FIELD_RD | FIELD_RS1 | FIELD_RS2 | FIELD_AQRL, o->rd = field_rd(w); o->rs1 = field_rs1(w);          \
            o->rs2 = field_rs2(w);)                                                                                     \
+    /* even registers */                                                                                               \
+    FORMAT(AMO_PAIR, 4, (FIELD_RD & ~0x80u) | FIELD_RS1 | (FIELD_RS2 & ~0x100000u) | FIELD_AQRL, o->rd = field_rd(w);  \
+           o->rs1 = field_rs1(w); o->rs2 = field_rs2(w);)                                                              \
     FORMAT(LR, 4, FIELD_RD | FIELD_RS1 | FIELD_AQRL, o->rd = field_rd(w); o->rs1 = field_rs1(w);)                      \
     FORMAT(CSR, 4, FIELD_RD | FIELD_RS1 | FIELD_IMM12, o->rd = field_rd(w); o->rs1 = field_rs1(w);                     \
            o->imm = (int32_t)field_bits(w, 31, 20);)                                                                   \

@@ -250,6 +250,8 @@ struct mmu_atomic {
 };
 bool mmu_atomic_begin(struct hart *h, uint64_t gva, unsigned size_bytes, struct mmu_atomic *atomic);
 void mmu_atomic_end(struct hart *h, const struct mmu_atomic *atomic, unsigned size_bytes);
+/* AMOCAS.Q: `value` is what memory is compared with, and becomes what it held. False: h->trap is filled. */
+bool mmu_compare_and_swap_pair(struct hart *h, uint64_t gva, uint64_t value[2], uint64_t low, uint64_t high);
 bool mmu_load_reserved(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value);
 bool mmu_store_conditional(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t value, bool *stored);
 

@@ -18,6 +18,9 @@
     X(ZICNTR, "zicntr")     \
     X(ZICSR, "zicsr")       \
     X(ZIFENCEI, "zifencei") \
+    X(ZABHA, "zabha")       \
+    X(ZACAS, "zacas")       \
+    X(ZAWRS, "zawrs")       \
     X(ZBA, "zba")           \
     X(ZBB, "zbb")           \
     X(ZBS, "zbs")           \

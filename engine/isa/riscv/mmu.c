@@ -334,6 +334,26 @@ static bool fast_target(struct hart *h, uint64_t gva, enum mem_access access, un
     return true;
 }
 
+bool mmu_compare_and_swap_pair(struct hart *h, uint64_t gva, uint64_t value[2], uint64_t low, uint64_t high)
+{
+    unsigned __int128 old = (unsigned __int128)value[1] << 64 | value[0];
+    unsigned __int128 new = (unsigned __int128)high << 64 | low;
+    struct mmu_target target;
+
+    if (!atomic_load(h->reservations_active) && fast_target(h, gva, MEM_WRITE, sizeof(old), &target)) {
+        old = __sync_val_compare_and_swap((unsigned __int128 *)(void *)target.host, old, new);
+    } else {
+        struct mmu_atomic atomic;
+        if (!mmu_atomic_begin(h, gva, sizeof(old), &atomic))
+            return false;
+        old = __sync_val_compare_and_swap((unsigned __int128 *)atomic.host, old, new);
+        mmu_atomic_end(h, &atomic, sizeof(old));
+    }
+    value[0] = (uint64_t)old;
+    value[1] = (uint64_t)(old >> 64);
+    return true;
+}
+
 bool mmu_load_reserved(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value)
 {
     struct mmu_target target;

@@ -1,5 +1,6 @@
-/* Cache-block operations: their gates, what they fault on and report, what CBO.ZERO leaves behind. Unprivileged ISA,
- * chapter "CMO"; the gates are fields of menvcfg and senvcfg.
+/* Cache-block operations: their gates, what they fault on and report, what CBO.ZERO leaves behind; atomics of Zabha and
+ * Zacas; Zawrs. Unprivileged ISA, chapters of these names ("CMO" for the first); the gates are fields of menvcfg,
+ * senvcfg and mstatus.
  *
  * Layout while translation is on: as in mmu.c, identity for S-mode, ALIAS above it for U-mode, and WINDOW, whose pages
  * the cases change.
@@ -273,6 +274,120 @@ static void page_faults(void)
     translation(false);
 }
 
+/* ---- Zacas and Zabha ---- */
+
+/* amo*.b, .h and amocas.*: rd = a1 (a2 for amocas.q), address in a0, rs2 = a2 (a4). */
+static void small_atomics(void)
+{
+    static const uint32_t funct5[] = {0, 1, 4, 8, 12, 16, 20, 24, 28, 5};
+    static const uint64_t values[] = {0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff8000ffff8000, 0x8181818181818181};
+    rt_group_begin("small");
+    for (unsigned op = 0; op < RT_COUNT(funct5); op++)
+        for (uint32_t f3 = 0; f3 < 4; f3++)
+            for (unsigned v = 0; v < RT_COUNT(values); v++)
+                for (unsigned w = 0; w < RT_COUNT(values); w++)
+                    for (uint64_t offset = 0; offset < 8; offset += 1ull << f3) {
+                        uint32_t insn = rt_r(0x2f, f3, funct5[op] << 2, 11, 10, 12);
+                        data[0] = values[v];
+                        struct outcome out = rt_run1(RT_M, insn, (uint64_t)data + offset, values[w], values[w] + 1);
+                        rt_group_line("%x.%x.%x+%d: %s a1=%x memory=%x", (uint64_t)insn, values[v], values[w],
+                                      (int64_t)offset, rt_describe(&out, CODE), out.a1, data[0]);
+                        rt_expect(!out.trapped, "small.%x", (uint64_t)insn);
+                    }
+    rt_group_end();
+}
+
+static void swaps(void)
+{
+    /* Which registers, and whether what is there is expected. a0 holds the address. */
+    static const struct {
+        const char *name;
+        uint32_t rd, rs2;
+        bool exists;
+    } pairs[] = {{"a2.a4", 12, 14, true}, {"x0.a4", 0, 14, true},   {"a2.x0", 12, 0, true},  {"x0.x0", 0, 0, true},
+                 {"a2.a2", 12, 12, true}, {"a1.a4", 11, 14, false}, {"a2.a3", 12, 13, false}};
+    for (unsigned i = 0; i < RT_COUNT(pairs); i++)
+        for (unsigned equal = 0; equal < 4; equal++) {
+            const uint32_t code[] = {0x00053603 /* ld a2, 0(a0) */,
+                                     0x00853683 /* ld a3, 8(a0) */,
+                                     rt_addi(12, 12, equal & 1),
+                                     rt_addi(13, 13, equal >> 1),
+                                     rt_addi(14, 0, 123),
+                                     rt_addi(15, 0, 456),
+                                     rt_r(0x2f, 4, 5 << 2, pairs[i].rd, 10, pairs[i].rs2),
+                                     0x02d53c23 /* sd a3, 56(a0) */,
+                                     0x00060593 /* mv a1, a2 */};
+            data[0] = pairs[i].rd ? 0x1111222233334444 : 0;
+            data[1] = pairs[i].rd ? 0x5555666677778888 : 0;
+            struct outcome out = rt_run(RT_S, code, RT_COUNT(code), (uint64_t)data, 0, 0);
+            rt_print("pair.%s.%d: %s %x %x memory %x %x", pairs[i].name, (int64_t)equal, rt_describe(&out, CODE),
+                     out.trapped ? 0 : out.a1, out.trapped ? 0 : data[7], data[0], data[1]);
+            rt_expect(out.trapped == !pairs[i].exists && (!out.trapped || out.cause == CAUSE_ILLEGAL), "pair.%s",
+                      pairs[i].name);
+        }
+}
+
+static void atomic_faults(void)
+{
+    for (unsigned op = 0; op < 2; op++)
+        for (uint32_t f3 = 0; f3 < 5; f3++) {
+            if (op == 0 && f3 == 4)
+                continue;
+            uint32_t insn = rt_r(0x2f, f3, op ? 5 << 2 : 0, 12, 10, 14);
+            for (uint64_t offset = 0; offset < 16; offset++) {
+                struct outcome out = rt_run1(RT_U, insn, (uint64_t)data + offset, 0, 0);
+                rt_print("atomic.%d.%d+%d: %s", (int64_t)op, (int64_t)f3, (int64_t)offset, rt_describe(&out, CODE));
+                bool aligned = !(offset & ((1ull << f3) - 1));
+                rt_expect(out.trapped == !aligned &&
+                              (aligned || (out.cause == CAUSE_STORE_MISALIGNED && out.tval == (uint64_t)data + offset)),
+                          "atomic.%d.%d+%d", (int64_t)op, (int64_t)f3, (int64_t)offset);
+            }
+            /* A compare that fails needs permission to store as well. */
+            struct outcome out = rt_run1(RT_S, insn, RT_HOLE, 0, 0);
+            rt_expect(out.trapped && out.cause == CAUSE_STORE_ACCESS && out.tval == RT_HOLE, "atomic.hole.%d.%d",
+                      (int64_t)op, (int64_t)f3);
+            translation(true);
+            level0[5] = (uint64_t)data >> 2 | PTE_V | PTE_R | PTE_A | PTE_D;
+            rt_sfence();
+            out = translated(RT_S, insn, WINDOW + 5 * 4096 + 16);
+            rt_print("atomic.%d.%d.read_only: %s", (int64_t)op, (int64_t)f3, rt_describe(&out, CODE));
+            rt_expect(out.trapped && out.cause == CAUSE_STORE_PAGE && out.tval == WINDOW + 5 * 4096 + 16,
+                      "atomic.%d.%d.read_only", (int64_t)op, (int64_t)f3);
+            level0[5] = 0;
+            translation(false);
+        }
+}
+
+/* ---- Zawrs ---- */
+
+static void waits(void)
+{
+    static const uint32_t wrs[] = {0x00d00073 /* wrs.nto */, 0x01d00073 /* wrs.sto */};
+    static const uint32_t lr = 0x100535af /* lr.d a1, (a0) */, nothing = RT_NOP;
+    for (unsigned which = 0; which < 2; which++)
+        for (unsigned p = 0; p < RT_COUNT(modes); p++)
+            for (unsigned tw = 0; tw < 2; tw++)
+                for (unsigned reserved = 0; reserved < 2; reserved++) {
+                    const uint32_t code[] = {reserved ? lr : nothing, wrs[which], 0x00700593 /* li a1, 7 */};
+                    rt_csr_clear(mstatus, MSTATUS_TW);
+                    rt_csr_set(mstatus, tw ? MSTATUS_TW : 0);
+                    struct outcome out = rt_run(modes[p], code, RT_COUNT(code), (uint64_t)data, 0, 0);
+                    bool limited = which == 0 && tw && modes[p] != RT_M;
+                    /* Without a reservation there is nothing to wait for; QEMU's limit is reached all the same. */
+                    if (!limited || reserved)
+                        rt_print("wrs.%d.tw%d.lr%d.%c: trapped=%d", (int64_t)which, (int64_t)tw, (int64_t)reserved,
+                                 mode_name[modes[p]], (int64_t)out.trapped);
+                    if (limited && reserved)
+                        rt_expect(out.trapped && out.cause == CAUSE_ILLEGAL && out.tval == wrs[which] &&
+                                      out.epc == CODE + 4,
+                                  "wrs.limited.%c: %s", mode_name[modes[p]], rt_describe(&out, CODE));
+                    else if (!limited)
+                        rt_expect(!out.trapped && out.a1 == 7, "wrs.%d.%c: %s", (int64_t)which, mode_name[modes[p]],
+                                  rt_describe(&out, CODE));
+                }
+    rt_csr_clear(mstatus, MSTATUS_TW);
+}
+
 /* One entry of PMP over the block, then over half of it. */
 static void protection(void)
 {
@@ -304,5 +419,9 @@ void bare_main(void)
     zeroed_code();
     nothing_there();
     page_faults();
+    small_atomics();
+    swaps();
+    atomic_faults();
+    waits();
     protection();
 }
