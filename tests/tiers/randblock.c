@@ -172,7 +172,10 @@ static bool fits_sandbox(const struct maker *maker, const struct rv_insn *insn)
     bool writes_x = row_operands(insn->row) & OPERAND_RD;
     if (writes_x && is_protected(maker, insn->rd) && insn->row != RV_ROW_c_addi16sp)
         return false;
-    if (insn->row == RV_ROW_amocas_q && insn->rd != REG_ZERO && is_protected(maker, insn->rd + 1u))
+    /* With x0 the emulator's x0 gets another value; the bare-metal program isa_opt has that case. */
+    if (row_is(insn->row, "amocas") && insn->rd == REG_ZERO)
+        return false;
+    if (insn->row == RV_ROW_amocas_q && is_protected(maker, insn->rd + 1u))
         return false;
     if (!rounding_mode_valid(insn))
         return false;
@@ -270,7 +273,7 @@ static void make_atomic(struct maker *maker, struct rv_insn *insn)
     if (insn->row == RV_ROW_amocas_q) /* 16-byte aligned */
         put(maker, enc_andi(insn->rs1, insn->rs1, -16));
     /* Random values are never equal: half of the compares get what is there. */
-    if (row_is(insn->row, "amocas") && insn->rd != REG_ZERO && insn->rd != insn->rs1 && rng_one_in(maker->rng, 2)) {
+    if (row_is(insn->row, "amocas") && insn->rd != insn->rs1 && rng_one_in(maker->rng, 2)) {
         put(maker, enc_ld(insn->rd, insn->rs1, 0));
         if (insn->row == RV_ROW_amocas_q && insn->rd + 1 != insn->rs1)
             put(maker, enc_ld(insn->rd + 1u, insn->rs1, 8));

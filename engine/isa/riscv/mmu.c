@@ -341,7 +341,8 @@ bool mmu_compare_and_swap_pair(struct hart *h, uint64_t gva, uint64_t value[2], 
     struct mmu_target target;
 
     if (!atomic_load(h->reservations_active) && fast_target(h, gva, MEM_WRITE, sizeof(old), &target)) {
-        old = __sync_val_compare_and_swap((unsigned __int128 *)(void *)target.host, old, new);
+        unsigned __int128 *pair = __builtin_assume_aligned(target.host, sizeof(old));
+        old = __sync_val_compare_and_swap(pair, old, new);
     } else {
         struct mmu_atomic atomic;
         if (!mmu_atomic_begin(h, gva, sizeof(old), &atomic))
