@@ -131,7 +131,9 @@ static int log_help(void)
 
 static int isa_help(void)
 {
-    printf("Extensions for --isa=[+|-]NAME[,...]; all stands for every one:\n  %s\n", values_isa_names());
+    printf("--isa=[PROFILE|STRING][+NAME|-NAME|,...]; a profile is rva20s64, rva22s64 or rva23s64, a string is like\n"
+           "rv64imafdc_zicsr_zba. Extensions; all stands for every one:\n  %s\n",
+           values_isa_names());
     return CLI_EXIT_OK;
 }
 

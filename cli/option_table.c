@@ -18,10 +18,11 @@ const struct option_row option_rows[] = {
     {OPTION_MEMORY, BOOT | RUN, OPTION_VALUE, "Machine", "memory", 'm', "SIZE",
      "RAM: a number with K, M, G or T behind it, as in 512M"},
     {OPTION_CPUS, BOOT | RUN, OPTION_VALUE, "Machine", "cpus", 'c', "N", "number of harts, which run in parallel"},
-    {OPTION_ISA, BOOT | RUN | DISAS, OPTION_VALUE, "Machine", "isa", 0, "LIST",
-     "ISA extensions, separated by commas: -NAME leaves one out,\n"
-     "+NAME puts it back, all is every one (the default);\n"
-     "--isa=help lists the names"},
+    {OPTION_ISA, BOOT | RUN | DISAS, OPTION_VALUE, "Machine", "isa", 0, "ISA",
+     "ISA: a profile (rva20s64), a string (rv64imac_zba) or all\n"
+     "(the default); then -NAME leaves an extension out, +NAME\n"
+     "puts it back, as in rv64gc-d or -zba,-zbb; --isa=help lists\n"
+     "the names"},
     {OPTION_DTB, BOOT | RUN, OPTION_VALUE, "Machine", "dtb", 0, "FILE",
      "give the guest this device tree instead of the generated one"},
     {OPTION_DUMP_DTB, BOOT | RUN, OPTION_VALUE, "Machine", "dump-dtb", 0, "FILE",

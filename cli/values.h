@@ -18,8 +18,10 @@ int values_address(const char *text, uint64_t *out) TUFF_MUST_CHECK;
 /* Bytes: a number above 0 with an optional K, M, G or T (powers of 1024, either case). */
 int values_size(const char *text, uint64_t *out) TUFF_MUST_CHECK;
 
-/* ISA extensions: names separated by commas; "name" or "+name" adds, "-name" takes away, "all" is everything; starts
- * from everything the engine has. One line in `err`. */
+/* ISA extensions. First, if at all, what to start from: a profile (rva22s64) or an ISA string (rv64imac_zba), which
+ * stand for exactly what they name and what that needs; without one, everything the engine has. Then names, each behind
+ * a comma or its sign: "name" or "+name" adds, "-name" takes away, "all" is everything. Returns 0, -EINVAL (unknown, or
+ * one that lacks what it needs), -ENOTSUP (a profile that the engine does not live up to); one line in `err`. */
 int values_isa(const char *text, uint64_t *out, struct error *err) TUFF_MUST_CHECK;
 
 /* The extensions' names with spaces between them, in a static string. */

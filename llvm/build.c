@@ -179,7 +179,9 @@ static struct live_set reads_of(const struct region_insn *insn)
     if (operands & RV_X_RS1)
         set.x |= 1u << insn->rs1;
     if (operands & RV_X_RS2)
-        set.x |= 1u << insn->rs2;
+        set.x |= (operands & RV_X_PAIRS && insn->rs2 ? 3u : 1u) << insn->rs2;
+    if ((operands & RV_X_RD_READ) && insn->rd != RV_X_SINK)
+        set.x |= (operands & RV_X_PAIRS ? 3u : 1u) << insn->rd;
     if (operands & RV_F_RS1)
         set.f |= 1u << insn->rs1;
     if (operands & RV_F_RS2)
@@ -196,7 +198,7 @@ static struct live_set writes_of(const struct region_insn *insn)
     struct live_set set = {0};
 
     if ((operands & RV_X_RD) && insn->rd != RV_X_SINK)
-        set.x |= 1u << (insn->rd & 31);
+        set.x |= (operands & RV_X_PAIRS ? 3u : 1u) << (insn->rd & 31);
     if (operands & RV_F_RD)
         set.f |= 1u << (insn->rd & 31);
     set.fs = rv_sem_effects(insn->sem) & RV_FP;

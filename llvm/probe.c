@@ -47,7 +47,9 @@ static struct access read_access(LLVMModuleRef bodies, unsigned sem)
 
 static bool writes_x(const struct region_insn *insn, unsigned reg)
 {
-    return (rv_sem_operands(insn->sem) & RV_X_RD) && insn->rd == reg;
+    unsigned operands = rv_sem_operands(insn->sem);
+
+    return (operands & RV_X_RD) && (insn->rd == reg || ((operands & RV_X_PAIRS) && insn->rd + 1u == reg));
 }
 
 /* A register that moves by small constants, or is one, stays on its page for a while. */
@@ -63,9 +65,8 @@ static void find_computed(struct planner *p)
         const struct region_block *block = &p->region->blocks[i];
         for (uint32_t j = 0; j < block->insns; j++) {
             const struct region_insn *insn = &p->region->insns[block->first_insn + j];
-            bool writes = (rv_sem_operands(insn->sem) & RV_X_RD) && insn->rd < 32;
-            if (writes && !stays_near(insn))
-                p->computed[insn->rd] += block->executions;
+            for (unsigned reg = 0; reg < 32 && !stays_near(insn); reg++)
+                p->computed[reg] += writes_x(insn, reg) ? block->executions : 0;
         }
     }
 }

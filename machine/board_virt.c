@@ -128,6 +128,16 @@ static void write_cpu(struct writer *w, int cpus, uint64_t isa, uint32_t hart)
     put_string(w, cpu, "riscv,isa", text);
     put_string(w, cpu, "riscv,isa-base", "rv64i");
     put_bytes(w, cpu, "riscv,isa-extensions", text, isa_extension_list(isa, text));
+    static const struct {
+        uint64_t isa;
+        const char *property;
+    } blocks[] = {{ISA_EXT(ZICBOM), "riscv,cbom-block-size"},
+                  {ISA_EXT(ZICBOP), "riscv,cbop-block-size"},
+                  {ISA_EXT(ZICBOZ), "riscv,cboz-block-size"}};
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(blocks); i++) {
+        if (isa & blocks[i].isa)
+            put_u32(w, cpu, blocks[i].property, ISA_BLOCK_BYTES);
+    }
     put_string(w, cpu, "mmu-type", "riscv,sv39");
     put_u32(w, cpu, "phandle", BOARD_PHANDLE_CPU0 + hart);
     write_intc(w, cpu, hart);

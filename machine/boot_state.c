@@ -11,6 +11,8 @@
 #define MSTATUS_MPRV (1ull << 17)
 #define MSTATUS_SUM (1ull << 18)
 #define MSTATUS_MXR (1ull << 19)
+#define ENVCFG_CBIE_CBCFE (7ull << 4) /* CBO.INVAL as it is: there is no cache to lose a store from */
+#define ENVCFG_CBZE (1ull << 7)
 #define MENVCFG_ADUE (1ull << 61)
 #define MENVCFG_STCE (1ull << 63)
 
@@ -42,6 +44,10 @@ static void open_machine_level(struct vcpu_state *state, uint64_t isa)
     state->menvcfg = 0;
     if (isa & ISA_EXT(SSTC))
         state->menvcfg |= MENVCFG_STCE;
+    if (isa & ISA_EXT(ZICBOM))
+        state->menvcfg |= ENVCFG_CBIE_CBCFE;
+    if (isa & ISA_EXT(ZICBOZ))
+        state->menvcfg |= ENVCFG_CBZE;
     if (isa & ISA_EXT(SVADU))
         state->menvcfg |= MENVCFG_ADUE;
     state->pmpcfg[0] = PMPCFG_NAPOT_RWX;

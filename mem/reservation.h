@@ -40,6 +40,11 @@ struct mem_reservations *mem_reservations(struct mem *mem);
 
 /* LR: call before the load. */
 void reservation_set(struct mem_reservations *r, uint32_t hart, uint64_t gpa);
+/* Does the hart hold a reservation just now? Others may end it at any time. */
+static inline bool reservation_is_held(const struct mem_reservations *r, uint32_t hart)
+{
+    return atomic_load_explicit(&r->hart[hart].granule, memory_order_relaxed) != 0;
+}
 /* A trap, SC or anything else that ends the hart's reservation. */
 void reservation_clear(struct mem_reservations *r, uint32_t hart);
 /* SC of 4 or 8 bytes at `host`, aligned: true when it stored. Ends the reservation in any case. */

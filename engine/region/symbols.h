@@ -15,34 +15,38 @@
     X(interp_past, verify_past) \
     X(interp_region_decline, verify_region_decline)
 
-#define REGION_SYMBOLS(X)      \
-    X(region_slow)             \
-    X(region_exit)             \
-    X(region_reach)            \
-    X(region_poll)             \
-    X(region_forget_pages)     \
-    X(mmu_load_reserved)       \
-    X(mmu_store_conditional)   \
-    X(fp_fma_nan)              \
-    X(fp_rounded)              \
-    X(fp_soft)                 \
-    X(fp_to_int)               \
-    X(fp_from_int)             \
-    X(fp_narrow)               \
-    X(fp_round_integral)       \
-    X(fp_to_int_modulo)        \
-    X(fp_raise)                \
-    X(fp_read_flags)           \
-    X(fp_write_flags)          \
-    X(crypto_clmul)            \
-    X(crypto_clmulh)           \
-    X(crypto_clmulr)           \
-    X(crypto_aes_encrypt)      \
-    X(crypto_aes_encrypt_last) \
-    X(crypto_aes_decrypt)      \
-    X(crypto_aes_decrypt_last) \
-    X(crypto_aes_unmix)        \
-    X(crypto_aes_substitute)   \
+#define REGION_SYMBOLS(X)        \
+    X(region_slow)               \
+    X(region_exit)               \
+    X(region_reach)              \
+    X(region_poll)               \
+    X(region_forget_pages)       \
+    X(mmu_load_reserved)         \
+    X(mmu_store_conditional)     \
+    X(mmu_compare_and_swap_pair) \
+    X(mmu_block_zero)            \
+    X(mmu_block_check)           \
+    X(csr_cbo_enabled)           \
+    X(fp_fma_nan)                \
+    X(fp_rounded)                \
+    X(fp_soft)                   \
+    X(fp_to_int)                 \
+    X(fp_from_int)               \
+    X(fp_narrow)                 \
+    X(fp_round_integral)         \
+    X(fp_to_int_modulo)          \
+    X(fp_raise)                  \
+    X(fp_read_flags)             \
+    X(fp_write_flags)            \
+    X(crypto_clmul)              \
+    X(crypto_clmulh)             \
+    X(crypto_clmulr)             \
+    X(crypto_aes_encrypt)        \
+    X(crypto_aes_encrypt_last)   \
+    X(crypto_aes_decrypt)        \
+    X(crypto_aes_decrypt_last)   \
+    X(crypto_aes_unmix)          \
+    X(crypto_aes_substitute)     \
     X(crypto_sm4_substitute)
 
 #endif

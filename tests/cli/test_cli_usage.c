@@ -131,7 +131,7 @@ static const struct {
     {"serial", "file"},
     {"serial", "pty0"},
     {"isa", ""},
-    {"isa", "rv64gc"},
+    {"isa", "rv32gc"},
     {"isa", "-i"},
     {"isa", "-f"},
     {"log", "nonsense"},

@@ -106,16 +106,102 @@ END_TEST
 
 START_TEST(isa_refuses_unknown_names_and_missing_foundations)
 {
-    static const char *const wrong[] = {
-        "",      ",",          "zba,",          "q",          "-",           "-i",  "-f",   "-zicsr",
-        "-all",  "-zbkx",      "-zksed",        "-zknh,-zks", "-c",          "ZBA", "all-", "-zba -zbb",
-        "-d,-f", "-d,-f,-zfa", "-all,i,zfhmin", "-zfhmin",    "-zfh,-zfhmin"};
+    static const char *const wrong[] = {"",
+                                        ",",
+                                        "zba,",
+                                        "q",
+                                        "-",
+                                        "-i",
+                                        "-f",
+                                        "-zicsr",
+                                        "-all",
+                                        "-zbkx",
+                                        "-zksed",
+                                        "-zknh,-zks",
+                                        "-c",
+                                        "ZBA",
+                                        "all-",
+                                        "-zba -zbb",
+                                        "-d,-f",
+                                        "-d,-f,-zfa",
+                                        "-all,i,zfhmin",
+                                        "-zfhmin",
+                                        "-zfh,-zfhmin",
+                                        "-a",
+                                        "zba--zbb"};
     struct error err;
     uint64_t isa = 77;
 
     for (size_t i = 0; i < TUFF_ARRAY_LEN(wrong); i++)
         ck_assert_msg(values_isa(wrong[i], &isa, &err) == -EINVAL, "'%s'", wrong[i]);
     ck_assert_uint_eq(isa, 77);
+}
+END_TEST
+
+#define ISA_G (ISA_EXT(I) | ISA_EXT(M) | ISA_EXT(A) | ISA_EXT(F) | ISA_EXT(D) | ISA_EXT(ZICSR) | ISA_EXT(ZIFENCEI))
+
+START_TEST(isa_strings_mean_what_they_name_and_what_that_needs)
+{
+    static const struct {
+        const char *text;
+        uint64_t isa;
+    } right[] = {
+        {"rv64i", ISA_EXT(I)},
+        {"rv64gc", ISA_G | ISA_EXT(C)},
+        {"rv64imac", ISA_EXT(I) | ISA_EXT(M) | ISA_EXT(A) | ISA_EXT(C)},
+        {"rv64imafdc_zicsr_zba", (ISA_G & ~ISA_EXT(ZIFENCEI)) | ISA_EXT(C) | ISA_EXT(ZBA)},
+        {"rv64id", ISA_EXT(I) | ISA_EXT(D) | ISA_EXT(F) | ISA_EXT(ZICSR)},
+        {"rv64i2p1_m2p0_zba1p0_zbb", ISA_EXT(I) | ISA_EXT(M) | ISA_EXT(ZBA) | ISA_EXT(ZBB)},
+        {"rv64izicsr_zihintpause_zihpm", ISA_EXT(I) | ISA_EXT(ZICSR) | ISA_EXT(ZIHINTPAUSE)},
+        {"rv64i_zfh", ISA_EXT(I) | ISA_EXT(ZFH) | ISA_EXT(ZFHMIN) | ISA_EXT(F) | ISA_EXT(ZICSR)},
+        {"rv64i_zacas", ISA_EXT(I) | ISA_EXT(A) | ISA_EXT(ZACAS)},
+        {"rv64ib", ISA_EXT(I) | ISA_EXT(ZBA) | ISA_EXT(ZBB) | ISA_EXT(ZBS)},
+        {"rv64gc-d", (ISA_G | ISA_EXT(C)) & ~ISA_EXT(D)},
+        {"rv64gc,-d,-f", (ISA_G | ISA_EXT(C)) & ~(ISA_EXT(D) | ISA_EXT(F))},
+        {"rv64i+m,zba-m", ISA_EXT(I) | ISA_EXT(ZBA)},
+    };
+    struct error err;
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(right); i++) {
+        uint64_t isa = 0;
+        ck_assert_msg(values_isa(right[i].text, &isa, &err) == 0, "'%s'", right[i].text);
+        ck_assert_msg(isa == right[i].isa, "'%s': %llx", right[i].text, (unsigned long long)isa);
+    }
+}
+END_TEST
+
+START_TEST(isa_strings_that_are_not_this_machines_are_refused)
+{
+    static const char *const wrong[] = {"rv",          "rv64",     "rv32i",     "rv64m",      "rv128i",
+                                        "rv64i_",      "rv64i__m", "rv64iq",    "rv64i_q",    "rv64gc,",
+                                        "rv64i_znone", "rv64gc-f", "rv64gc-",   "rv64i_zba1", "rv64I",
+                                        "RV64I",       "rva22u64", "rva22s64x", "rv64i+rv64i"};
+    struct error err;
+    uint64_t isa = 77;
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(wrong); i++)
+        ck_assert_msg(values_isa(wrong[i], &isa, &err) == -EINVAL, "'%s'", wrong[i]);
+    ck_assert_uint_eq(isa, 77);
+}
+END_TEST
+
+START_TEST(isa_profiles_are_their_mandatory_extensions_or_say_what_is_missing)
+{
+    const uint64_t rva20 = ISA_G | ISA_EXT(C) | ISA_EXT(ZICNTR) | ISA_EXT(ZICCRSE);
+    struct error err;
+    uint64_t isa;
+
+    ck_assert_int_eq(values_isa("rva20s64", &isa, &err), 0);
+    ck_assert_uint_eq(isa, rva20);
+    ck_assert_int_eq(values_isa("rva20s64+zba,-c", &isa, &err), 0);
+    ck_assert_uint_eq(isa, (rva20 | ISA_EXT(ZBA)) & ~ISA_EXT(C));
+    isa = 77;
+    ck_assert_int_eq(values_isa("rva23s64", &isa, &err), -ENOTSUP);
+    ck_assert_uint_eq(isa, 77);
+    ck_assert_ptr_nonnull(strstr(err.text, "'rva23s64'"));
+    ck_assert_ptr_nonnull(strstr(err.text, " v "));
+    ck_assert_ptr_null(strstr(err.text, "zicbom")); /* is there */
+    ck_assert_ptr_null(strstr(err.text, "\n"));
 }
 END_TEST
 
@@ -185,6 +271,9 @@ int main(void)
     tcase_add_test(values, size_refuses_nothing_overflow_and_other_units);
     tcase_add_test(values, isa_adds_and_takes_away_in_order);
     tcase_add_test(values, isa_refuses_unknown_names_and_missing_foundations);
+    tcase_add_test(values, isa_strings_mean_what_they_name_and_what_that_needs);
+    tcase_add_test(values, isa_strings_that_are_not_this_machines_are_refused);
+    tcase_add_test(values, isa_profiles_are_their_mandatory_extensions_or_say_what_is_missing);
     tcase_add_test(escape, escape_keys_act_and_are_not_the_guests);
     tcase_add_test(escape, escape_passes_on_what_means_nothing);
     tcase_add_test(escape, escape_help_names_every_key);

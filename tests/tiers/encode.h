@@ -135,6 +135,11 @@ static inline uint32_t enc_auipc(unsigned rd, uint32_t upper)
     return 0x17 | rd << 7 | upper << 12;
 }
 
+static inline uint32_t enc_andi(unsigned rd, unsigned rs1, int32_t imm)
+{
+    return enc_i(0x13, 7, rd, rs1, imm);
+}
+
 static inline uint32_t enc_ld(unsigned rd, unsigned rs1, int32_t imm)
 {
     return enc_i(0x03, 3, rd, rs1, imm);

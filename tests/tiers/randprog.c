@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert(sizeof(struct rand_record) % 16 == 0, "records stay aligned for AMOs");
+_Static_assert(sizeof(struct rand_record) % 64 == 0, "records stay aligned for AMOs and cache blocks");
 _Static_assert(sizeof(struct rand_record) - RAND_SCRATCH_BELOW < 2048, "a record is reached from x2 by 12-bit offsets");
 
 #define FROM_BASE(member) ((int32_t)offsetof(struct rand_record, member) - RAND_SCRATCH_BELOW)

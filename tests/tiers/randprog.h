@@ -18,7 +18,7 @@ struct rand_record {
     uint64_t f[32];
     uint64_t x[32];
     uint64_t fcsr;
-    uint64_t unused;
+    uint64_t unused[7]; /* whole cache blocks, for CBO.ZERO */
 };
 
 struct rand_config {

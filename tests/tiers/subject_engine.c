@@ -20,7 +20,8 @@
 enum {
     RAM_BYTES = 64 << 20,
     TRAP_HANDLER_OFFSET = RAM_BYTES - 0x1000,
-    SYS_TRAPPED = 2047,             /* what the trap handler asks for */
+    SYS_TRAPPED = 2047, /* what the trap handler asks for */
+    ENVCFG_CBZE = 1 << 7,
     EBREAK_TO_PAGE_FAULTS = 0xb3ff, /* medeleg: every cause that delegates, without ecall from S */
     MSTATUS_FS_DIRTY = 3 << 13,
     PMP_NAPOT_RWX = 0x1f,
@@ -110,6 +111,7 @@ static int enter_supervisor(struct vcpu *vcpu)
     state.pc = PROGRAM_CODE_GPA;
     state.priv = VCPU_PRIV_S;
     state.mstatus |= MSTATUS_FS_DIRTY;
+    state.menvcfg |= ENVCFG_CBZE;
     state.medeleg = EBREAK_TO_PAGE_FAULTS;
     state.stvec = PROGRAM_CODE_GPA + TRAP_HANDLER_OFFSET;
     state.mtvec = PROGRAM_CODE_GPA + TRAP_HANDLER_OFFSET;

@@ -29,6 +29,7 @@ enum {
     PMP_NAPOT_RWX = 0x1f,
     CAUSE_ILLEGAL = 2,
     CAUSE_BREAKPOINT = 3,
+    CAUSE_STORE_ACCESS = 7,
     CAUSE_ECALL_U = 8,
     CAUSE_ECALL_S = 9,
     CAUSE_ECALL_M = 11,
@@ -806,6 +807,22 @@ START_TEST(wfi_is_illegal_in_user_mode_and_with_tw)
 }
 END_TEST
 
+/* What they access and store is compared with another machine's by the bare-metal program isa_opt. */
+START_TEST(cache_block_instructions_are_illegal_until_enabled)
+{
+    static const uint32_t forms[] = {0x0000200f, 0x0010200f, 0x0020200f, 0x0040200f};
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(forms); i++) {
+        uint32_t bits = forms[i] | REG_SP << 15;
+        struct vcpu_state state;
+        assert_traps(setting_of(_i), bits, VCPU_PRIV_S, 0, CAUSE_ILLEGAL, bits);
+        assert_traps(setting_of(_i), bits, VCPU_PRIV_U, 0, CAUSE_ILLEGAL, bits);
+        run_one(setting_of(_i), forms[i], VCPU_PRIV_M, 0, &state); /* of address 0, where nothing is */
+        ck_assert_uint_eq(state.mcause, CAUSE_STORE_ACCESS);
+        ck_assert_uint_eq(state.mtval, 0);
+    }
+}
+END_TEST
+
 static void assert_fp_traps(const struct engine_setting *setting, uint32_t bits, uint32_t frm, bool fs_off)
 {
     struct program program;
@@ -963,6 +980,7 @@ int main(void)
     ADD(privileged, sret_goes_to_sepc_in_the_previous_mode);
     ADD(privileged, sfence_vma_needs_supervisor_mode_without_tvm);
     ADD(privileged, wfi_is_illegal_in_user_mode_and_with_tw);
+    ADD(privileged, cache_block_instructions_are_illegal_until_enabled);
     ADD(privileged, reserved_rounding_modes_are_illegal);
     ADD(privileged, floating_point_is_illegal_while_fs_is_off);
     TCase *calls = add_case(suite, "calls");

@@ -174,6 +174,19 @@ START_TEST(extensions_are_in_canonical_order)
 }
 END_TEST
 
+START_TEST(tree_tells_the_size_of_cache_blocks_where_they_can_be_operated_on)
+{
+    make_tree();
+    ck_assert_uint_eq(number_at("/cpus/cpu@1", "riscv,cbom-block-size"), 64);
+    ck_assert_uint_eq(number_at("/cpus/cpu@1", "riscv,cbop-block-size"), 64);
+    ck_assert_uint_eq(number_at("/cpus/cpu@1", "riscv,cboz-block-size"), 64);
+    config.isa &= ~ISA_EXT(ZICBOM);
+    make_tree();
+    ck_assert_ptr_null(fdt_getprop(tree, node_at("/cpus/cpu@1"), "riscv,cbom-block-size", NULL));
+    ck_assert_uint_eq(number_at("/cpus/cpu@1", "riscv,cboz-block-size"), 64);
+}
+END_TEST
+
 START_TEST(isa_string_never_overruns)
 {
     char whole[1024], part[1024];
@@ -432,7 +445,7 @@ START_TEST(supervisor_state_is_what_firmware_leaves)
     ck_assert_uint_eq(state.mideleg, 0x222);
     ck_assert_uint_eq(state.medeleg, 0xb1ff);
     ck_assert_uint_eq(state.mie, 0);
-    ck_assert_uint_eq(state.menvcfg, 1ull << 63 | 1ull << 61);
+    ck_assert_uint_eq(state.menvcfg, 1ull << 63 | 1ull << 61 | 0xf0);
     ck_assert_uint_eq(state.mcounteren & 7, 7);
     ck_assert_uint_eq(state.pmpcfg[0], 0x1f);
     ck_assert_uint_eq(state.stimecmp, UINT64_MAX);
@@ -478,6 +491,7 @@ int main(void)
     tcase_add_test(board, tree_cpus_come_in_order_with_their_handles);
     tcase_add_test(board, tree_isa_is_told_in_both_ways);
     tcase_add_test(board, extensions_are_in_canonical_order);
+    tcase_add_test(board, tree_tells_the_size_of_cache_blocks_where_they_can_be_operated_on);
     tcase_add_test(board, isa_string_never_overruns);
     tcase_add_test(board, tree_chosen_has_what_was_asked_for);
     tcase_add_test(board, seeds_differ_unless_runs_must_repeat);

@@ -156,6 +156,35 @@ static bool stimecmp_allowed(const struct hart *h)
     return h->priv == VCPU_PRIV_M || ((h->menvcfg & MENVCFG_STCE) && (h->mcounteren & COUNTER_TM));
 }
 
+/* ---- environment configuration (sections 3.1.18 and 12.1.10) ---- */
+
+static uint64_t envcfg_fields(const struct hart *h)
+{
+    return ENVCFG_FIOM | (h->isa & ISA_EXT(ZICBOM) ? ENVCFG_CBIE | ENVCFG_CBCFE : 0) |
+           (h->isa & ISA_EXT(ZICBOZ) ? ENVCFG_CBZE : 0);
+}
+
+static uint64_t menvcfg_fields(const struct hart *h)
+{
+    return envcfg_fields(h) | (h->isa & ISA_EXT(SSTC) ? MENVCFG_STCE : 0) |
+           (h->isa & ISA_EXT(SVADU) ? MENVCFG_ADUE : 0);
+}
+
+/* What becomes of a register on a write: CBIE is WARL, its reserved value 2 leaves the old one. */
+static uint64_t envcfg_written(uint64_t old, uint64_t value, uint64_t fields)
+{
+    if ((value & ENVCFG_CBIE) == (2ull << 4))
+        value = (value & ~ENVCFG_CBIE) | (old & ENVCFG_CBIE);
+    return value & fields;
+}
+
+bool csr_cbo_enabled(const struct hart *h, uint64_t field)
+{
+    if (h->priv < VCPU_PRIV_M && !(h->menvcfg & field))
+        return false;
+    return h->priv != VCPU_PRIV_U || (h->senvcfg & field);
+}
+
 /* ---- PMP (section 3.7.1) ---- */
 
 static bool pmpcfg_read(const struct hart *h, unsigned number, uint64_t *value)
@@ -438,7 +467,7 @@ static bool write_supervisor(struct hart *h, unsigned number, uint64_t value)
         h->scounteren = value & COUNTERS;
         return true;
     case CSR_SENVCFG:
-        h->senvcfg = value & ENVCFG_FIOM;
+        h->senvcfg = envcfg_written(h->senvcfg, value, envcfg_fields(h));
         return true;
     case CSR_SSCRATCH:
         h->sscratch = value;
@@ -496,8 +525,7 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
         counter_inhibit(h, value);
         return true;
     case CSR_MENVCFG:
-        h->menvcfg = value & (ENVCFG_FIOM | (h->isa & ISA_EXT(SSTC) ? MENVCFG_STCE : 0) |
-                              (h->isa & ISA_EXT(SVADU) ? MENVCFG_ADUE : 0));
+        h->menvcfg = envcfg_written(h->menvcfg, value, menvcfg_fields(h));
         tlb_flush(h->tlb, NULL, NULL);
         hart_update_timers(h);
         return true;

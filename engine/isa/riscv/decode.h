@@ -91,6 +91,8 @@ enum rv_operand {
     RV_F_RS1 = 1 << 4,
     RV_F_RS2 = 1 << 5,
     RV_F_RS3 = 1 << 6, /* number in the low bits of imm */
+    RV_X_RD_READ = 1 << 7,
+    RV_X_PAIRS = 1 << 8, /* rd and rs2 stand for two registers each, the even one and the next; x0 for two zeros */
 };
 unsigned rv_sem_operands(unsigned sem);
 /* Name of a semantic body, and what its row does (enum rv_effect). */

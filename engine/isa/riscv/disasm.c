@@ -146,30 +146,47 @@ enum word {
     WORD_SUCC,
     WORD_RM,
     WORD_FLI,
+    WORD_RD_RW,
+    WORD_RD_PAIR,
+    WORD_RS2_PAIR,
     WORD_COUNT,
 };
 
 static const char *const words[WORD_COUNT] = {
-    [WORD_RD] = "rd",       [WORD_RS1] = "rs1",
-    [WORD_RS2] = "rs2",     [WORD_FRD] = "frd",
-    [WORD_FRS1] = "frs1",   [WORD_FRS2] = "frs2",
-    [WORD_FRS3] = "frs3",   [WORD_IMM] = "imm",
-    [WORD_UPPER] = "upper", [WORD_UPPER_SIGNED] = "upper_signed",
-    [WORD_CSR] = "csr",     [WORD_UIMM] = "uimm",
-    [WORD_PRED] = "pred",   [WORD_SUCC] = "succ",
-    [WORD_RM] = "rm",       [WORD_FLI] = "fli",
+    [WORD_RD] = "rd",
+    [WORD_RS1] = "rs1",
+    [WORD_RS2] = "rs2",
+    [WORD_FRD] = "frd",
+    [WORD_FRS1] = "frs1",
+    [WORD_FRS2] = "frs2",
+    [WORD_FRS3] = "frs3",
+    [WORD_IMM] = "imm",
+    [WORD_UPPER] = "upper",
+    [WORD_UPPER_SIGNED] = "upper_signed",
+    [WORD_CSR] = "csr",
+    [WORD_UIMM] = "uimm",
+    [WORD_PRED] = "pred",
+    [WORD_SUCC] = "succ",
+    [WORD_RM] = "rm",
+    [WORD_FLI] = "fli",
+    [WORD_RD_RW] = "rd_rw",
+    [WORD_RD_PAIR] = "rd_pair",
+    [WORD_RS2_PAIR] = "rs2_pair",
 };
 
 static void add_operand(struct text *t, enum word word, const struct rv_insn *insn)
 {
     switch (word) {
     case WORD_RD:
+    case WORD_RD_RW:
+    case WORD_RD_PAIR:
         text_add(t, "%s", x_names[insn->rd & 31]);
         break;
     case WORD_RS1:
         text_add(t, "%s", x_names[insn->rs1 & 31]);
         break;
     case WORD_RS2:
+    case WORD_RS2_PAIR:
         text_add(t, "%s", x_names[insn->rs2 & 31]);
         break;
     case WORD_FRD:

@@ -27,6 +27,7 @@ enum {
 #define FIELD_AQRL 0x06000000u
 #define FIELD_RS3 0xf8000000u
 #define FIELD_IMM12 0xfff00000u
+#define FIELD_IMM7 0xfe000000u
 #define FIELD_IMM20 0xfffff000u
 #define FIELD_MOP_R 0x4c300000u
 #define FIELD_MOP_RR 0x4c000000u
@@ -244,6 +245,9 @@ static inline int32_t field_c_imm_b(uint32_t w)
     FORMAT(J, 4, FIELD_RD | FIELD_IMM20, o->rd = field_rd(w); o->imm = field_imm_j(w);)                                \
     FORMAT(AMO, 4, FIELD_RD | FIELD_RS1 | FIELD_RS2 | FIELD_AQRL, o->rd = field_rd(w); o->rs1 = field_rs1(w);          \
            o->rs2 = field_rs2(w);)                                                                                     \
+    /* even registers */                                                                                               \
+    FORMAT(AMO_PAIR, 4, (FIELD_RD & ~0x80u) | FIELD_RS1 | (FIELD_RS2 & ~0x100000u) | FIELD_AQRL, o->rd = field_rd(w);  \
+           o->rs1 = field_rs1(w); o->rs2 = field_rs2(w);)                                                              \
     FORMAT(LR, 4, FIELD_RD | FIELD_RS1 | FIELD_AQRL, o->rd = field_rd(w); o->rs1 = field_rs1(w);)                      \
     FORMAT(CSR, 4, FIELD_RD | FIELD_RS1 | FIELD_IMM12, o->rd = field_rd(w); o->rs1 = field_rs1(w);                     \
            o->imm = (int32_t)field_bits(w, 31, 20);)                                                                   \
@@ -255,6 +259,9 @@ static inline int32_t field_c_imm_b(uint32_t w)
     FORMAT(FENCE_TSO, 4, 0, o->imm = (int32_t)field_bits(w, 31, 20);)                                                  \
     FORMAT(FENCE_I, 4, FIELD_RD | FIELD_RS1 | FIELD_IMM12, )                                                           \
     FORMAT(SFENCE, 4, FIELD_RS1 | FIELD_RS2, o->rs1 = field_rs1(w); o->rs2 = field_rs2(w);)                            \
+    FORMAT(CBO, 4, FIELD_RS1, o->rs1 = field_rs1(w);)                                                                  \
+    /* rd is x0, the low bits of the immediate say which */                                                            \
+    FORMAT(PREFETCH, 4, FIELD_RS1 | FIELD_IMM7, o->rs1 = field_rs1(w); o->imm = field_imm_i(w) & ~31;)                 \
     FORMAT(C_NONE, 2, 0, )                                                                                             \
     FORMAT(C_NOP, 2, FIELD_C_IMM6, o->imm = field_c_imm6(w);)                                                          \
     FORMAT(CIW, 2, FIELD_C_IMM8 | FIELD_C_RS2_3, o->rd = field_c_rs2_3(w); o->rs1 = REG_SP_NUMBER;                     \

@@ -251,8 +251,15 @@ struct mmu_atomic {
 };
 bool mmu_atomic_begin(struct hart *h, uint64_t gva, unsigned size_bytes, struct mmu_atomic *atomic);
 void mmu_atomic_end(struct hart *h, const struct mmu_atomic *atomic, unsigned size_bytes);
+/* AMOCAS.Q: `value` is what memory is compared with, and becomes what it held. False: h->trap is filled. */
+bool mmu_compare_and_swap_pair(struct hart *h, uint64_t gva, uint64_t value[2], uint64_t low, uint64_t high);
 bool mmu_load_reserved(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value);
 bool mmu_store_conditional(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t value, bool *stored);
+
+/* A cache block's operations (chapter "CMO"), on the ISA_BLOCK_BYTES that hold gva: zeroes it as a store does; checks
+ * that it may be accessed. False: h->trap is filled, with a store's cause and gva itself. */
+bool mmu_block_zero(struct hart *h, uint64_t gva);
+bool mmu_block_check(struct hart *h, uint64_t gva);
 
 /* Where the instruction at gva lies: host pointer to it (2 bytes at least readable, to the end of its page). False:
  * h->trap is filled. */
@@ -270,6 +277,8 @@ void pmp_update(struct hart *h);
  * caller's to notice (it always ends the block). */
 bool csr_access(struct hart *h, unsigned number, bool read, bool write, uint64_t operand, int op);
 enum { CSR_OP_WRITE, CSR_OP_SET, CSR_OP_CLEAR };
+/* May a cache-block instruction run that menvcfg and senvcfg enable below M- and S-mode with `field` (ENVCFG_CB...)? */
+bool csr_cbo_enabled(const struct hart *h, uint64_t field);
 /* For restoring state and tests: mstatus bits that exist. */
 void csr_set_mstatus(struct hart *h, uint64_t value);
 uint64_t csr_get_mstatus(const struct hart *h);
@@ -291,6 +300,9 @@ uint64_t csr_get_mstatus(const struct hart *h);
 #define MSTATUS_UXL (3ull << 32)
 #define MSTATUS_SXL (3ull << 34)
 #define MSTATUS_SD (1ull << 63)
+#define ENVCFG_CBIE (3ull << 4)
+#define ENVCFG_CBCFE (1ull << 6)
+#define ENVCFG_CBZE (1ull << 7)
 #define MENVCFG_ADUE (1ull << 61)
 #define MENVCFG_STCE (1ull << 63)
 #define SATP_MODE_SV39 8ull

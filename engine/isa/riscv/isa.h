@@ -19,6 +19,9 @@
     X(D, "d")                     \
     X(C, "c")                     \
     X(ZIC64B, "zic64b")           \
+    X(ZICBOM, "zicbom")           \
+    X(ZICBOP, "zicbop")           \
+    X(ZICBOZ, "zicboz")           \
     X(ZICCRSE, "ziccrse")         \
     X(ZICNTR, "zicntr")           \
     X(ZICOND, "zicond")           \
@@ -29,6 +32,9 @@
     X(ZIMOP, "zimop")             \
     X(ZMMUL, "zmmul")             \
     X(ZA64RS, "za64rs")           \
+    X(ZABHA, "zabha")             \
+    X(ZACAS, "zacas")             \
+    X(ZAWRS, "zawrs")             \
     X(ZFA, "zfa")                 \
     X(ZFBFMIN, "zfbfmin")         \
     X(ZFH, "zfh")                 \
@@ -76,6 +82,9 @@ _Static_assert(ISA_BIT_COUNT <= 64, "a set of extensions is one word");
 
 #define ISA_EXT(id) (1ull << ISA_EXT_BIT_##id)
 #define ISA_ANY(id) (1ull << ISA_ANY_BIT_##id)
+
+/* Size of a cache block, which the CMO instructions take and the device tree tells. */
+enum { ISA_BLOCK_BYTES = 64 };
 
 /* Everything the engine implements; the default of a machine. */
 #define ISA_ALL ((1ull << ISA_EXT_COUNT) - 1)

@@ -369,8 +369,16 @@ static void print_matcher(const char *name, bool short_rows)
 static void print_operands(const char *syntax)
 {
     static const char *const words[][2] = {
-        {"rd", "RV_X_RD"},    {"rs1", "RV_X_RS1"},  {"rs2", "RV_X_RS2"},  {"frd", "RV_F_RD"},
-        {"frs1", "RV_F_RS1"}, {"frs2", "RV_F_RS2"}, {"frs3", "RV_F_RS3"},
+        {"rd", "RV_X_RD"},
+        {"rs1", "RV_X_RS1"},
+        {"rs2", "RV_X_RS2"},
+        {"frd", "RV_F_RD"},
+        {"frs1", "RV_F_RS1"},
+        {"frs2", "RV_F_RS2"},
+        {"frs3", "RV_F_RS3"},
+        {"rd_rw", "RV_X_RD | RV_X_RD_READ"},
+        {"rd_pair", "RV_X_RD | RV_X_RD_READ | RV_X_PAIRS"},
+        {"rs2_pair", "RV_X_RS2"},
     };
 
     for (const char *at = syntax; *at; at += strspn(at, " ,()[]")) {
@@ -385,7 +393,7 @@ static void print_operands(const char *syntax)
 
 static void print_sem_operands(void)
 {
-    printf("\nstatic const uint8_t sem_operands[RV_SEM_COUNT] = {\n");
+    printf("\nstatic const uint16_t sem_operands[RV_SEM_COUNT] = {\n");
     for (size_t i = 0; i < ROW_COUNT; i++) {
         if (is_form(&rows[i]))
             continue;

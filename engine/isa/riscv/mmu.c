@@ -334,6 +334,27 @@ static bool fast_target(struct hart *h, uint64_t gva, enum mem_access access, un
     return true;
 }
 
+bool mmu_compare_and_swap_pair(struct hart *h, uint64_t gva, uint64_t value[2], uint64_t low, uint64_t high)
+{
+    unsigned __int128 old = (unsigned __int128)value[1] << 64 | value[0];
+    unsigned __int128 new = (unsigned __int128)high << 64 | low;
+    struct mmu_target target;
+
+    if (!atomic_load(h->reservations_active) && fast_target(h, gva, MEM_WRITE, sizeof(old), &target)) {
+        unsigned __int128 *pair = __builtin_assume_aligned(target.host, sizeof(old));
+        old = __sync_val_compare_and_swap(pair, old, new);
+    } else {
+        struct mmu_atomic atomic;
+        if (!mmu_atomic_begin(h, gva, sizeof(old), &atomic))
+            return false;
+        old = __sync_val_compare_and_swap((unsigned __int128 *)atomic.host, old, new);
+        mmu_atomic_end(h, &atomic, sizeof(old));
+    }
+    value[0] = (uint64_t)old;
+    value[1] = (uint64_t)(old >> 64);
+    return true;
+}
+
 bool mmu_load_reserved(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value)
 {
     struct mmu_target target;
@@ -367,6 +388,52 @@ bool mmu_store_conditional(struct hart *h, uint64_t gva, unsigned size_bytes, ui
         mem_frame_stored(h->mem, mem_frame_of(h->mem, target.host), (unsigned)(target.gpa & (MEM_PAGE_BYTES - 1)),
                          size_bytes);
     return true;
+}
+
+static bool block_fault(struct hart *h, uint64_t gva)
+{
+    bool page = h->trap.cause == CAUSE_LOAD_PAGE || h->trap.cause == CAUSE_STORE_PAGE;
+
+    return fault(h, page ? CAUSE_STORE_PAGE : CAUSE_STORE_ACCESS, gva);
+}
+
+/* A block counts as one access of its size, which no device takes. */
+static bool translate_block(struct hart *h, uint64_t gva, enum mem_access access, struct mmu_target *target)
+{
+    return mmu_translate(h, gva & ~(ISA_BLOCK_BYTES - 1ull), access, ISA_BLOCK_BYTES, target) && target->host
+               ? true
+               : block_fault(h, gva);
+}
+
+bool mmu_block_zero(struct hart *h, uint64_t gva)
+{
+    struct mmu_target target;
+    bool direct = fast_target(h, gva & ~(ISA_BLOCK_BYTES - 1ull), MEM_WRITE, ISA_BLOCK_BYTES, &target);
+
+    if (!direct && !translate_block(h, gva, MEM_WRITE, &target))
+        return false;
+    _Static_assert(ISA_BLOCK_BYTES == 1 << RESERVATION_GRANULE_SHIFT, "all of a block is stored under one lock");
+    bool guarded = atomic_load(h->reservations_active) != 0;
+    if (guarded)
+        reservation_store_begin(mem_reservations(h->mem), h->config.hart_id, target.gpa);
+    for (unsigned i = 0; i < ISA_BLOCK_BYTES; i += sizeof(uint64_t))
+        ram_store_plain(target.host + i, sizeof(uint64_t), 0);
+    if (guarded)
+        reservation_store_end(mem_reservations(h->mem), target.gpa);
+    if (!direct)
+        mem_frame_stored(h->mem, mem_frame_of(h->mem, target.host), (unsigned)(target.gpa & (MEM_PAGE_BYTES - 1)),
+                         ISA_BLOCK_BYTES);
+    return true;
+}
+
+/* What may be written may be read (of PTEs and PMP entries alike, the opposite is reserved), so that asking for a read
+ * is asking for either. */
+bool mmu_block_check(struct hart *h, uint64_t gva)
+{
+    struct mmu_target target;
+
+    return fast_target(h, gva & ~(ISA_BLOCK_BYTES - 1ull), MEM_READ, ISA_BLOCK_BYTES, &target) ||
+           translate_block(h, gva, MEM_READ, &target);
 }
 
 bool mmu_fetch(struct hart *h, uint64_t gva, const uint8_t **host)

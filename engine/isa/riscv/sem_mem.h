@@ -199,6 +199,102 @@ SEM(sc_d)
     NEXT;
 }
 
+/* Zabha: as in A, sign-extended from their size. */
+#define AMO_FETCH_SMALL(type, extended, builtin)                            \
+    {                                                                       \
+        AMO(type, old, RS1, (type)builtin(p, (type)RS2, __ATOMIC_SEQ_CST)); \
+        SET_RD((int64_t)(extended)old);                                     \
+        NEXT;                                                               \
+    }
+
+SEM(amoswap_b)
+AMO_FETCH_SMALL(int8_t, int8_t, __atomic_exchange_n)
+SEM(amoadd_b)
+AMO_FETCH_SMALL(int8_t, int8_t, __atomic_fetch_add)
+SEM(amoxor_b)
+AMO_FETCH_SMALL(int8_t, int8_t, __atomic_fetch_xor)
+SEM(amoand_b)
+AMO_FETCH_SMALL(int8_t, int8_t, __atomic_fetch_and)
+SEM(amoor_b)
+AMO_FETCH_SMALL(int8_t, int8_t, __atomic_fetch_or)
+SEM(amomin_b)
+AMO_FETCH_SMALL(int8_t, int8_t, __atomic_fetch_min)
+SEM(amomax_b)
+AMO_FETCH_SMALL(int8_t, int8_t, __atomic_fetch_max)
+SEM(amominu_b)
+AMO_FETCH_SMALL(uint8_t, int8_t, __atomic_fetch_min)
+SEM(amomaxu_b)
+AMO_FETCH_SMALL(uint8_t, int8_t, __atomic_fetch_max)
+SEM(amoswap_h)
+AMO_FETCH_SMALL(int16_t, int16_t, __atomic_exchange_n)
+SEM(amoadd_h)
+AMO_FETCH_SMALL(int16_t, int16_t, __atomic_fetch_add)
+SEM(amoxor_h)
+AMO_FETCH_SMALL(int16_t, int16_t, __atomic_fetch_xor)
+SEM(amoand_h)
+AMO_FETCH_SMALL(int16_t, int16_t, __atomic_fetch_and)
+SEM(amoor_h)
+AMO_FETCH_SMALL(int16_t, int16_t, __atomic_fetch_or)
+SEM(amomin_h)
+AMO_FETCH_SMALL(int16_t, int16_t, __atomic_fetch_min)
+SEM(amomax_h)
+AMO_FETCH_SMALL(int16_t, int16_t, __atomic_fetch_max)
+SEM(amominu_h)
+AMO_FETCH_SMALL(uint16_t, int16_t, __atomic_fetch_min)
+SEM(amomaxu_h)
+AMO_FETCH_SMALL(uint16_t, int16_t, __atomic_fetch_max)
+
+/* Zacas: rd is what memory must hold for rs2 to be stored, and becomes what it held; x0 is zero, also as a pair. */
+#define RD_OLD (rd == RV_X_SINK ? 0 : r->x[rd])
+#define AMO_CAS(type)                                                                 \
+    {                                                                                 \
+        AMO(type, old, RS1, __sync_val_compare_and_swap(p, (type)RD_OLD, (type)RS2)); \
+        SET_RD((int64_t)old);                                                         \
+        NEXT;                                                                         \
+    }
+
+SEM(amocas_b)
+AMO_CAS(int8_t)
+SEM(amocas_h)
+AMO_CAS(int16_t)
+SEM(amocas_w)
+AMO_CAS(int32_t)
+SEM(amocas_d)
+AMO_CAS(int64_t)
+SEM(amocas_q)
+{
+    uint64_t old[2] = {0, 0};
+    if (rd != RV_X_SINK) {
+        old[0] = r->x[rd];
+        old[1] = r->x[rd + 1];
+    }
+    if (!mmu_compare_and_swap_pair(h, RS1, old, rs2 ? r->x[rs2] : 0, rs2 ? r->x[rs2 + 1] : 0))
+        return SEM_TRAP;
+    if (rd != RV_X_SINK) {
+        r->x[rd] = old[0];
+        r->x[rd + 1] = old[1];
+    }
+    NEXT;
+}
+
+/* Zicbom, Zicboz (chapter "CMO"). There is no cache that could differ from memory, so that the management instructions
+ * only check: whether they may run, and whether the block may be accessed. */
+#define CBO_BODY(enables, action)                    \
+    {                                                \
+        if (!csr_cbo_enabled(h, enables))            \
+            TRAP(CAUSE_ILLEGAL, 0);                  \
+        return action(h, RS1) ? SEM_NEXT : SEM_TRAP; \
+    }
+
+SEM(cbo_inval)
+CBO_BODY(ENVCFG_CBIE, mmu_block_check)
+SEM(cbo_clean)
+CBO_BODY(ENVCFG_CBCFE, mmu_block_check)
+SEM(cbo_flush)
+CBO_BODY(ENVCFG_CBCFE, mmu_block_check)
+SEM(cbo_zero)
+CBO_BODY(ENVCFG_CBZE, mmu_block_zero)
+
 /* clang-format on */
 
 #endif

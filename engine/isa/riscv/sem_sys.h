@@ -78,6 +78,14 @@ SEM(wfi)
 {
     return system_wfi(h, npc);
 }
+SEM(wrs_nto)
+{
+    return system_wrs(h, h->priv < VCPU_PRIV_M && (h->mstatus & MSTATUS_TW), npc);
+}
+SEM(wrs_sto)
+{
+    return system_wrs(h, false, npc);
+}
 SEM(fence_i)
 {
     return system_fence_i(h, npc);

@@ -1,6 +1,8 @@
 /* The privileged instructions; see system.h. */
 #include "engine/isa/riscv/system.h"
 
+#include <sched.h>
+
 static enum sem_next end_at(struct hart *h, uint64_t pc)
 {
     h->pc = pc;
@@ -62,6 +64,33 @@ enum sem_next system_wfi(struct hart *h, uint64_t npc)
         h->stop = true;
         h->exit = VCPU_EXIT_HALTED;
     }
+    return end_at(h, npc);
+}
+
+/* How often a hart that waits for its reservation to go lets other threads run: some 10 us, in which another hart gets
+ * to its store. Waiting longer wins nothing, since the guest asks again. */
+enum { WRS_YIELDS = 32 };
+
+/* Chapter "Zawrs": the wait may end for any reason, but not begin without a reservation or with an interrupt pending.
+ */
+static bool wrs_waits(const struct hart *h)
+{
+    return reservation_is_held(mem_reservations(h->mem), h->config.hart_id) && !hart_mip(h);
+}
+
+enum sem_next system_wrs(struct hart *h, bool limited, uint64_t npc)
+{
+    /* Section 3.1.6.6; the bounded time that TW leaves is zero here, as it is for WFI. */
+    if (limited && wrs_waits(h))
+        return sem_raise(h, CAUSE_ILLEGAL, 0);
+    /* Where time follows the instructions, or nobody else is there, nothing comes of waiting. */
+    bool alone = h->config.clock_insns || h->config.hart_count < 2;
+    for (unsigned i = 0; i < WRS_YIELDS && !alone && wrs_waits(h); i++) {
+        if (atomic_load_explicit(&h->countdown.attention, memory_order_relaxed))
+            break;
+        sched_yield();
+    }
+    h->irq_check = true;
     return end_at(h, npc);
 }
 

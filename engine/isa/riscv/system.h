@@ -8,6 +8,8 @@ enum sem_next system_ecall(struct hart *h, uint64_t npc);
 enum sem_next system_mret(struct hart *h);
 enum sem_next system_sret(struct hart *h);
 enum sem_next system_wfi(struct hart *h, uint64_t npc);
+/* WRS.NTO and WRS.STO; `limited`: where it would have to wait it is illegal. */
+enum sem_next system_wrs(struct hart *h, bool limited, uint64_t npc);
 enum sem_next system_fence_i(struct hart *h, uint64_t npc);
 /* rs1 and rs2 by number, because x0 means "all". */
 enum sem_next system_sfence_vma(struct hart *h, unsigned rs1, uint64_t gva, unsigned rs2, uint64_t asid, uint64_t npc);

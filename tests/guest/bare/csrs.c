@@ -120,7 +120,7 @@ static const struct warl warl[] = {
     {"sie", 0x104, ALL, 0x222},
     {"stvec", 0x105, ~2ull, ALL},
     {"scounteren", 0x106, ALL, 7},
-    {"senvcfg", 0x10a, ALL, 1},
+    {"senvcfg", 0x10a, ~0x20ull, 0xd1}, /* CBZE, CBCFE, CBIE as 0 or 1, FIOM */
     {"sscratch", 0x140, ALL, ALL},
     {"sepc", 0x141, ~1ull, ALL},
     {"scause", 0x142, CAUSES, ALL},
@@ -134,7 +134,7 @@ static const struct warl warl[] = {
     {"mie", 0x304, ALL, 0xaaa},
     {"mtvec", 0x305, ~2ull, ALL},
     {"mcounteren", 0x306, ALL, 7},
-    {"menvcfg", 0x30a, ALL, 5ull << 61 | 1}, /* STCE, ADUE, FIOM */
+    {"menvcfg", 0x30a, ~0x20ull, 5ull << 61 | 0xd1}, /* STCE, ADUE, and those */
     {"mcountinhibit", 0x320, ALL, 7},
     {"mscratch", 0x340, ALL, ALL},
     {"mepc", 0x341, ~1ull, ALL},

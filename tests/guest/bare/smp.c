@@ -121,6 +121,43 @@ static void job_lrsc(uint64_t id)
     }
 }
 
+/* Zacas and Zabha by number: the assembler need not know them. funct3 says how wide. */
+#define CAS(width, old, new, at) \
+    __asm__ volatile(".insn r 0x2f, " #width ", 0x14, %0, %2, %1" : "+r"(old) : "r"(new), "r"(at) : "memory")
+
+/* Counting by compare-and-swap: 32, 64 and 16 bits; two halves of 128 bits that belong together; and bytes that are
+ * neighbours. */
+static void job_cas(uint64_t id)
+{
+    for (unsigned i = 0; i < LOOPS / 4; i++) {
+        uint64_t seen, old;
+        do {
+            old = seen = shared[0];
+            CAS(3, old, seen + 1, &shared[0]);
+        } while (old != seen);
+        do {
+            old = seen = (uint64_t)(int32_t)shared[8];
+            CAS(2, old, seen + 1, &shared[8]);
+        } while (old != seen);
+        do {
+            old = seen = (uint64_t)(int16_t)shared[8 + 1];
+            CAS(1, old, seen + 1, &shared[8 + 1]);
+        } while (old != seen);
+        register uint64_t low __asm__("a4") = shared[16], high __asm__("a5") = shared[17];
+        do {
+            register uint64_t new_low __asm__("a6") = low + 1, new_high __asm__("a7") = high + MIX;
+            seen = low;
+            old = high;
+            __asm__ volatile(".insn r 0x2f, 4, 0x14, %0, %4, %2"
+                             : "+r"(low), "+r"(high)
+                             : "r"(new_low), "r"(new_high), "r"(&shared[16])
+                             : "memory");
+        } while (low != seen || high != old);
+        __asm__ volatile(".insn r 0x2f, 0, 0, x0, %0, %1" ::"r"((uint8_t *)&shared[24] + id), "r"(1ull) : "memory");
+        __asm__ volatile(".insn r 0x2f, 1, 0, x0, %0, %1" ::"r"(&shared[26]), "r"(3ull) : "memory");
+    }
+}
+
 /* LR/SC against AMOs and plain stores to the same granule's other words: every update counts. */
 static void job_mixed(uint64_t id)
 {
@@ -161,6 +198,18 @@ static void counters(void)
     on_all(job_lrsc);
     rt_print("lrsc: %d %d", shared[0], shared[8]);
     rt_expect(shared[0] == harts * LOOPS && shared[8] == harts * LOOPS, "lrsc");
+    for (unsigned i = 0; i < 32; i++)
+        shared[i] = 0;
+    on_all(job_cas);
+    uint64_t rounds = harts * (LOOPS / 4), bytes = 0;
+    for (uint64_t i = 0; i < harts; i++)
+        bytes |= (uint64_t)(LOOPS / 4 & 255) << 8 * i;
+    rt_print("cas: %d %d %x %d %x %x %x", shared[0], shared[8], shared[9], shared[16], shared[17], shared[24],
+             shared[26]);
+    rt_expect(shared[0] == rounds && shared[8] == (uint32_t)rounds && shared[9] == (rounds & 0xffff) &&
+                  shared[16] == rounds && shared[17] == rounds * MIX && shared[24] == bytes &&
+                  shared[26] == (3 * rounds & 0xffff),
+              "cas");
     shared[0] = 0;
     on_all(job_mixed);
     rt_print("mixed: %d", shared[0]);
@@ -171,9 +220,22 @@ static void counters(void)
 
 /* What another hart does between LR and SC of hart 0; `step` hands over without touching the granule. */
 static volatile uint64_t step, interference;
-enum { NONE, STORE_OTHER, STORE_SAME, STORE_AND_BACK, AMO_ZERO, SC_SAME, STORE_HALF, NEIGHBOUR_GRANULE };
+enum {
+    NONE,
+    STORE_OTHER,
+    STORE_SAME,
+    STORE_AND_BACK,
+    AMO_ZERO,
+    SC_SAME,
+    STORE_HALF,
+    ZERO_BLOCK,
+    CAS_FAILS,
+    CAS_SAME,
+    NEIGHBOUR_GRANULE
+};
 static const char *const interference_name[] = {"none",      "store_other", "store_same", "aba",
-                                                "amo_add_0", "sc_same",     "store_half", "elsewhere"};
+                                                "amo_add_0", "sc_same",     "store_half", "zero_block",
+                                                "cas_fails", "cas_same",    "elsewhere"};
 
 static void job_interfere(uint64_t id)
 {
@@ -205,6 +267,17 @@ static void job_interfere(uint64_t id)
         break;
     case STORE_HALF:
         ((volatile uint32_t *)&shared[0])[1] = (uint32_t)(shared[0] >> 32);
+        break;
+    case ZERO_BLOCK:
+        __asm__ volatile(".insn i 0x0f, 2, x0, %0, 4" ::"r"(&shared[3]) : "memory"); /* cbo.zero */
+        break;
+    case CAS_FAILS: /* no store */
+        value = 99;
+        CAS(3, value, 1ull, &shared[0]);
+        break;
+    case CAS_SAME:
+        value = shared[0];
+        CAS(3, value, value, &shared[0]);
         break;
     case NEIGHBOUR_GRANULE:
         store(&shared[32], 9);
@@ -254,6 +327,10 @@ static void reservations(void)
             on_all(job_reservation);
             successes += !sc_results[0];
             lost += sc_results[0] ? shared[0] == 0x1234 : shared[0] != 0x1234;
+        }
+        if (what == CAS_FAILS) { /* may break it or not */
+            rt_expect(!lost, "reservation.cas_fails");
+            continue;
         }
         bool must_fail = what != NONE && what != NEIGHBOUR_GRANULE;
         rt_print("reservation.%s: %s lost=%d", interference_name[what],
