@@ -548,14 +548,13 @@ static void find_polled(struct builder *c)
     for (uint32_t i = 0; i < c->region->block_count; i++) {
         const struct region_edge *e;
         for (unsigned j = 0; (e = region_edge(&c->region->blocks[i], j)); j++) {
-            if (e->target != REGION_NONE && e->back)
-                c->polled[e->target] = c->portions = true;
+            if (e->target == REGION_NONE || !e->back)
+                continue;
+            const struct region_block *target = &c->region->blocks[e->target];
+            uint32_t beyond = target->longest - target->insns;
+            c->polled[e->target] = c->portions = true;
+            c->reserve = beyond > c->reserve ? beyond : c->reserve;
         }
-    }
-    for (uint32_t i = 0; i < c->region->block_count; i++) {
-        const struct region_block *block = &c->region->blocks[i];
-        if (c->polled[i] && block->longest - block->insns > c->reserve)
-            c->reserve = block->longest - block->insns;
     }
 }
 
