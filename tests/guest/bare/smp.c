@@ -591,7 +591,7 @@ static void litmus(void)
 
 void bare_main(void)
 {
-    uint64_t until = *rt_mmio64(RT_MTIME) + 2000000; /* 200 ms for the others to arrive */
+    uint64_t until = *rt_mmio64(RT_MTIME) + 5000000; /* 500 ms for the others to arrive, on a busy host too */
     while (*rt_mmio64(RT_MTIME) < until && load(&present) < RT_MAX_HARTS - 1)
         ;
     harts = load(&present) + 1;
