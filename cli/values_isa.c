@@ -21,8 +21,8 @@ static const char *const extension_names[] = {
 #undef X
 };
 
-/* Main memory that can do everything and in any alignment, counters that are there and count
- * nothing, CSRs of the supervisor as the profiles want them. Zkt is not among them (isa.h). */
+/* Main memory that can do everything and in any alignment, counters that are there and count nothing, CSRs of the
+ * supervisor as the profiles want them. Zkt is not among them (isa.h). */
 static const char facts[] = " ziccamoa ziccif zicclsm zihpm za128rs"
                             " ss1p11 ss1p12 ss1p13 ssccptr sscounterenw sstvala sstvecd ssu64xl sv39 svade svbare ";
 

@@ -152,7 +152,11 @@ const char *pass_plugins_run(const struct pass_plugins *plugins, LLVMModuleRef m
                              LLVMTargetMachineRef machine)
 {
     PassInstrumentationCallbacks callbacks;
-    PassBuilder builder(reinterpret_cast<TargetMachine *>(machine), PipelineTuningOptions(), std::nullopt, &callbacks);
+    PipelineTuningOptions tuning;
+
+    /* As compiler_create() has it for pipelines without plugins. */
+    tuning.LoopVectorization = tuning.SLPVectorization = false;
+    PassBuilder builder(reinterpret_cast<TargetMachine *>(machine), tuning, std::nullopt, &callbacks);
     LoopAnalysisManager loops;
     FunctionAnalysisManager functions;
     CGSCCAnalysisManager components;
