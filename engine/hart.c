@@ -3,6 +3,7 @@
 #include "engine/isa/riscv/hart.h"
 #include "engine/interp/block.h"
 #include "engine/interp/interp.h"
+#include "engine/region/mirrored.h"
 #include "engine/region/region_cache.h"
 #include "mem/frame.h"
 
@@ -39,6 +40,7 @@ void hart_update_context(struct hart *h)
         view = (struct tlb_view){.priv = h->priv};
         h->exec_bank = tlb_select(h->tlb, &view);
     }
+    mirrored_bank_changed(h);
 }
 
 /* ---- requests ---- */
@@ -278,6 +280,7 @@ static enum vcpu_exit run(struct vcpu *vcpu, uint64_t max_insns)
 
     atomic_store(&h->running, true);
     fp_load_host(h);
+    mirrored_begin(h);
     if (h->tlb_generation_seen != mem_tlb_generation(h->mem)) {
         h->tlb_generation_seen = mem_tlb_generation(h->mem);
         tlb_flush_first_level(h->tlb);
@@ -318,6 +321,7 @@ static enum vcpu_exit run(struct vcpu *vcpu, uint64_t max_insns)
         }
     }
     grant(h, 0);
+    mirrored_end(h);
     fp_save_host(h);
     atomic_store(&h->running, false);
     return exit;

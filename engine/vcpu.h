@@ -103,6 +103,7 @@ struct vcpu_state {
     X(tlb_fills, "TLB fills")                                           \
     X(page_walks, "page-table walks")                                   \
     X(slow_accesses, "loads and stores that left the fast path")        \
+    X(mirror_faults, "pages that came into a mirror, by a fault each")  \
     X(mmio_accesses, "device accesses")                                 \
     X(exceptions, "exceptions taken")                                   \
     X(interrupts, "interrupts taken")                                   \

@@ -9,6 +9,10 @@
 #include "llvm/probe.h"
 
 #define SEM_PROBE(gva, size_bytes, kind, addend) probe(h, r, gva, size_bytes, kind, site, addend)
+#define SEM_LOAD(type, value, gva, file) \
+    (is_mirrored(site) ? MIRROR_LOAD_##file(type, value, gva) : SEM_LOAD_PROBED(type, value, gva))
+#define SEM_STORE(type, value, gva, file) \
+    (is_mirrored(site) ? MIRROR_STORE_##file(type, value, gva) : SEM_STORE_PROBED(type, value, gva))
 
 #include "engine/isa/riscv/sem.h"
 
@@ -58,6 +62,128 @@ TUFF_INLINE bool probe(struct hart *h, struct rv_regs *r, uint64_t gva, unsigned
     *addend = run->addend;
     return TUFF_LIKELY(run->good) || probe_base(h, gva, size_bytes, kind, RV_X_SINK, addend);
 }
+
+/* ---- by the host's MMU ---- */
+
+TUFF_INLINE bool is_mirrored(uint64_t site)
+{
+    return probe_unpack(site).way == PROBE_MIRROR;
+}
+
+/* The base register alone is compared, so that all accesses off one value of it share the comparison; the mirror's
+ * guard pages are larger than any immediate. */
+#define IS_IN_MIRROR TUFF_LIKELY(RS1 < h->mirror_limit)
+
+/* One access at gs + address, and where to go when it faults. `tuff_region` is the function's start (build.c). No
+ * clobbers: its effects are those of any volatile assembly, which LLVM moves nothing across. */
+#define FAULT_ENTRY                                                                                \
+    "\n.pushsection .tuff_faults,\"\",@progbits\n.long 1b - tuff_region, %l[miss] - tuff_region\n" \
+    ".popsection"
+#define MIRRORED_LOAD(instruction, constraint, value, gva) \
+    __asm__ goto("1: " instruction " %%gs:%1, %0" FAULT_ENTRY : constraint(value) : "m"(*(gva)) : : miss)
+#define MIRRORED_STORE(instruction, constraint, value, gva) \
+    __asm__ goto("1: " instruction " %0, %%gs:%1" FAULT_ENTRY : : constraint(value), "m"(*(gva)) : : miss)
+
+/* `size_bytes` and `is_signed` are constants: one instruction remains. */
+TUFF_INLINE bool mirror_load(uint64_t gva, unsigned size_bytes, bool is_signed, uint64_t *value)
+{
+    uint64_t wide = 0;
+    uint32_t narrow = 0; /* 32-bit results clear the upper half: no prefix */
+
+    if (size_bytes == 8)
+        MIRRORED_LOAD("movq", "=r", wide, (const uint64_t *)gva);
+    else if (size_bytes == 4 && is_signed)
+        MIRRORED_LOAD("movslq", "=r", wide, (const uint64_t *)gva);
+    else if (size_bytes == 4)
+        MIRRORED_LOAD("movl", "=r", narrow, (const uint64_t *)gva);
+    else if (size_bytes == 2 && is_signed)
+        MIRRORED_LOAD("movswq", "=r", wide, (const uint64_t *)gva);
+    else if (size_bytes == 2)
+        MIRRORED_LOAD("movzwl", "=r", narrow, (const uint64_t *)gva);
+    else if (is_signed)
+        MIRRORED_LOAD("movsbq", "=r", wide, (const uint64_t *)gva);
+    else
+        MIRRORED_LOAD("movzbl", "=r", narrow, (const uint64_t *)gva);
+    *value = size_bytes == 8 || is_signed ? wide : narrow;
+    return true;
+miss:
+    return false;
+}
+
+TUFF_INLINE bool mirror_store(uint64_t gva, unsigned size_bytes, uint64_t value)
+{
+    if (size_bytes == 8)
+        MIRRORED_STORE("movq", "re", value, (const uint64_t *)gva);
+    else if (size_bytes == 4)
+        MIRRORED_STORE("movl", "ri", (uint32_t)value, (const uint64_t *)gva);
+    else if (size_bytes == 2)
+        MIRRORED_STORE("movw", "ri", (uint16_t)value, (const uint64_t *)gva);
+    else
+        MIRRORED_STORE("movb", "qi", (uint8_t)value, (const uint64_t *)gva);
+    return true;
+miss:
+    return false;
+}
+
+/* To and from vector registers; halves go the other way. */
+TUFF_INLINE bool mirror_load_f(uint64_t gva, unsigned size_bytes, uint64_t *value)
+{
+    double wide = 0;
+    float narrow = 0;
+    uint32_t bits;
+
+    if (size_bytes == 8) {
+        MIRRORED_LOAD("vmovsd", "=x", wide, (const uint64_t *)gva);
+        __builtin_memcpy(value, &wide, sizeof(wide));
+    } else if (size_bytes == 4) {
+        MIRRORED_LOAD("vmovss", "=x", narrow, (const uint64_t *)gva);
+        __builtin_memcpy(&bits, &narrow, sizeof(narrow));
+        *value = bits;
+    } else {
+        return mirror_load(gva, size_bytes, false, value);
+    }
+    return true;
+miss:
+    return false;
+}
+
+TUFF_INLINE bool mirror_store_f(uint64_t gva, unsigned size_bytes, uint64_t value)
+{
+    double wide;
+    float narrow;
+
+    if (size_bytes == 8) {
+        __builtin_memcpy(&wide, &value, sizeof(wide));
+        MIRRORED_STORE("vmovsd", "x", wide, (const uint64_t *)gva);
+    } else if (size_bytes == 4) {
+        __builtin_memcpy(&narrow, &value, sizeof(narrow));
+        MIRRORED_STORE("vmovss", "x", narrow, (const uint64_t *)gva);
+    } else {
+        return mirror_store(gva, size_bytes, value);
+    }
+    return true;
+miss:
+    return false;
+}
+
+#define MIRROR_LOAD(call, type, value)              \
+    ({                                              \
+        uint64_t mirrored_ = 0;                     \
+        region_note_access(sizeof(type), SEM_READ); \
+        bool there_ = IS_IN_MIRROR && (call);       \
+        (value) = (type)mirrored_;                  \
+        there_;                                     \
+    })
+#define MIRROR_LOAD_X(type, value, gva) \
+    MIRROR_LOAD(mirror_load(gva, sizeof(type), (type) - 1 < (type)1, &mirrored_), type, value)
+#define MIRROR_LOAD_F(type, value, gva) MIRROR_LOAD(mirror_load_f(gva, sizeof(type), &mirrored_), type, value)
+#define MIRROR_STORE(call, type)                     \
+    ({                                               \
+        region_note_access(sizeof(type), SEM_WRITE); \
+        IS_IN_MIRROR && !SEM_RESERVED && (call);     \
+    })
+#define MIRROR_STORE_X(type, value, gva) MIRROR_STORE(mirror_store(gva, sizeof(type), (uint64_t)(value)), type)
+#define MIRROR_STORE_F(type, value, gva) MIRROR_STORE(mirror_store_f(gva, sizeof(type), (uint64_t)(value)), type)
 
 #include "engine/isa/riscv/sem_crypto.h"
 #include "engine/isa/riscv/sem_fp.h"

@@ -812,7 +812,10 @@ static void build_entry(struct builder *c, LLVMBasicBlockRef start)
 
     LLVMPositionBuilderAtEnd(c->b, enter);
     take_portion(c, left);
-    forget_pages(c);
+    if (r->mirrored)
+        LLVMBuildStore(c->b, c->block, field(c, c->h, offsetof(struct hart, mirrored_block)));
+    else
+        forget_pages(c);
     LLVMBuildStore(c->b, const64(c, 0), field(c, c->regs, x_offset(0)));
     copy_regs(c, &c->used, hart_regs(c), c->regs);
     if (!number) {
@@ -861,6 +864,12 @@ static void declare(struct builder *c, const char *name)
     LLVMSetFunctionCallConv(c->fn, CALL_PRESERVE_NONE);
     add_attribute(c, "strictfp");
     add_attribute(c, "nounwind");
+    if (c->region->mirrored) {
+        /* What bodies.c counts from. */
+        char start[128];
+        int len = snprintf(start, sizeof(start), ".set tuff_region, %s\n", name);
+        LLVMAppendModuleInlineAsm(c->module, start, (size_t)len);
+    }
     copy_target(c, "target-cpu");
     copy_target(c, "target-features");
     c->h = LLVMGetParam(c->fn, 0);
@@ -1059,6 +1068,7 @@ void annotate_accesses(const struct region *region, LLVMModuleRef module, const 
             }
             /* These do not change inside of regions. */
             if (loads_field(layout, at, h, offsetof(struct hart, bank)) ||
+                loads_field(layout, at, h, offsetof(struct hart, mirror_limit)) ||
                 loads_field(layout, at, h, offsetof(struct hart, reservations_active)))
                 LLVMSetMetadata(at, invariant, LLVMMetadataAsValue(context, LLVMMDNodeInContext2(context, NULL, 0)));
             /* Not `monotonic`: LLVM would take each access for a barrier to all others. What RVWMO asks of plain

@@ -164,7 +164,9 @@ static void plan_single(struct planner *p, const struct region_block *block, uin
     const struct access *access = access_of(p, number);
     struct probe_site site = {.way = PROBE_TLB, .base = insn->rs1};
 
-    if (access->is && access->kind != SEM_ATOMIC && !is_scattered(p, block, insn->rs1))
+    if (access->is && access->kind != SEM_ATOMIC && p->region->mirrored)
+        site.way = PROBE_MIRROR;
+    else if (access->is && access->kind != SEM_ATOMIC && !is_scattered(p, block, insn->rs1))
         site.way = PROBE_BASE;
     p->sites[number] = probe_pack(&site);
 }
@@ -187,7 +189,7 @@ int plan_probes(const struct region *region, LLVMModuleRef bodies, uint64_t *sit
         const struct region_block *block = &region->blocks[i];
         for (uint32_t j = 0; j < block->insns; j++)
             plan_single(p, block, block->first_insn + j);
-        for (unsigned base = 0; base < 32; base++)
+        for (unsigned base = 0; base < 32 && !region->mirrored; base++)
             plan_register(p, block, base);
     }
     *runs = p->runs;

@@ -14,6 +14,10 @@
  * [sp + 8, sp + 48) is inside the base page of sp and 8-aligned, six instructions; each access is a test, a branch
  * never taken, and the access.
  *
+ * A fully optimised region of user code does not ask at all, but for whether its base register is below the limit of
+ * the address space's mirror (mem/mirror.h): the access itself is the check. It is one host instruction in inline
+ * assembly, which names in the section .tuff_faults where to go on when it faults: the same place where a miss goes.
+ *
  * Everything here is inlined with a constant `site`. Translations end outside of regions only, so what a run found
  * holds to its end, and base pages hold for as long as the bank's stamp is the same, which a region compares when it is
  * entered.
@@ -29,6 +33,7 @@ enum probe_way {
     PROBE_RUN_TLB,  /* first of a run, whose page is looked up in the software TLB */
     PROBE_RUN_BASE, /* first of a run, whose page should be the base register's */
     PROBE_RUN_MORE, /* a further one */
+    PROBE_MIRROR,   /* by the host's MMU */
 };
 
 /* A site: way, base register, number of the run, and for the first of a run what the run needs: offsets from this

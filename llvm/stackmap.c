@@ -155,11 +155,39 @@ static int read_section(struct cursor in, const struct live_sets *live, struct r
     return 0;
 }
 
+static int by_fault_offset(const void *a, const void *b)
+{
+    uint32_t left = ((const struct region_fault *)a)->offset;
+    uint32_t right = ((const struct region_fault *)b)->offset;
+
+    return left < right ? -1 : left > right;
+}
+
+/* Pairs of offsets, which the assembler has resolved: bodies.c. */
+static int read_faults(struct cursor in, struct region *r)
+{
+    size_t count = in.left / 8;
+
+    if (in.left % 8)
+        return -EINVAL;
+    r->faults = calloc(count + 1, sizeof(*r->faults));
+    if (!r->faults)
+        return -ENOMEM;
+    for (r->fault_count = 0; r->fault_count < count; r->fault_count++) {
+        struct region_fault *fault = &r->faults[r->fault_count];
+        fault->offset = (uint32_t)take(&in, 4);
+        fault->resume = (uint32_t)take(&in, 4);
+    }
+    qsort(r->faults, count, sizeof(*r->faults), by_fault_offset);
+    return 0;
+}
+
 int stackmap_read(LLVMMemoryBufferRef object, const struct live_sets *live, struct region *region)
 {
     char *message = NULL;
     LLVMBinaryRef binary = LLVMCreateBinary(object, NULL, &message);
     int rc = live->count ? -EINVAL : 0;
+    int faults = 0;
 
     if (!binary) {
         LLVMDisposeMessage(message);
@@ -173,11 +201,15 @@ int stackmap_read(LLVMMemoryBufferRef object, const struct live_sets *live, stru
                                 .left = LLVMGetSectionSize(section)};
             rc = read_section(in, live, region);
         }
+        if (name && strcmp(name, ".tuff_faults") == 0 && !faults)
+            faults = read_faults((struct cursor){.at = (const uint8_t *)LLVMGetSectionContents(section),
+                                                 .left = LLVMGetSectionSize(section)},
+                                 region);
         if (name && strcmp(name, ".text") == 0)
             region->code_bytes = LLVMGetSectionSize(section);
         LLVMMoveToNextSection(section);
     }
     LLVMDisposeSectionIterator(section);
     LLVMDisposeBinary(binary);
-    return rc;
+    return rc ? rc : faults;
 }

@@ -6,8 +6,8 @@
 #include "llvm/build.h"
 
 /* Reads the section .llvm_stackmaps of an object with one function; `live` says which registers the values are. Fills
- * in region->exits, region->values and region->code_bytes. Returns 0, -ENOMEM, or -EINVAL when there is something in it
- * that regions do not make. */
+ * in region->exits, region->values, region->faults (from the section .tuff_faults) and region->code_bytes. Returns 0,
+ * -ENOMEM, or -EINVAL when there is something in it that regions do not make. */
 int stackmap_read(LLVMMemoryBufferRef object, const struct live_sets *live, struct region *region) TUFF_MUST_CHECK;
 
 #endif

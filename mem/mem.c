@@ -24,6 +24,8 @@ void mem_destroy(struct mem *mem)
         return;
     if (mem->ram_mapping)
         munmap(mem->ram_mapping, mem->ram_mapping_bytes);
+    if (mem->ram_host)
+        close(mem->ram_fd);
     if (mem->frames)
         munmap(mem->frames, (mem->ram_bytes >> MEM_PAGE_SHIFT) * sizeof(*mem->frames));
     free((void *)mem->dirty);
@@ -104,6 +106,8 @@ static int map_ram(struct mem *mem, uint64_t size_bytes)
     mem->ram_mapping = base;
     mem->ram_mapping_bytes = total;
     mem->ram_host = base + MEM_PAGE_BYTES;
+    mem->ram_fd = fd;
+    return 0;
 out:
     close(fd);
     return rc;

@@ -34,6 +34,7 @@ struct mem {
     uint8_t *ram_host;
     void *ram_mapping; /* with the guard pages */
     size_t ram_mapping_bytes;
+    int ram_fd; /* the memory file; valid with ram_host */
     struct mem_frame *frames;
 
     /* Frames whose translated bytes were stored to; position n of the log is slot n % MEM_STALE_LOG. */

@@ -49,6 +49,8 @@ static void clear_bank(struct tlb *tlb, struct tlb_bank *bank)
     memset(bank->jumps, 0, sizeof(bank->jumps));
     bank->has_private = false;
     bank->big_count = 0;
+    if (bank->mirror)
+        mirror_clear(bank->mirror);
 }
 
 int tlb_create(struct tlb **out)
@@ -64,6 +66,8 @@ int tlb_create(struct tlb **out)
 
 void tlb_destroy(struct tlb *tlb)
 {
+    for (unsigned i = 0; tlb && i < TLB_BANKS; i++)
+        mirror_destroy(tlb->banks[i].mirror);
     free(tlb);
 }
 
@@ -94,6 +98,8 @@ struct tlb_bank *tlb_select(struct tlb *tlb, const struct tlb_view *view)
         if (chosen->used)
             clear_bank(tlb, chosen);
         chosen->used = true;
+        chosen->mirrored = false;
+        chosen->mirror_wanted = 0;
     }
     chosen->view = *view;
     chosen->last_use = ++tlb->uses;
@@ -213,6 +219,8 @@ static void flush_bank_address(struct tlb *tlb, struct tlb_bank *bank, uint64_t 
     struct tlb_entry *entry = &bank->entries[tlb_index(gva)];
 
     bank->stamp = ++tlb->stamps;
+    if (bank->mirror && gva < MIRROR_BYTES)
+        mirror_unmap(bank->mirror, gva);
     if (in_big_region(bank, gva))
         clear_bank(tlb, bank);
     else if (entry_page(entry) == (gva & TLB_PAGE_MASK))
@@ -273,6 +281,8 @@ void tlb_drop_writes(struct tlb *tlb, const void *host_page)
         if (!bank->used)
             continue;
         bank->stamp = ++tlb->stamps;
+        if (bank->mirror)
+            mirror_protect(bank->mirror, host_page);
         for (unsigned j = 0; j < TLB_ENTRIES; j++) {
             struct tlb_entry *entry = &bank->entries[j];
             if (entry->tag_write != TLB_TAG_NONE && entry->tag_write + entry->addend == (uint64_t)host_page)

@@ -15,6 +15,7 @@
 #define TUFF_MEM_TLB_H
 
 #include "base/compiler.h"
+#include "mem/mirror.h"
 #include "mem/walk.h"
 
 enum {
@@ -57,6 +58,13 @@ struct tlb_bank {
     /* Changes, and never comes back to an earlier value, whenever a translation of this bank or its right to store may
      * have ended. An entry that only makes room for another does not count. */
     uint64_t stamp;
+    /* What generated code reaches without looking here; NULL: nobody has asked for it yet. Whatever ends a translation
+     * or a right to store here ends it there. `mirrored`: it is in use. */
+    struct mirror *mirror;
+    bool mirrored;
+    /* For whoever decides that (engine/region/mirrored.c): looked-up accesses since the bank began, times in ns. */
+    uint32_t mirror_wanted;
+    uint64_t mirror_since, mirror_spent;
     bool used;
     bool has_private; /* holds an entry that is not global */
     uint64_t last_use;

@@ -97,6 +97,7 @@ void block_cache_flush(struct hart *h)
     struct block_cache *cache = h->blocks;
 
     region_uninstall_all(h);
+    h->mirrored_block = NULL;
     for (size_t i = 0; i < (size_t)1 << HASH_SHIFT; i++) {
         for (struct block *b = cache->hash[i]; b; b = b->hash_next)
             cache->frame_heads[b->frame] = NULL;

@@ -86,6 +86,11 @@ struct region_exit {
     uint32_t first_value;
 };
 
+/* An access through the mirror: where to go on when it faults; offsets from the code. */
+struct region_fault {
+    uint32_t offset, resume;
+};
+
 enum region_state { REGION_QUEUED, REGION_COMPILING, REGION_READY, REGION_FAILED };
 
 struct region {
@@ -95,6 +100,7 @@ struct region {
     bool sees_flags; /* an instruction reads or writes the accrued FP flags */
     bool alone;      /* the machine has one hart: nobody else holds reservations */
     uint64_t gva;    /* where the base was when it was chosen: for people */
+    bool mirrored;   /* loads and stores go through the address space's mirror: user code */
     uint8_t level;   /* 0: quick, 1: with the whole pipeline */
     bool planted;    /* to be miscompiled: --jit-plant */
     uint32_t insn_count, block_count, page_count, span_count, byte_count, entry_count;
@@ -117,6 +123,8 @@ struct region {
     struct region_exit *exits; /* by offset */
     struct region_value *values;
     uint32_t exit_count;
+    struct region_fault *faults; /* by offset */
+    uint32_t fault_count;
     uint64_t compile_ns;
     uint32_t ir_built, ir_optimised; /* LLVM's instructions before and after the passes */
     const char *failure;             /* static string; NULL where it FAILED: not tried, since the machine ended */
@@ -178,7 +186,7 @@ struct region *region_select(struct hart *h, struct block *seed, uint64_t pc, ui
 __attribute__((preserve_all)) bool region_reach(struct hart *h, uint64_t gva, uint64_t what);
 __attribute__((preserve_all)) int32_t region_poll(struct hart *h, int32_t left, int32_t reserve);
 __attribute__((preserve_all)) void region_forget_pages(struct hart *h);
-void region_slow(void);
+__attribute__((preserve_all)) uint64_t region_slow(struct hart *h, uint64_t place, uint64_t numbers, uint64_t base);
 void region_exit(void);
 
 #endif

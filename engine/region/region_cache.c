@@ -3,6 +3,8 @@
  * hart looks at guest memory or a tier compiles. */
 #include "engine/region/region_cache.h"
 
+#include "engine/region/mirrored.h"
+
 #include "base/log.h"
 #include "engine/region/keep.h"
 #include "engine/region/region_history.h"
@@ -837,8 +839,10 @@ static struct region *choose(struct hart *h, struct block *block, uint64_t pc, u
     struct region *r = level ? region_select(h, block, pc, t->big_region_insns, t->cold_share)
                              : region_select(h, block, pc, t->region_insns, t->quick_cold_share);
 
-    if (r)
+    if (r) {
         r->level = (uint8_t)level;
+        r->mirrored = level && t->mirror && mirrored_wanted(h);
+    }
     return r;
 }
 

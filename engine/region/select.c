@@ -457,6 +457,7 @@ void region_free(struct region *r)
     free(r->bytes);
     free(r->exits);
     free(r->values);
+    free(r->faults);
     free(r);
 }
 

@@ -72,7 +72,8 @@ struct hart {
     struct tlb_bank *exec_bank; /* of the current view for fetches; differs under MPRV only */
     _Atomic uint32_t
         *reservations_active; /* stores look here; the constant zero of `alone` on a machine with one hart */
-    uint64_t pc;              /* valid outside blocks; inside, where a body left its target */
+    uint64_t mirror_limit; /* of guest virtual addresses behind the host's gs, exclusive; 0: the bank has no mirror */
+    uint64_t pc;           /* valid outside blocks; inside, where a body left its target */
     uint32_t ctx;
     uint32_t insns_ahead; /* of those charged, not yet retired: set around slow calls and at block ends */
     struct trap trap;     /* of the body that returned SEM_TRAP */
@@ -83,6 +84,8 @@ struct hart {
      * bank's stamp is base_page_stamp. */
     struct tlb_entry base_page[RV_X_SINK + 1];
     uint64_t base_page_stamp;
+    const struct block *mirrored_block; /* that the compiled region with mirrored accesses was entered through last */
+    uint64_t mirror_loaded;             /* what the host's gs base is; 0: unknown */
     uint32_t region_rest;       /* what of countdown.insns the compiled region that runs does not count down itself */
     _Atomic uint64_t grant_end; /* what will have retired when the current grant is used up; any thread reads */
     uint8_t priv;               /* enum vcpu_priv */
@@ -237,6 +240,10 @@ struct mmu_target {
 };
 bool mmu_translate(struct hart *h, uint64_t gva, enum mem_access access, unsigned size_bytes,
                    struct mmu_target *target);
+
+/* The host address of the page at `gva` if it is RAM that may be accessed so now without anything having to change, A
+ * and D bits included: what a TLB entry would allow. Else NULL; h->trap is kept. */
+uint8_t *mmu_peek(struct hart *h, uint64_t gva, bool write);
 
 /* Slow paths of loads and stores: misaligned, unmapped, devices, code pages. False: h->trap is filled. */
 bool mmu_load(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value);

@@ -35,12 +35,9 @@ static bool leaf_usable(const struct walk_leaf *leaf, enum mem_access access, co
            walk_permits(leaf->pte, access, view->priv == VCPU_PRIV_U, view->sum, view->mxr);
 }
 
-static bool find_leaf(struct hart *h, uint64_t gva, enum mem_access access, const struct tlb_view *view,
-                      struct walk_leaf *leaf)
+static struct walk_params walk_params(struct hart *h, const struct tlb_view *view, enum mem_access access)
 {
-    if (tlb_leaf_find(h->tlb, gva, view->asid, leaf) && leaf_usable(leaf, access, view))
-        return true;
-    struct walk_params params = {
+    return (struct walk_params){
         .mem = h->mem,
         .root_gpa = (h->satp & ((1ull << 44) - 1)) << MEM_PAGE_SHIFT,
         .levels = 3,
@@ -52,6 +49,15 @@ static bool find_leaf(struct hart *h, uint64_t gva, enum mem_access access, cons
         .pte_allowed = pte_allowed,
         .opaque = h,
     };
+}
+
+static bool find_leaf(struct hart *h, uint64_t gva, enum mem_access access, const struct tlb_view *view,
+                      struct walk_leaf *leaf)
+{
+    if (tlb_leaf_find(h->tlb, gva, view->asid, leaf) && leaf_usable(leaf, access, view))
+        return true;
+    struct walk_params params = walk_params(h, view, access);
+
     HART_COUNT(h, page_walks, 1);
     switch (walk_page_table(&params, gva, leaf)) {
     case WALK_OK:
@@ -107,6 +113,29 @@ bool mmu_translate(struct hart *h, uint64_t gva, enum mem_access access, unsigne
     if (target->host)
         fill(h, bank, gva, target->host, gpa, access, view->translated ? &leaf : NULL);
     return true;
+}
+
+uint8_t *mmu_peek(struct hart *h, uint64_t gva, bool write)
+{
+    const struct tlb_view *view = &h->bank->view;
+    enum mem_access access = write ? MEM_WRITE : MEM_READ;
+    struct walk_params params = walk_params(h, view, access);
+    struct walk_leaf leaf;
+    uint64_t page = gva & TLB_PAGE_MASK;
+    uint64_t gpa = page;
+
+    params.update_ad = false;
+    if (view->translated) {
+        if (!(tlb_leaf_find(h->tlb, page, view->asid, &leaf) && leaf_usable(&leaf, access, view)) &&
+            walk_page_table(&params, page, &leaf) != WALK_OK)
+            return NULL;
+        gpa = leaf.gpa;
+        h->bank->has_private |= !leaf.global;
+    }
+    uint8_t *host = mem_ram_ptr(h->mem, gpa, MEM_PAGE_BYTES);
+    if (!host || !pmp_uniform(h, gpa) || !pmp_allows(h, gpa, 1, access, view->priv))
+        return NULL;
+    return !write || mem_frame_may_write(h->mem, mem_frame_of(h->mem, host), h->config.hart_id) ? host : NULL;
 }
 
 static uint64_t ram_load_bytes(const uint8_t *host, unsigned size_bytes)

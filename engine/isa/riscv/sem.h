@@ -91,38 +91,60 @@ TUFF_INLINE bool sem_probe_tlb(const struct hart *h, uint64_t gva, unsigned size
 #endif
 
 /* Aligned accesses to RAM are relaxed atomics of their size: not torn, not repeated (RVWMO, section "Memory model
- * primitives"). */
-#define LOAD(type, value, address)                                                     \
-    type value;                                                                        \
-    do {                                                                               \
-        uint64_t gva_ = (address);                                                     \
-        if (slow) {                                                                    \
-            uint64_t loaded_;                                                          \
-            if (!mmu_load(h, gva_, sizeof(type), &loaded_))                            \
-                return SEM_TRAP;                                                       \
-            value = (type)loaded_;                                                     \
-        } else {                                                                       \
-            uint64_t addend_;                                                          \
-            if (TUFF_UNLIKELY(!SEM_PROBE(gva_, sizeof(type), SEM_READ, &addend_)))     \
-                return SEM_MISS;                                                       \
-            value = __atomic_load_n((const type *)(gva_ + addend_), __ATOMIC_RELAXED); \
-        }                                                                              \
-    } while (0)
+ * primitives"). SEM_LOAD and SEM_STORE do one, or are false; a tier that needs no host address for it may define them
+ * as well. `file` is where a register holds the value, X or F; the address is RS1 + imm. */
+#ifndef SEM_LOAD
+#define SEM_LOAD(type, value, gva, file) SEM_LOAD_PROBED(type, value, gva)
+#define SEM_STORE(type, value, gva, file) SEM_STORE_PROBED(type, value, gva)
+#endif
 
-#define STORE(type, value, address)                                                                \
-    do {                                                                                           \
-        uint64_t gva_ = (address);                                                                 \
-        if (slow) {                                                                                \
-            if (!mmu_store(h, gva_, sizeof(type), (uint64_t)(value)))                              \
-                return SEM_TRAP;                                                                   \
-        } else {                                                                                   \
-            uint64_t addend_;                                                                      \
-            if (TUFF_UNLIKELY(!SEM_PROBE(gva_, sizeof(type), SEM_WRITE, &addend_) ||               \
-                              atomic_load_explicit(h->reservations_active, memory_order_relaxed))) \
-                return SEM_MISS;                                                                   \
-            __atomic_store_n((type *)(gva_ + addend_), (type)(value), __ATOMIC_RELAXED);           \
-        }                                                                                          \
+#define SEM_LOAD_PROBED(type, value, gva)                                                 \
+    ({                                                                                    \
+        uint64_t addend_;                                                                 \
+        bool probed_ = SEM_PROBE(gva, sizeof(type), SEM_READ, &addend_);                  \
+        if (TUFF_LIKELY(probed_))                                                         \
+            (value) = __atomic_load_n((const type *)((gva) + addend_), __ATOMIC_RELAXED); \
+        probed_;                                                                          \
+    })
+#define SEM_STORE_PROBED(type, value, gva)                                                 \
+    ({                                                                                     \
+        uint64_t addend_;                                                                  \
+        bool probed_ = SEM_PROBE(gva, sizeof(type), SEM_WRITE, &addend_) && !SEM_RESERVED; \
+        if (TUFF_LIKELY(probed_))                                                          \
+            __atomic_store_n((type *)((gva) + addend_), (type)(value), __ATOMIC_RELAXED);  \
+        probed_;                                                                           \
+    })
+/* Somebody holds a reservation, which a store may have to break. */
+#define SEM_RESERVED atomic_load_explicit(h->reservations_active, memory_order_relaxed)
+
+#define LOAD_FILE(type, value, address, file)                           \
+    type value;                                                         \
+    do {                                                                \
+        uint64_t gva_ = (address);                                      \
+        if (slow) {                                                     \
+            uint64_t loaded_;                                           \
+            if (!mmu_load(h, gva_, sizeof(type), &loaded_))             \
+                return SEM_TRAP;                                        \
+            value = (type)loaded_;                                      \
+        } else if (TUFF_UNLIKELY(!SEM_LOAD(type, value, gva_, file))) { \
+            return SEM_MISS;                                            \
+        }                                                               \
     } while (0)
+#define LOAD(type, value, address) LOAD_FILE(type, value, address, X)
+#define LOAD_F(type, value, address) LOAD_FILE(type, value, address, F)
+
+#define STORE_FILE(type, value, address, file)                           \
+    do {                                                                 \
+        uint64_t gva_ = (address);                                       \
+        if (slow) {                                                      \
+            if (!mmu_store(h, gva_, sizeof(type), (uint64_t)(value)))    \
+                return SEM_TRAP;                                         \
+        } else if (TUFF_UNLIKELY(!SEM_STORE(type, value, gva_, file))) { \
+            return SEM_MISS;                                             \
+        }                                                                \
+    } while (0)
+#define STORE(type, value, address) STORE_FILE(type, value, address, X)
+#define STORE_F(type, value, address) STORE_FILE(type, value, address, F)
 
 /* old = operation on *p (a `type *`) as one atomic step; the operation is an expression that gives the old value.
  * Sequentially consistent, which covers every aq and rl. */

@@ -72,38 +72,38 @@ SEM(sd)
 /* F, D and Zfhmin: a half or single is NaN-boxed in its register, and stored without looking at the box. */
 SEM(flw)
 {
-    LOAD(uint32_t, v, RS1 + IMM);
+    LOAD_F(uint32_t, v, RS1 + IMM);
     r->f[rd] = v | 0xffffffff00000000ull;
     r->fs_dirty = 1;
     NEXT;
 }
 SEM(fld)
 {
-    LOAD(uint64_t, v, RS1 + IMM);
+    LOAD_F(uint64_t, v, RS1 + IMM);
     r->f[rd] = v;
     r->fs_dirty = 1;
     NEXT;
 }
 SEM(flh)
 {
-    LOAD(uint16_t, v, RS1 + IMM);
+    LOAD_F(uint16_t, v, RS1 + IMM);
     r->f[rd] = v | 0xffffffffffff0000ull;
     r->fs_dirty = 1;
     NEXT;
 }
 SEM(fsh)
 {
-    STORE(uint16_t, r->f[rs2], RS1 + IMM);
+    STORE_F(uint16_t, r->f[rs2], RS1 + IMM);
     NEXT;
 }
 SEM(fsw)
 {
-    STORE(uint32_t, r->f[rs2], RS1 + IMM);
+    STORE_F(uint32_t, r->f[rs2], RS1 + IMM);
     NEXT;
 }
 SEM(fsd)
 {
-    STORE(uint64_t, r->f[rs2], RS1 + IMM);
+    STORE_F(uint64_t, r->f[rs2], RS1 + IMM);
     NEXT;
 }
 
