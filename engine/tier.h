@@ -31,7 +31,7 @@ struct tier;
     X(cold_share, 16, 1, 1000000, "the same for a fully optimised region")                                             \
     X(workers, 1, 1, 16, "compiling threads")                                                                          \
     X(queue, 256, 1, 65536, "regions that may wait to be compiled")                                                    \
-    X(mirror, 1, 0, 1, "1: fully optimised regions of user code reach memory through the host's MMU")                  \
+    X(mirror, 100000, 0, UINT32_MAX, "memory accesses of regions after which a process gets a mirror; 0: none does")   \
     X(context_regions, 64, 1, 100000, "regions compiled in one LLVM context before it is renewed")                     \
     X(code_kib, 65536, 16, 4194304, "KiB that compiled code may take before the least used goes")
 

@@ -13,8 +13,6 @@
 
 #include "engine/isa/riscv/hart.h"
 
-enum { MIRRORED_WANTED = 100000 }; /* accesses looked up before an address space gets a mirror: less than 1 ms */
-
 /* May a region that `h` chooses now be compiled for mirrors? Those of user code are. */
 bool mirrored_wanted(const struct hart *h);
 /* On the hart's thread, before it runs guest code; and when its bank changed. */
@@ -22,7 +20,7 @@ void mirrored_begin(struct hart *h);
 void mirrored_bank_changed(struct hart *h);
 /* The hart ends, or its blocks do: faults are not looked up in them any more. */
 void mirrored_end(struct hart *h);
-/* The bank has seen MIRRORED_WANTED accesses. */
+/* The bank has seen as many accesses as hart.mirror_wanted says: 100,000 are less than 1 ms. */
 void mirrored_start(struct hart *h);
 /* The access to [gva, gva + 8) was done, and found the page in the software TLB or brought it there. */
 void mirrored_touched(struct hart *h, uint64_t gva, bool write);

@@ -399,6 +399,7 @@ int region_hart_create(struct hart *h)
     h->region_cache->harts[h->region_cache->hart_count++] = h;
     pthread_mutex_unlock(&h->region_cache->lock);
     const struct tier_config *config = &h->region_cache->config;
+    h->mirror_wanted = config->tunables.mirror;
     return config->verify ? verify_create(h, config, &h->region_cache->counters, &h->verify) : 0;
 }
 
@@ -841,7 +842,7 @@ static struct region *choose(struct hart *h, struct block *block, uint64_t pc, u
 
     if (r) {
         r->level = (uint8_t)level;
-        r->mirrored = level && t->mirror && mirrored_wanted(h);
+        r->mirrored = level && h->mirror_wanted && mirrored_wanted(h);
     }
     return r;
 }

@@ -85,7 +85,8 @@ struct hart {
     struct tlb_entry base_page[RV_X_SINK + 1];
     uint64_t base_page_stamp;
     const struct block *mirrored_block; /* that the compiled region with mirrored accesses was entered through last */
-    uint64_t mirror_loaded;             /* what the host's gs base is; 0: unknown */
+    uint32_t mirror_wanted;     /* accesses that regions look up before their address space gets a mirror; 0: never */
+    uint64_t mirror_loaded;     /* what the host's gs base is; 0: unknown */
     uint32_t region_rest;       /* what of countdown.insns the compiled region that runs does not count down itself */
     _Atomic uint64_t grant_end; /* what will have retired when the current grant is used up; any thread reads */
     uint8_t priv;               /* enum vcpu_priv */
