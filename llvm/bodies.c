@@ -84,27 +84,24 @@ TUFF_INLINE bool is_mirrored(uint64_t site)
 #define MIRRORED_STORE(instruction, constraint, value, gva) \
     __asm__ goto("1: " instruction " %0, %%gs:%1" FAULT_ENTRY : : constraint(value), "m"(*(gva)) : : miss)
 
-/* `size_bytes` and `is_signed` are constants: one instruction remains. */
-TUFF_INLINE bool mirror_load(uint64_t gva, unsigned size_bytes, bool is_signed, uint64_t *value)
+/* `size_bytes` is a constant: one instruction remains. Signs are left to whoever wants them extended, since LLVM cannot
+ * see what is inside: of a 32-bit value that is only added or shifted to others nobody does. */
+TUFF_INLINE bool mirror_load(uint64_t gva, unsigned size_bytes, uint64_t *value)
 {
     uint64_t wide = 0;
     uint32_t narrow = 0; /* 32-bit results clear the upper half: no prefix */
 
     if (size_bytes == 8)
         MIRRORED_LOAD("movq", "=r", wide, (const uint64_t *)gva);
-    else if (size_bytes == 4 && is_signed)
-        MIRRORED_LOAD("movslq", "=r", wide, (const uint64_t *)gva);
     else if (size_bytes == 4)
         MIRRORED_LOAD("movl", "=r", narrow, (const uint64_t *)gva);
-    else if (size_bytes == 2 && is_signed)
-        MIRRORED_LOAD("movswq", "=r", wide, (const uint64_t *)gva);
     else if (size_bytes == 2)
         MIRRORED_LOAD("movzwl", "=r", narrow, (const uint64_t *)gva);
-    else if (is_signed)
-        MIRRORED_LOAD("movsbq", "=r", wide, (const uint64_t *)gva);
     else
         MIRRORED_LOAD("movzbl", "=r", narrow, (const uint64_t *)gva);
-    *value = size_bytes == 8 || is_signed ? wide : narrow;
+    if (size_bytes < 4)
+        __builtin_assume(narrow < 1u << (8 * size_bytes));
+    *value = size_bytes == 8 ? wide : narrow;
     return true;
 miss:
     return false;
@@ -140,7 +137,7 @@ TUFF_INLINE bool mirror_load_f(uint64_t gva, unsigned size_bytes, uint64_t *valu
         __builtin_memcpy(&bits, &narrow, sizeof(narrow));
         *value = bits;
     } else {
-        return mirror_load(gva, size_bytes, false, value);
+        return mirror_load(gva, size_bytes, value);
     }
     return true;
 miss:
@@ -174,8 +171,7 @@ miss:
         (value) = (type)mirrored_;                  \
         there_;                                     \
     })
-#define MIRROR_LOAD_X(type, value, gva) \
-    MIRROR_LOAD(mirror_load(gva, sizeof(type), (type) - 1 < (type)1, &mirrored_), type, value)
+#define MIRROR_LOAD_X(type, value, gva) MIRROR_LOAD(mirror_load(gva, sizeof(type), &mirrored_), type, value)
 #define MIRROR_LOAD_F(type, value, gva) MIRROR_LOAD(mirror_load_f(gva, sizeof(type), &mirrored_), type, value)
 #define MIRROR_STORE(call, type)                     \
     ({                                               \
