@@ -158,6 +158,8 @@ static int parse_values(const struct option_values *values, struct boot *boot)
     config->kernel = value[OPTION_KERNEL];
     config->initrd = value[OPTION_INITRD];
     config->cmdline = value[OPTION_CMDLINE];
+    config->firmware = value[OPTION_BIOS];
+    config->files = value[OPTION_LOAD];
     config->dtb = value[OPTION_DTB];
     config->symbols = value[OPTION_SYMBOLS];
     boot->dump_dtb = value[OPTION_DUMP_DTB];
@@ -403,7 +405,7 @@ static int boot_run(const struct option_values *values)
                      values->operands[0]);
         return CLI_EXIT_USAGE;
     }
-    if (!boot.config.kernel) {
+    if (!boot.config.kernel && !boot.config.firmware) {
         report_error("--kernel, nothing given, is needed: give a Linux Image, as in tuff boot --kernel=Image");
         return CLI_EXIT_USAGE;
     }
@@ -452,13 +454,14 @@ static const char run_notes[] =
 
 const struct command command_boot = {
     .name = "boot",
-    .usage = "--kernel=FILE [OPTIONS]",
+    .usage = "--kernel=FILE | --bios=FILE [OPTIONS]",
     .summary = "boot a Linux kernel",
     .description = "Boots a riscv64 Linux kernel on a board compatible with QEMU's virt machine. The kernel\n"
-                   "starts in S-mode; the virtual machine provides the SBI firmware.",
+                   "starts in S-mode; the virtual machine provides the SBI firmware, or --bios does.",
     .options = OPTION_FOR_BOOT,
     .examples = "  tuff boot --kernel=Image --initrd=initrd.gz --cmdline='console=ttyS0'\n"
                 "  tuff boot -k Image -i initrd.gz -a 'console=ttyS0' -m 2G -c 2\n"
+                "  tuff boot --bios=fw_dynamic.bin -k Image -i initrd.gz -a 'console=ttyS0'\n"
                 "  tuff boot -k Image --serial=file=log.txt --max-insns=1000000000 --stats\n",
     .notes = run_notes,
     .run = boot_run,

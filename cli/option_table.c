@@ -7,9 +7,17 @@ enum { BOOT = OPTION_FOR_BOOT, RUN = OPTION_FOR_RUN, DISAS = OPTION_FOR_DISAS, T
 const struct option_row option_rows[] = {
     {OPTION_KERNEL, BOOT, OPTION_VALUE, "Guest", "kernel", 'k', "FILE",
      "the kernel: a riscv64 Linux Image, the same compressed by gzip,\n"
-     "or an ELF (vmlinux); required"},
+     "or an ELF (vmlinux); required but with --bios, where it may also\n"
+     "be a boot loader's flat binary"},
     {OPTION_INITRD, BOOT, OPTION_VALUE, "Guest", "initrd", 'i', "FILE", "initial RAM file system for the kernel"},
     {OPTION_CMDLINE, BOOT, OPTION_VALUE, "Guest", "cmdline", 'a', "STRING", "the kernel's command line"},
+    {OPTION_BIOS, BOOT, OPTION_VALUE, "Guest", "bios", 'b', "FILE",
+     "M-mode firmware, an ELF or a flat binary (OpenSBI's fw_dynamic or\n"
+     "fw_jump, U-Boot): it runs first, provides the SBI in place of the\n"
+     "virtual machine, and starts the kernel"},
+    {OPTION_LOAD, BOOT | RUN, OPTION_LIST, "Guest", "load", 0, "FILE@ADDRESS",
+     "copy a file into RAM, for a boot loader to find; several separated\n"
+     "by commas"},
     {OPTION_HEX, DISAS, OPTION_FLAG, "Input", "hex", 'x', NULL,
      "the arguments are instructions: 4 or 8 hexadecimal digits each"},
     {OPTION_ADDRESS, DISAS, OPTION_VALUE, "Input", "address", 0, "ADDRESS",

@@ -8,6 +8,7 @@
 #include "llvm/tier.h"
 #endif
 #include "machine/boot_state.h"
+#include "machine/firmware.h"
 #include "machine/machine_internal.h"
 
 #include <errno.h>
@@ -67,8 +68,8 @@ uint64_t machine_tick_to_ns(struct machine *m, uint64_t tick)
 
 static int check_config(const struct machine_config *config, struct error *err)
 {
-    if (config->kernel && config->bare)
-        return error_set(err, -EINVAL, "a kernel and a bare-metal program were both given: choose one");
+    if ((config->kernel || config->firmware) && config->bare)
+        return error_set(err, -EINVAL, "a kernel or firmware and a bare-metal program were both given: choose one");
     if (config->cpus < 1 || config->cpus > BOARD_HARTS_MAX)
         return error_set(err, -EINVAL, "%u harts: choose 1 to %u", config->cpus, BOARD_HARTS_MAX);
     if (config->memory_bytes < memory_min_bytes || config->memory_bytes > memory_max_bytes ||
@@ -77,6 +78,11 @@ static int check_config(const struct machine_config *config, struct error *err)
                          config->memory_bytes);
     if (config->clock == MACHINE_CLOCK_INSNS && config->cpus > 1)
         return error_set(err, -EINVAL, "a clock of instructions with %u harts: it needs exactly one", config->cpus);
+    if (config->files) {
+        int rc = loader_check_files(config->files, err);
+        if (rc)
+            return rc;
+    }
     if (!(config->isa & ISA_EXT(I)))
         return error_set(err, -EINVAL, "an ISA without I: every hart has it");
     return 0;
@@ -88,11 +94,29 @@ static int load_image(struct machine *m, struct error *err)
 {
     const struct machine_config *config = &m->config;
 
-    if (!config->kernel && !config->bare)
-        return config->initrd ? error_set(err, -EINVAL, "an initrd without a kernel: give the kernel that uses it") : 0;
+    if (config->initrd && !config->kernel)
+        return error_set(err, -EINVAL, "an initrd without a kernel: give the kernel that uses it");
+    if (!config->kernel && !config->bare && !config->firmware)
+        return 0;
     m->has_image = true;
-    return config->kernel ? loader_load_kernel(m->mem, config->kernel, &m->image, err)
-                          : loader_load_bare(m->mem, config->bare, &m->image, err);
+    if (config->bare)
+        return loader_load_bare(m->mem, config->bare, &m->image, err);
+    if (!config->firmware)
+        return loader_load_kernel(m->mem, config->kernel, &m->image, err);
+    int rc = loader_load_firmware(m->mem, config->firmware, &m->image, err);
+    return rc || !config->kernel ? rc : loader_load_payload(m->mem, config->kernel, &m->image, &m->payload, err);
+}
+
+/* From the first byte that something is loaded to, to the last. */
+static struct boot_image occupied(const struct machine *m)
+{
+    struct boot_image all = m->image;
+
+    if (m->payload.end) {
+        all.start = m->payload.start < all.start ? m->payload.start : all.start;
+        all.end = m->payload.end > all.end ? m->payload.end : all.end;
+    }
+    return all;
 }
 
 static int build_tree(struct machine *m, const struct boot_range *initrd, struct error *err)
@@ -127,8 +151,8 @@ static int build_tree(struct machine *m, const struct boot_range *initrd, struct
     return rc;
 }
 
-/* A kernel starts on hart 0 in S-mode, the others wait for hart_start; a bare-metal program starts on all of them in
- * M-mode. */
+/* A kernel starts on hart 0 in S-mode, the others wait for hart_start; firmware and bare-metal programs start on all of
+ * them in M-mode. */
 static int set_start_states(struct machine *m, struct error *err)
 {
     for (uint32_t i = 0; i < m->hart_count; i++) {
@@ -137,7 +161,7 @@ static int set_start_states(struct machine *m, struct error *err)
         if (m->sbi)
             boot_supervisor_state(&state, m->config.isa, m->image.entry, m->dtb_gpa);
         else
-            boot_machine_state(&state, m->image.entry, m->dtb_gpa);
+            boot_machine_state(&state, m->image.entry, m->dtb_gpa, m->info_gpa);
         int rc = vcpu_set_state(m->vcpus[i], &state);
         if (rc)
             return error_set(err, rc, "hart %u refused its start state", i);
@@ -146,19 +170,44 @@ static int set_start_states(struct machine *m, struct error *err)
     return 0;
 }
 
+/* The tree alone, or with what firmware is told before it and room behind it. */
+static int place_tree(struct machine *m, const struct boot_range *initrd, struct boot_range *taken, struct error *err)
+{
+    const struct boot_image images = occupied(m);
+    size_t before = m->config.firmware ? FIRMWARE_INFO_BYTES : 0;
+    size_t len = before + m->dtb_len + (m->config.firmware ? FIRMWARE_TREE_ROOM_BYTES : 0);
+    uint8_t *bytes = calloc(1, len);
+
+    if (!bytes)
+        return error_set(err, -ENOMEM, "no memory for the device tree");
+    if (m->config.firmware)
+        firmware_info_write(bytes, m->payload.entry);
+    memcpy(bytes + before, m->dtb, m->dtb_len);
+    int rc = loader_place_dtb(m->mem, bytes, len, &images, initrd, &taken->start, err);
+    free(bytes);
+    taken->end = taken->start + len;
+    m->dtb_gpa = taken->start + before;
+    m->info_gpa = before ? taken->start : 0;
+    return rc;
+}
+
 static int load(struct machine *m, struct error *err)
 {
-    struct boot_range initrd = {0, 0};
+    enum { TREE, INITRD, IMAGE, PAYLOAD, COUNT };
+    const struct boot_image images = occupied(m);
+    struct boot_range taken[COUNT] = {
+        [IMAGE] = {m->image.start, m->image.end}, [PAYLOAD] = {m->payload.start, m->payload.end}};
     int rc = 0;
 
     if (m->config.initrd)
-        rc = loader_load_initrd(m->mem, m->config.initrd, &m->image, &initrd, err);
+        rc = loader_load_initrd(m->mem, m->config.initrd, &images, &taken[INITRD], err);
     if (rc == 0)
-        rc = build_tree(m, &initrd, err);
-    if (rc || !m->has_image)
-        return rc;
-    rc = loader_place_dtb(m->mem, m->dtb, m->dtb_len, &m->image, &initrd, &m->dtb_gpa, err);
-    return rc ? rc : set_start_states(m, err);
+        rc = build_tree(m, &taken[INITRD], err);
+    if (rc == 0 && m->has_image)
+        rc = place_tree(m, &taken[INITRD], &taken[TREE], err);
+    if (rc == 0 && m->config.files)
+        rc = loader_load_files(m->mem, m->config.files, taken, COUNT, err);
+    return rc || !m->has_image ? rc : set_start_states(m, err);
 }
 
 /* ---- creation and end ---- */
@@ -219,7 +268,7 @@ static int create_parts(struct machine *m, struct error *err)
     rc = load_image(m, err);
     if (rc)
         return rc;
-    if (!m->config.bare) {
+    if (!m->config.bare && !m->config.firmware) {
         struct sbi_config config = {.hart_count = m->config.cpus, .mem = m->mem, .ops = &machine_sbi_ops, .opaque = m};
         rc = sbi_create(&config, &m->sbi);
         if (rc)

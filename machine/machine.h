@@ -22,8 +22,10 @@ enum machine_serial { MACHINE_SERIAL_STDIO, MACHINE_SERIAL_NULL, MACHINE_SERIAL_
 
 /* All strings are borrowed until machine_create() returns. Zero-initialise, call machine_config_default(), then set. */
 struct machine_config {
-    const char *kernel; /* Image, gzip-compressed Image, or ELF: direct boot in S-mode with SBI served by the VM */
-    const char *bare;   /* bare-metal ELF started in M-mode; excludes kernel */
+    const char *kernel;   /* Image, gzip-compressed Image, or ELF: direct boot in S-mode with SBI served by the VM */
+    const char *bare;     /* bare-metal ELF started in M-mode; excludes kernel and firmware */
+    const char *firmware; /* started in M-mode; then `kernel`, which need not be given, is what it starts in S-mode */
+    const char *files;    /* FILE@ADDRESS, separated by commas: copied into RAM besides */
     const char *initrd;
     const char *cmdline;
     const char *dtb; /* replaces the generated tree */

@@ -47,7 +47,7 @@ struct machine {
     struct region_cache *regions; /* NULL: interpreting only */
     struct symbols *symbols;      /* names of guest code; NULL: not wanted */
     struct loop *loop;
-    struct sbi *sbi; /* NULL for bare-metal programs */
+    struct sbi *sbi; /* NULL for bare-metal programs and firmware */
     struct vcpu_env_ops env;
     struct machine_hart *harts;
     uint32_t hart_count;
@@ -61,11 +61,13 @@ struct machine {
     machine_console_fn console_output;
     void *console_output_opaque;
 
-    struct boot_image image;
+    struct boot_image image;   /* entered first */
+    struct boot_image payload; /* what firmware starts; end 0: none */
     bool has_image;
     void *dtb;
     size_t dtb_len;
     uint64_t dtb_gpa;
+    uint64_t info_gpa; /* fw_dynamic_info; 0: none */
 
     uint64_t start_ns;           /* CLOCK_MONOTONIC at tick 0 */
     _Atomic int64_t tick_offset; /* added by a guest that writes mtime */

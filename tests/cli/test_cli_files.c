@@ -114,6 +114,7 @@ static void refuse_everywhere(const char *path)
     refuse_kernel(path);
     process_expect_refusal(PROCESS_ARGV("boot", kernel_option, option_with("initrd", path)), path);
     process_expect_refusal(PROCESS_ARGV("boot", kernel_option, option_with("dtb", path)), path);
+    process_expect_refusal(PROCESS_ARGV("boot", kernel_option, option_with("bios", path)), path);
     process_expect_refusal(PROCESS_ARGV("run", option_with("dtb", path), files_demo), path);
     process_expect_refusal(PROCESS_ARGV("disas", path), path);
 }
@@ -326,6 +327,22 @@ START_TEST(image_boots_plain_and_compressed)
     expect_ends_well(PROCESS_ARGV("boot", kernel_option));
     expect_ends_well(PROCESS_ARGV("boot", option_with("kernel", path)));
     expect_ends_well(PROCESS_ARGV("boot", "-k", path, "-m", "64M", "-c", "2", "-a", "console=ttyS0", "-s", "null"));
+}
+END_TEST
+
+/* Firmware alone, as an ELF and as flat bytes: the Image's code behind its header powers off whoever enters it. */
+START_TEST(firmware_boots)
+{
+    const char *path = files_write("firmware.bin", image + 64, sizeof(image) - 64);
+
+    expect_ends_well(PROCESS_ARGV("boot", option_with("bios", path)));
+    expect_ends_well(PROCESS_ARGV("boot", "-b", path, "-c", "2", "-s", "null"));
+    /* The Image of these tests belongs to the start of RAM. */
+    process_expect_refusal(PROCESS_ARGV("boot", "-b", path, kernel_option), "where the firmware is");
+    process_expect_refusal(PROCESS_ARGV("boot", option_with("bios", files_path("Image"))), "--kernel");
+    process_expect_refusal(PROCESS_ARGV("boot", option_with("bios", path), "--load=/dev/null@0x81000000"), "/dev/null");
+    process_expect_refusal(PROCESS_ARGV("boot", option_with("bios", path), "--load=/nonexistent@0x81000000"),
+                           "/nonexistent");
 }
 END_TEST
 
@@ -565,6 +582,7 @@ int main(void)
     tcase_add_test(elf, elf_with_a_damaged_segment);
     tcase_add_test(elf, elf_that_memory_is_too_small_for);
     tcase_add_test(kernel, image_boots_plain_and_compressed);
+    tcase_add_test(kernel, firmware_boots);
     tcase_add_test(kernel, image_with_a_damaged_header);
     tcase_add_test(kernel, gzip_cut_short_or_damaged);
     tcase_add_test(kernel, gzip_of_something_else_or_of_too_much);

@@ -156,6 +156,10 @@ static const struct {
     {"dump", "asm:0x10-0x10"},
     {"dump", "asm:0x12345678901234567-0x2"},
     {"pass-plugin", "/nonexistent.so"},
+    {"load", "file"},
+    {"load", "@0x80000000"},
+    {"load", "file@"},
+    {"load", "file@top"},
 };
 
 START_TEST(values_out_of_range_are_refused)
@@ -196,6 +200,8 @@ START_TEST(options_that_exclude_each_other_are_refused)
     process_expect_refusal(PROCESS_ARGV("run", "--clock=insns", "--cpus=2", files_demo), "--cpus=2");
     process_expect_refusal(PROCESS_ARGV("run", "--cpus=2", "--clock=insns", files_demo), "--clock");
     process_expect_refusal(PROCESS_ARGV("boot", "--cpus=2", "--clock=insns", "--kernel=/x"), "--clock");
+    process_expect_refusal(PROCESS_ARGV("boot", "--bios=/nonexistent"), "/nonexistent");
+    process_expect_refusal(PROCESS_ARGV("boot", "--bios=/x", "--initrd=/y"), "an initrd without a kernel");
 }
 END_TEST
 

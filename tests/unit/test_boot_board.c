@@ -469,13 +469,15 @@ START_TEST(machine_state_changes_only_the_registers_of_the_boot_protocol)
 {
     struct vcpu_state state = {.hart_id = 1, .priv = VCPU_PRIV_M, .mstatus = 0x1234, .mtvec = 0x80}, before = state;
 
-    boot_machine_state(&state, 0x80000000, 0x87000000);
+    boot_machine_state(&state, 0x80000000, 0x87000000, 0x86fff000);
     ck_assert_uint_eq(state.pc, 0x80000000);
     ck_assert_uint_eq(state.x[10], 1);
     ck_assert_uint_eq(state.x[11], 0x87000000);
     before.pc = state.pc;
     before.x[10] = state.x[10];
+    ck_assert_uint_eq(state.x[12], 0x86fff000);
     before.x[11] = state.x[11];
+    before.x[12] = state.x[12];
     ck_assert_mem_eq(&state, &before, sizeof(state));
 }
 END_TEST
