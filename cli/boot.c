@@ -18,6 +18,7 @@
 #include "machine/machine.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum stats_format { STATS_NONE, STATS_TABLE, STATS_REGIONS, STATS_JSON };
@@ -28,6 +29,7 @@ struct boot {
     const char *serial_path;
     const char *dump_dtb;
     bool no_reboot;
+    char *pflash[2]; /* paths without ",readonly" */
     enum stats_format stats_format;
 
     struct console *console;
@@ -97,6 +99,22 @@ static int parse_serial(const char *text, struct boot *boot)
     } else {
         report_error("--serial, '%s', is not known: give stdio, null, file=F or pty", text);
         return -EINVAL;
+    }
+    return 0;
+}
+
+/* FILE[,readonly]; the copy without it is boot->pflash[bank]. */
+static int parse_pflash(const char *text, struct boot *boot, unsigned bank)
+{
+    static const char read_only[] = ",readonly";
+    size_t len = strlen(text), suffix = strlen(read_only);
+
+    boot->config.pflash_read_only[bank] = len > suffix && strcmp(text + len - suffix, read_only) == 0;
+    boot->pflash[bank] = strndup(text, boot->config.pflash_read_only[bank] ? len - suffix : len);
+    boot->config.pflash[bank] = boot->pflash[bank];
+    if (!boot->pflash[bank]) {
+        report_error("--pflash%u, %s, not enough host memory, free some", bank, text);
+        return -ENOMEM;
     }
     return 0;
 }
@@ -175,6 +193,10 @@ static int parse_values(const struct option_values *values, struct boot *boot)
         rc = parse_isa(value[OPTION_ISA], &config->isa);
     if (!rc && value[OPTION_SERIAL])
         rc = parse_serial(value[OPTION_SERIAL], boot);
+    if (!rc && value[OPTION_PFLASH0])
+        rc = parse_pflash(value[OPTION_PFLASH0], boot, 0);
+    if (!rc && value[OPTION_PFLASH1])
+        rc = parse_pflash(value[OPTION_PFLASH1], boot, 1);
     if (!rc && value[OPTION_CLOCK])
         rc = parse_clock(value[OPTION_CLOCK], &config->clock);
     if (!rc && value[OPTION_MAX_INSNS])
@@ -393,23 +415,30 @@ static int run_with(const struct option_values *values, struct boot *boot)
     return -1;
 }
 
+static int free_boot(struct boot *boot, int code)
+{
+    free(boot->pflash[0]);
+    free(boot->pflash[1]);
+    return code;
+}
+
 static int boot_run(const struct option_values *values)
 {
     struct boot boot = {0};
     int code = run_with(values, &boot);
 
     if (code >= 0)
-        return code;
+        return free_boot(&boot, code);
     if (values->operand_count) {
         report_error("argument, %s, is not expected: give the kernel as --kernel=%s", values->operands[0],
                      values->operands[0]);
-        return CLI_EXIT_USAGE;
+        return free_boot(&boot, CLI_EXIT_USAGE);
     }
-    if (!boot.config.kernel && !boot.config.firmware) {
+    if (!boot.config.kernel && !boot.config.firmware && !boot.config.pflash[0]) {
         report_error("--kernel, nothing given, is needed: give a Linux Image, as in tuff boot --kernel=Image");
-        return CLI_EXIT_USAGE;
+        return free_boot(&boot, CLI_EXIT_USAGE);
     }
-    return boot_machine(&boot);
+    return free_boot(&boot, boot_machine(&boot));
 }
 
 static int run_run(const struct option_values *values)
@@ -418,14 +447,14 @@ static int run_run(const struct option_values *values)
     int code = run_with(values, &boot);
 
     if (code >= 0)
-        return code;
+        return free_boot(&boot, code);
     if (values->operand_count != 1) {
         report_error("argument, %s, is wrong: give one bare-metal ELF, as in tuff run demo.elf",
                      values->operand_count ? values->operands[1] : "no ELF");
-        return CLI_EXIT_USAGE;
+        return free_boot(&boot, CLI_EXIT_USAGE);
     }
     boot.config.bare = values->operands[0];
-    return boot_machine(&boot);
+    return free_boot(&boot, boot_machine(&boot));
 }
 
 static const char run_notes[] =

@@ -18,6 +18,12 @@ const struct option_row option_rows[] = {
     {OPTION_LOAD, BOOT | RUN, OPTION_LIST, "Guest", "load", 0, "FILE@ADDRESS",
      "copy a file into RAM, for a boot loader to find; several separated\n"
      "by commas"},
+    {OPTION_PFLASH0, BOOT | RUN, OPTION_VALUE, "Guest", "pflash0", 0, "FILE[,readonly]",
+     "first bank of flash, a file of 32 MiB, which is written back: what\n"
+     "firmware starts where no kernel is given, and where there is none\n"
+     "either, the firmware itself"},
+    {OPTION_PFLASH1, BOOT | RUN, OPTION_VALUE, "Guest", "pflash1", 0, "FILE[,readonly]",
+     "second bank of flash, likewise: variables of the firmware"},
     {OPTION_HEX, DISAS, OPTION_FLAG, "Input", "hex", 'x', NULL,
      "the arguments are instructions: 4 or 8 hexadecimal digits each"},
     {OPTION_ADDRESS, DISAS, OPTION_VALUE, "Input", "address", 0, "ADDRESS",

@@ -90,21 +90,37 @@ static int check_config(const struct machine_config *config, struct error *err)
 
 /* ---- loading ---- */
 
+/* What firmware in the flash starts: nothing is loaded to RAM. */
+static const struct boot_image flash_image = {
+    .kind = BOOT_IMAGE_FLAT, .entry = BOARD_FLASH_GPA, .start = BOARD_RAM_GPA, .end = BOARD_RAM_GPA};
+
 static int load_image(struct machine *m, struct error *err)
 {
     const struct machine_config *config = &m->config;
 
     if (config->initrd && !config->kernel)
         return error_set(err, -EINVAL, "an initrd without a kernel: give the kernel that uses it");
-    if (!config->kernel && !config->bare && !config->firmware)
-        return 0;
-    m->has_image = true;
+    m->has_image = config->kernel || config->bare || config->firmware || config->pflash[0];
     if (config->bare)
         return loader_load_bare(m->mem, config->bare, &m->image, err);
-    if (!config->firmware)
+    if (config->firmware) {
+        int rc = loader_load_firmware(m->mem, config->firmware, &m->image, err);
+        if (rc == 0 && config->kernel)
+            return loader_load_payload(m->mem, config->kernel, &m->image, &m->payload, err);
+        if (config->pflash[0])
+            m->payload = flash_image;
+        return rc;
+    }
+    if (config->kernel)
         return loader_load_kernel(m->mem, config->kernel, &m->image, err);
-    int rc = loader_load_firmware(m->mem, config->firmware, &m->image, err);
-    return rc || !config->kernel ? rc : loader_load_payload(m->mem, config->kernel, &m->image, &m->payload, err);
+    m->image = flash_image;
+    return 0;
+}
+
+/* Does the guest bring firmware of its own? Then the VM serves no SBI. */
+static bool has_firmware(const struct machine *m)
+{
+    return m->config.firmware || (m->has_image && !m->config.bare && !m->config.kernel);
 }
 
 /* From the first byte that something is loaded to, to the last. */
@@ -112,7 +128,7 @@ static struct boot_image occupied(const struct machine *m)
 {
     struct boot_image all = m->image;
 
-    if (m->payload.end) {
+    if (m->payload.end > m->payload.start) {
         all.start = m->payload.start < all.start ? m->payload.start : all.start;
         all.end = m->payload.end > all.end ? m->payload.end : all.end;
     }
@@ -174,13 +190,13 @@ static int set_start_states(struct machine *m, struct error *err)
 static int place_tree(struct machine *m, const struct boot_range *initrd, struct boot_range *taken, struct error *err)
 {
     const struct boot_image images = occupied(m);
-    size_t before = m->config.firmware ? FIRMWARE_INFO_BYTES : 0;
-    size_t len = before + m->dtb_len + (m->config.firmware ? FIRMWARE_TREE_ROOM_BYTES : 0);
+    size_t before = has_firmware(m) ? FIRMWARE_INFO_BYTES : 0;
+    size_t len = before + m->dtb_len + (has_firmware(m) ? FIRMWARE_TREE_ROOM_BYTES : 0);
     uint8_t *bytes = calloc(1, len);
 
     if (!bytes)
         return error_set(err, -ENOMEM, "no memory for the device tree");
-    if (m->config.firmware)
+    if (has_firmware(m))
         firmware_info_write(bytes, m->payload.entry);
     memcpy(bytes + before, m->dtb, m->dtb_len);
     int rc = loader_place_dtb(m->mem, bytes, len, &images, initrd, &taken->start, err);
@@ -262,13 +278,16 @@ static int create_parts(struct machine *m, struct error *err)
         rc = mem_add_ram(m->mem, BOARD_RAM_GPA, m->config.memory_bytes);
     if (rc)
         return error_set(err, rc, "%" PRIu64 " MiB of guest memory: %s", m->config.memory_bytes >> 20, strerror(-rc));
+    rc = machine_pflash_create(m, err);
+    if (rc)
+        return rc;
     rc = loop_create(&m->loop);
     if (rc)
         return error_set(err, rc, "the event loop could not be created: %s", strerror(-rc));
     rc = load_image(m, err);
     if (rc)
         return rc;
-    if (!m->config.bare && !m->config.firmware) {
+    if (!m->config.bare && !has_firmware(m)) {
         struct sbi_config config = {.hart_count = m->config.cpus, .mem = m->mem, .ops = &machine_sbi_ops, .opaque = m};
         rc = sbi_create(&config, &m->sbi);
         if (rc)

@@ -26,6 +26,10 @@ struct machine_config {
     const char *bare;     /* bare-metal ELF started in M-mode; excludes kernel and firmware */
     const char *firmware; /* started in M-mode; then `kernel`, which need not be given, is what it starts in S-mode */
     const char *files;    /* FILE@ADDRESS, separated by commas: copied into RAM besides */
+    /* Files of exactly 32 MiB behind the two banks of flash, which exist when one is given; NULL: erased and not kept.
+     * What the guest changes is written back. Without firmware and kernel the first bank is what starts in M-mode. */
+    const char *pflash[2];
+    bool pflash_read_only[2];
     const char *initrd;
     const char *cmdline;
     const char *dtb; /* replaces the generated tree */

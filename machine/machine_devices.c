@@ -320,6 +320,7 @@ void machine_devices_destroy(struct machine *m)
         struct device *dev = m->devices[--m->device_count];
         dev->ops->destroy(dev);
     }
+    machine_pflash_close(m);
     loop_timer_destroy(m->rtc_timer);
     console_backend_destroy(m->console);
 }

@@ -56,6 +56,8 @@ struct machine {
     struct device *devices[MACHINE_DEVICES_MAX];
     unsigned device_count;
     struct device *uart, *rtc, *htif;
+    struct device *pflash;
+    int pflash_fds[2]; /* -1: not kept */
     struct loop_timer *rtc_timer, *htif_timer;
     struct console_backend *console;
     machine_console_fn console_output;
@@ -83,6 +85,10 @@ struct machine {
 int machine_devices_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 int machine_devices_fdt(struct machine *m, void *fdt, struct error *err) TUFF_MUST_CHECK;
 void machine_devices_destroy(struct machine *m);
+
+/* machine_pflash.c: before the harts, which number the memory's frames. */
+int machine_pflash_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+void machine_pflash_close(struct machine *m);
 
 /* hart_thread.c */
 int machine_harts_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;

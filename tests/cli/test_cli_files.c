@@ -416,6 +416,51 @@ START_TEST(gzip_of_something_else_or_of_too_much)
 }
 END_TEST
 
+/* ---- flash ---- */
+
+/* `bytes` of it, erased. */
+static const char *flash_file(const char *name, off_t bytes)
+{
+    const char *path = files_path(name);
+    FILE *file = fopen(path, "wbe");
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(ftruncate(fileno(file), bytes), 0);
+    ck_assert_int_eq(fclose(file), 0);
+    return path;
+}
+
+START_TEST(flash_of_a_wrong_size_is_refused)
+{
+    static const off_t sizes[] = {1, (32 << 20) - 1, (32 << 20) + 1, 64 << 20, 1ll << 40};
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(sizes); i++) {
+        const char *path = flash_file("flash", sizes[i]);
+        process_expect_refusal(PROCESS_ARGV("boot", kernel_option, option_with("pflash0", path)), path);
+        process_expect_refusal(PROCESS_ARGV("boot", kernel_option, option_with("pflash1", path)), path);
+    }
+    process_expect_refusal(PROCESS_ARGV("boot", kernel_option, "--pflash0=/nonexistent"), "/nonexistent");
+    process_expect_refusal(PROCESS_ARGV("boot", kernel_option, "--pflash0=/dev/zero,readonly"), "/dev/zero'");
+}
+END_TEST
+
+/* The code of the Image powers off: in the first bank it is firmware. */
+START_TEST(flash_with_code_boots)
+{
+    char option[700];
+    const char *path = flash_file("flash", 32 << 20);
+    FILE *file = fopen(path, "r+be");
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_eq(fwrite(image + 64, 1, 64, file), 64);
+    ck_assert_int_eq(fclose(file), 0);
+    expect_ends_well(PROCESS_ARGV("boot", option_with("pflash0", path)));
+    snprintf(option, sizeof(option), "--pflash0=%s,readonly", path);
+    expect_ends_well(PROCESS_ARGV("boot", option, "-c", "2"));
+    expect_ends_well(PROCESS_ARGV("boot", kernel_option, option_with("pflash1", path)));
+}
+END_TEST
+
 /* ---- initrd ---- */
 
 START_TEST(initrd_larger_than_memory)
@@ -583,6 +628,8 @@ int main(void)
     tcase_add_test(elf, elf_that_memory_is_too_small_for);
     tcase_add_test(kernel, image_boots_plain_and_compressed);
     tcase_add_test(kernel, firmware_boots);
+    tcase_add_test(kernel, flash_of_a_wrong_size_is_refused);
+    tcase_add_test(kernel, flash_with_code_boots);
     tcase_add_test(kernel, image_with_a_damaged_header);
     tcase_add_test(kernel, gzip_cut_short_or_damaged);
     tcase_add_test(kernel, gzip_of_something_else_or_of_too_much);

@@ -306,7 +306,7 @@ static void check_options_exist(const struct command *command, const char *text)
         size_t len = 0;
         if ((at > text && (isalnum((unsigned char)at[-1]) || at[-1] == '-')) || !islower((unsigned char)at[2]))
             continue;
-        while (islower((unsigned char)at[2 + len]) || at[2 + len] == '-')
+        while (islower((unsigned char)at[2 + len]) || isdigit((unsigned char)at[2 + len]) || at[2 + len] == '-')
             len++;
         /* LLVM's own `opt --passes` is spoken of in the help of the option of that name. */
         ck_assert_msg(find_row(command, at + 2, len) != NULL, "help of %s speaks of --%.*s", command->name, (int)len,

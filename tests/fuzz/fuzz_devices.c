@@ -12,6 +12,7 @@
 #include "dev/goldfish_rtc.h"
 #include "dev/htif.h"
 #include "dev/ns16550a.h"
+#include "dev/pflash.h"
 #include "dev/plic.h"
 #include "dev/syscon_test.h"
 
@@ -354,6 +355,33 @@ static void do_fdt(struct board *b, struct reader *r)
     free(fdt);
 }
 
+/* The flash is too large to be made for each input: one for all, reset before use. */
+static void do_flash(struct reader *r)
+{
+    static struct mem *mem;
+    static struct device *dev;
+    enum { FLASH_GPA = 0x20000000 };
+
+    if (!mem) {
+        require(mem_create(&mem) == 0 && mem_add_ram(mem, RAM_GPA, RAM_BYTES) == 0);
+        const struct pflash_config config = {.mem = mem, .gpa = FLASH_GPA, .read_only = {true, false}};
+        require(pflash_create(&config, &dev) == 0);
+    }
+    dev->ops->reset(dev);
+    for (unsigned left = (unsigned)take(r, 1) % 32; left; left--) {
+        static const uint8_t commands[] = {0xff, 0x90, 0x98, 0x70, 0x40, 0x20, 0xd0, 0xe8, 0x60, 0x50};
+        unsigned size_bytes = 1u << take(r, 1) % 4;
+        uint64_t gpa = FLASH_GPA + take(r, 4) % (2 * (uint64_t)PFLASH_BANK_BYTES) / size_bytes * size_bytes;
+        uint64_t value = take(r, 1), word;
+        if (value < sizeof(commands))
+            value = commands[value];
+        require(mem_mmio_write(mem, gpa, size_bytes, value) == 0);
+        require(mem_mmio_read(mem, gpa, size_bytes, &word) == 0 && (size_bytes == 8 || word >> 8 * size_bytes == 0));
+    }
+    dev->ops->reset(dev);
+    require(*pflash_bank(dev, 0) == 0xff);
+}
+
 static void check_timer_lines(const struct board *b)
 {
     for (unsigned hart = 0; hart < HARTS; hart++) {
@@ -399,6 +427,9 @@ static void step(struct board *b, struct reader *r)
         irq_set(&line, take(r, 1) & 1);
         break;
     }
+    case 9:
+        do_flash(r);
+        break;
     default:
         do_access(b, r, take(r, 1) & 1);
     }

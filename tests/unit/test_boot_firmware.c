@@ -40,7 +40,9 @@ START_TEST(firmware_that_is_none_is_refused)
 {
     uint8_t image[64] = {0};
 
-    memcpy(image + 56, "RSC\x05", 4);
+    static const uint8_t magic[] = {'R', 'S', 'C', 5};
+
+    memcpy(image + 56, magic, sizeof(magic));
     ck_assert_int_eq(loader_load_firmware(test_mem, test_write_file(image, sizeof(image)), &firmware, &test_err),
                      -ENOEXEC);
     ck_error_says(&test_err, "--kernel");
