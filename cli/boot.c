@@ -83,6 +83,21 @@ static int parse_clock(const char *text, enum machine_clock *out)
     return 0;
 }
 
+static int parse_aia(const char *text, enum machine_aia *out)
+{
+    static const char *const names[] = {
+        [MACHINE_AIA_NONE] = "none", [MACHINE_AIA_APLIC] = "aplic", [MACHINE_AIA_APLIC_IMSIC] = "aplic-imsic"};
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(names); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = (enum machine_aia)i;
+            return 0;
+        }
+    }
+    report_error("--aia, '%s', is not known: give none, aplic or aplic-imsic", text);
+    return -EINVAL;
+}
+
 static int parse_serial(const char *text, struct boot *boot)
 {
     static const char file[] = "file=";
@@ -191,6 +206,8 @@ static int parse_values(const struct option_values *values, struct boot *boot)
         rc = parse_cpus(value[OPTION_CPUS], &config->cpus);
     if (!rc && value[OPTION_ISA])
         rc = parse_isa(value[OPTION_ISA], &config->isa);
+    if (!rc && value[OPTION_AIA])
+        rc = parse_aia(value[OPTION_AIA], &config->aia);
     if (!rc && value[OPTION_SERIAL])
         rc = parse_serial(value[OPTION_SERIAL], boot);
     if (!rc && value[OPTION_PFLASH0])

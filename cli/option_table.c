@@ -37,6 +37,11 @@ const struct option_row option_rows[] = {
      "(the default); then -NAME leaves an extension out, +NAME\n"
      "puts it back, as in rv64gc-d or -zba,-zbb; --isa=help lists\n"
      "the names"},
+    {OPTION_AIA, BOOT | RUN, OPTION_VALUE, "Machine", "aia", 0, "WHICH",
+     "interrupt controllers (default: none):\n"
+     "  none         the PLIC\n"
+     "  aplic        APLIC, wired to the harts\n"
+     "  aplic-imsic  APLIC that sends MSIs, and the harts' IMSICs"},
     {OPTION_DTB, BOOT | RUN, OPTION_VALUE, "Machine", "dtb", 0, "FILE",
      "give the guest this device tree instead of the generated one"},
     {OPTION_DUMP_DTB, BOOT | RUN, OPTION_VALUE, "Machine", "dump-dtb", 0, "FILE",

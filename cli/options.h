@@ -22,6 +22,7 @@ enum option_id {
     OPTION_MEMORY,
     OPTION_CPUS,
     OPTION_ISA,
+    OPTION_AIA,
     OPTION_SERIAL,
     OPTION_CLOCK,
     OPTION_MAX_INSNS,

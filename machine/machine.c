@@ -142,6 +142,7 @@ static int build_tree(struct machine *m, const struct boot_range *initrd, struct
         .hart_count = config->cpus,
         .ram_bytes = config->memory_bytes,
         .isa = config->isa,
+        .has_imsic = config->aia == MACHINE_AIA_APLIC_IMSIC,
         .cmdline = config->cmdline,
         .initrd_start = initrd->start,
         .initrd_end = initrd->end,

@@ -17,6 +17,9 @@ struct machine;
 
 enum machine_clock { MACHINE_CLOCK_HOST, MACHINE_CLOCK_INSNS };
 
+/* Interrupt controllers: the PLIC, or those of the Advanced Interrupt Architecture. */
+enum machine_aia { MACHINE_AIA_NONE, MACHINE_AIA_APLIC, MACHINE_AIA_APLIC_IMSIC };
+
 /* Where the first serial port's bytes go and come from. */
 enum machine_serial { MACHINE_SERIAL_STDIO, MACHINE_SERIAL_NULL, MACHINE_SERIAL_FILE, MACHINE_SERIAL_PTY };
 
@@ -38,6 +41,7 @@ struct machine_config {
     enum machine_serial serial;
     const char *serial_path; /* MACHINE_SERIAL_FILE */
     enum machine_clock clock;
+    enum machine_aia aia;
     uint64_t max_insns;     /* per hart; UINT64_MAX: no limit */
     uint64_t isa;           /* ISA_EXT bits */
     bool interpret;         /* no compiling tier */

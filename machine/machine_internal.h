@@ -55,6 +55,8 @@ struct machine {
 
     struct device *devices[MACHINE_DEVICES_MAX];
     unsigned device_count;
+    struct device *plic, *aplic, *imsic; /* NULL: not of this machine */
+    uint32_t irq_parent;                 /* phandle of the controller that devices are wired to */
     struct device *uart, *rtc, *htif;
     struct device *pflash;
     int pflash_fds[2]; /* -1: not kept */
@@ -80,11 +82,24 @@ struct machine {
     struct machine_result result;
 };
 
+/* Adds a device to the machine's list. */
+int machine_device_keep(struct machine *m, struct device *dev) TUFF_MUST_CHECK;
+/* The line into a hart for an interrupt of its mip. */
+struct irq_line machine_hart_line(struct machine *m, uint32_t hart, enum vcpu_irq irq);
+
 /* machine_devices.c: creates every device of the board and its console. `fdt` is the tree they add themselves to, or
  * NULL. */
 int machine_devices_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 int machine_devices_fdt(struct machine *m, void *fdt, struct error *err) TUFF_MUST_CHECK;
 void machine_devices_destroy(struct machine *m);
+
+/* machine_irqs.c: the interrupt controllers, and the line into a source of the one that devices are wired to. */
+int machine_irqs_create(struct machine *m, const uint32_t *intc_phandles) TUFF_MUST_CHECK;
+struct irq_line machine_irq_source(const struct machine *m, uint32_t source);
+/* vcpu_env_ops' */
+int machine_imsic_access(void *opaque, struct vcpu *vcpu, bool supervisor, uint32_t select, uint64_t *old,
+                         uint64_t value, uint64_t mask);
+uint64_t machine_imsic_top(void *opaque, struct vcpu *vcpu, bool supervisor, bool claim);
 
 /* machine_pflash.c: before the harts, which number the memory's frames. */
 int machine_pflash_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;

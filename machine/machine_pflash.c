@@ -74,7 +74,7 @@ int machine_pflash_create(struct machine *m, struct error *err)
     int rc = pflash_create(&flash, &m->pflash);
     if (rc)
         return error_set(err, rc, "the flash could not be created: %s", strerror(-rc));
-    m->devices[m->device_count++] = m->pflash;
+    (void)machine_device_keep(m, m->pflash);
     for (unsigned bank = 0; bank < PFLASH_BANKS && rc == 0; bank++) {
         if (config->pflash[bank])
             rc = read_file(m, bank, err);
