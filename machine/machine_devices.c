@@ -4,6 +4,7 @@
 #include "dev/goldfish_rtc.h"
 #include "dev/htif.h"
 #include "dev/ns16550a.h"
+#include "dev/sswi.h"
 #include "dev/syscon_test.h"
 #include "machine/machine_internal.h"
 
@@ -73,6 +74,19 @@ static int create_aclint(struct machine *m, const uint32_t *intc)
         .hidden = m->sbi != NULL,
     };
     int rc = aclint_create(&config, &dev);
+    return rc ? rc : machine_device_keep(m, dev);
+}
+
+static int create_sswi(struct machine *m, const uint32_t *intc)
+{
+    struct irq_line ssi[BOARD_HARTS_MAX];
+    struct device *dev;
+
+    for (uint32_t i = 0; i < m->hart_count; i++)
+        ssi[i] = machine_hart_line(m, i, VCPU_IRQ_SSI);
+    struct sswi_config config = {
+        .mem = m->mem, .gpa = BOARD_SSWI_GPA, .hart_count = m->hart_count, .ssi = ssi, .intc_phandles = intc};
+    int rc = sswi_create(&config, &dev);
     return rc ? rc : machine_device_keep(m, dev);
 }
 
@@ -261,6 +275,8 @@ int machine_devices_create(struct machine *m, struct error *err)
     rc = create_test(m);
     if (rc == 0)
         rc = create_aclint(m, intc);
+    if (rc == 0)
+        rc = create_sswi(m, intc);
     if (rc == 0)
         rc = machine_irqs_create(m, intc);
     if (rc == 0)
