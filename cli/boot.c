@@ -27,6 +27,10 @@ struct boot {
     struct machine_config config;
     enum machine_serial serial;
     const char *serial_path;
+    bool has_second;
+    enum machine_serial second;
+    const char *second_path;
+    char serial_text[2 * 4096]; /* holds the paths */
     const char *dump_dtb;
     bool no_reboot;
     char *pflash[2]; /* paths without ",readonly" */
@@ -98,23 +102,52 @@ static int parse_aia(const char *text, enum machine_aia *out)
     return -EINVAL;
 }
 
-static int parse_serial(const char *text, struct boot *boot)
+/* One port's WHERE. */
+static bool is_port(const char *text, enum machine_serial *serial, const char **path)
 {
     static const char file[] = "file=";
 
-    if (strcmp(text, "stdio") == 0) {
-        boot->serial = MACHINE_SERIAL_STDIO;
-    } else if (strcmp(text, "null") == 0) {
-        boot->serial = MACHINE_SERIAL_NULL;
-    } else if (strcmp(text, "pty") == 0) {
-        boot->serial = MACHINE_SERIAL_PTY;
-    } else if (strncmp(text, file, strlen(file)) == 0 && text[strlen(file)]) {
-        boot->serial = MACHINE_SERIAL_FILE;
-        boot->serial_path = text + strlen(file);
-    } else {
-        report_error("--serial, '%s', is not known: give stdio, null, file=F or pty", text);
+    *path = NULL;
+    if (strcmp(text, "stdio") == 0)
+        *serial = MACHINE_SERIAL_STDIO;
+    else if (strcmp(text, "null") == 0)
+        *serial = MACHINE_SERIAL_NULL;
+    else if (strcmp(text, "pty") == 0)
+        *serial = MACHINE_SERIAL_PTY;
+    else if (strncmp(text, file, strlen(file)) == 0 && text[strlen(file)])
+        *serial = MACHINE_SERIAL_FILE;
+    else
+        return false;
+    if (*serial == MACHINE_SERIAL_FILE)
+        *path = text + strlen(file);
+    return true;
+}
+
+/* WHERE[,WHERE]: a comma counts where one port stands behind it, as names of files may have commas. */
+static int parse_serial(const char *text, struct boot *boot)
+{
+    char *first = boot->serial_text, *comma = first;
+
+    if (strlen(text) >= sizeof(boot->serial_text)) {
+        report_error("--serial, %.40s.., is too long: no name of a file can be", text);
         return -EINVAL;
     }
+    strcpy(first, text);
+    while ((comma = strchr(comma, ',')) && !boot->has_second) {
+        boot->has_second = is_port(comma + 1, &boot->second, &boot->second_path);
+        if (boot->has_second)
+            *comma = '\0';
+        comma++;
+    }
+    if (!is_port(first, &boot->serial, &boot->serial_path)) {
+        report_error("--serial, '%s', is not known: give stdio, null, file=F or pty, at most twice", text);
+        return -EINVAL;
+    }
+    if (boot->has_second && boot->second == MACHINE_SERIAL_STDIO) {
+        report_error("--serial, '%s', is refused as stdio belongs to the first port: give null, file=F or pty", text);
+        return -EINVAL;
+    }
+    boot->config.second_serial = boot->has_second;
     return 0;
 }
 
@@ -368,8 +401,13 @@ static void run_all(struct boot *boot, struct machine *machine)
 
 static int open_console(struct boot *boot)
 {
-    struct console_config config = {
-        .serial = boot->serial, .path = boot->serial_path, .print_stats = print_stats_now, .opaque = boot};
+    struct console_config config = {.serial = boot->serial,
+                                    .path = boot->serial_path,
+                                    .has_second = boot->has_second,
+                                    .second = boot->second,
+                                    .second_path = boot->second_path,
+                                    .print_stats = print_stats_now,
+                                    .opaque = boot};
     struct error err;
     int rc = console_create(&config, &boot->console, &err);
 
@@ -377,6 +415,8 @@ static int open_console(struct boot *boot)
         report_error("%s", err.text);
     else if (console_pty_path(boot->console))
         fprintf(stderr, "tuff: serial port on %s\n", console_pty_path(boot->console));
+    if (!rc && console_second_pty_path(boot->console))
+        fprintf(stderr, "tuff: second serial port on %s\n", console_second_pty_path(boot->console));
     return rc;
 }
 

@@ -47,12 +47,13 @@ const struct option_row option_rows[] = {
     {OPTION_DUMP_DTB, BOOT | RUN, OPTION_VALUE, "Machine", "dump-dtb", 0, "FILE",
      "write the device tree to FILE (- for standard output) and\n"
      "leave without starting the guest"},
-    {OPTION_SERIAL, BOOT | RUN, OPTION_VALUE, "Console", "serial", 's', "WHERE",
+    {OPTION_SERIAL, BOOT | RUN, OPTION_LIST, "Console", "serial", 's', "WHERE",
      "where the guest's serial port goes (default: stdio):\n"
      "  stdio   this terminal, or standard input and output\n"
      "  null    nowhere\n"
      "  file=F  output replaces the contents of file F\n"
-     "  pty     a new pseudo-terminal, whose path is printed"},
+     "  pty     a new pseudo-terminal, whose path is printed\n"
+     "given again: a second port, at 0x10009000, which is not stdio"},
     {OPTION_CLOCK, BOOT | RUN, OPTION_VALUE, "Run", "clock", 0, "CLOCK",
      "what the guest's time follows (default: host):\n"
      "  host    this computer's clock\n"

@@ -283,9 +283,32 @@ int board_virt_fdt_create(const struct board_virt_config *config, void **fdt, st
     return 0;
 }
 
+/* The names by which Linux numbers serial ports, those that there are. */
+static int write_aliases(void *fdt)
+{
+    static const struct {
+        const char *alias;
+        uint64_t gpa;
+    } ports[] = {{"serial0", BOARD_UART_GPA}, {"serial1", BOARD_UART1_GPA}};
+    struct writer w = {.fdt = fdt};
+    char path[NODE_NAME_BYTES];
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(ports); i++) {
+        snprintf(path, sizeof(path), "/soc/serial@%" PRIx64, ports[i].gpa);
+        if (fdt_path_offset(fdt, path) < 0)
+            continue;
+        int aliases = fdt_path_offset(fdt, "/aliases");
+        put_string(&w, aliases < 0 ? put_node(&w, 0, "aliases") : aliases, ports[i].alias, path);
+    }
+    return w.rc;
+}
+
 int board_virt_fdt_finish(void *fdt, size_t *len, struct error *err)
 {
-    int rc = fdt_pack(fdt);
+    int rc = write_aliases(fdt);
+
+    if (rc == 0)
+        rc = fdt_pack(fdt);
 
     if (rc)
         return error_set(err, -EINVAL, "cannot finish the device tree: %s", fdt_strerror(rc));

@@ -13,20 +13,21 @@
 #include <stdint.h>
 
 /* X(id, first address, size in bytes). Equal to QEMU's map; the test compares them with its own device tree. */
-#define BOARD_VIRT_RANGES(X)                              \
-    X(TEST, 0x00100000, 0x1000)                           \
-    X(RTC, 0x00101000, 0x1000)                            \
-    X(CLINT, 0x02000000, 0x10000)                         \
-    X(SSWI, 0x02f00000, 0x4000)                           \
-    X(PLIC, 0x0c000000, 0x600000)                         \
-    X(APLIC_M, 0x0c000000, 0x8000)                        \
-    X(APLIC_S, 0x0d000000, 0x8000)                        \
-    X(UART, 0x10000000, 0x100)                            \
-    X(VIRTIO, 0x10001000, 0x8000) /* 8 slots of 0x1000 */ \
-    X(IMSIC_M, 0x24000000, 0x4000000)                     \
-    X(IMSIC_S, 0x28000000, 0x4000000)                     \
-    X(FLASH, 0x20000000, 0x4000000)                       \
-    X(PCIE_ECAM, 0x30000000, 0x10000000)                  \
+#define BOARD_VIRT_RANGES(X)                                              \
+    X(TEST, 0x00100000, 0x1000)                                           \
+    X(RTC, 0x00101000, 0x1000)                                            \
+    X(CLINT, 0x02000000, 0x10000)                                         \
+    X(SSWI, 0x02f00000, 0x4000)                                           \
+    X(PLIC, 0x0c000000, 0x600000)                                         \
+    X(APLIC_M, 0x0c000000, 0x8000)                                        \
+    X(APLIC_S, 0x0d000000, 0x8000)                                        \
+    X(UART, 0x10000000, 0x100)                                            \
+    X(VIRTIO, 0x10001000, 0x8000) /* 8 slots of 0x1000 */                 \
+    X(IMSIC_M, 0x24000000, 0x4000000)                                     \
+    X(IMSIC_S, 0x28000000, 0x4000000)                                     \
+    X(FLASH, 0x20000000, 0x4000000)                                       \
+    X(UART1, 0x10009000, 0x100) /* not QEMU's: behind its virtio slots */ \
+    X(PCIE_ECAM, 0x30000000, 0x10000000)                                  \
     X(PCIE_MMIO, 0x40000000, 0x40000000)
 
 #define X(id, gpa, size_bytes)                    \
@@ -42,6 +43,7 @@ enum {
     BOARD_IRQ_VIRTIO0 = 1, /* slot n: 1 + n */
     BOARD_IRQ_UART = 10,
     BOARD_IRQ_RTC = 11,
+    BOARD_IRQ_UART1 = 12,
     BOARD_IRQ_PCIE0 = 32,
 
     BOARD_VIRTIO_SLOTS = 8,

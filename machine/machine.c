@@ -383,6 +383,8 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     machine_harts_join(m);
     region_cache_stop(m->regions);
     console_backend_flush(m->console);
+    if (m->second_console)
+        console_backend_flush(m->second_console);
     loop_stop(m->loop);
     if (rc == 0 && result->end == MACHINE_END_ERROR)
         rc = has_difference(m) ? error_set(err, -EIO, "compiled code is wrong: see what was reported")
@@ -394,6 +396,8 @@ void machine_quit(struct machine *m)
 {
     machine_end(m, MACHINE_END_QUIT, 0);
     console_backend_cancel(m->console);
+    if (m->second_console)
+        console_backend_cancel(m->second_console);
 }
 
 const void *machine_dtb(const struct machine *m, size_t *len)
@@ -413,6 +417,17 @@ void machine_set_console_output(struct machine *m, machine_console_fn output, vo
 size_t machine_console_input(struct machine *m, const uint8_t *bytes, size_t len)
 {
     return console_backend_input(m->console, bytes, len);
+}
+
+void machine_set_second_output(struct machine *m, machine_console_fn output, void *opaque)
+{
+    m->second_output_opaque = opaque;
+    m->second_output = output;
+}
+
+size_t machine_second_input(struct machine *m, const uint8_t *bytes, size_t len)
+{
+    return m->second_console ? console_backend_input(m->second_console, bytes, len) : len;
 }
 
 const char *machine_pty_path(const struct machine *m)

@@ -40,6 +40,7 @@ struct machine_config {
     uint32_t cpus;
     enum machine_serial serial;
     const char *serial_path; /* MACHINE_SERIAL_FILE */
+    bool second_serial;      /* there is a second port: machine_set_second_output() */
     enum machine_clock clock;
     enum machine_aia aia;
     uint64_t max_insns;     /* per hart; UINT64_MAX: no limit */
@@ -89,6 +90,9 @@ typedef void (*machine_console_fn)(void *opaque, const uint8_t *bytes, size_t le
 void machine_set_console_output(struct machine *machine, machine_console_fn output, void *opaque);
 /* Returns how many bytes were taken; the rest is to be offered again later. */
 size_t machine_console_input(struct machine *machine, const uint8_t *bytes, size_t len);
+/* The same for the second port. */
+void machine_set_second_output(struct machine *machine, machine_console_fn output, void *opaque);
+size_t machine_second_input(struct machine *machine, const uint8_t *bytes, size_t len);
 /* Path of the pseudo-terminal for MACHINE_SERIAL_PTY, else NULL. */
 const char *machine_pty_path(const struct machine *machine);
 

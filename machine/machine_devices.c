@@ -90,18 +90,28 @@ static int create_sswi(struct machine *m, const uint32_t *intc)
     return rc ? rc : machine_device_keep(m, dev);
 }
 
-static int create_uart(struct machine *m)
+static int create_uart(struct machine *m, uint64_t gpa, uint32_t irq, struct console_backend *console,
+                       struct device **out)
 {
     struct ns16550a_config config = {
         .mem = m->mem,
-        .gpa = BOARD_UART_GPA,
-        .irq = machine_irq_source(m, BOARD_IRQ_UART),
-        .irq_number = BOARD_IRQ_UART,
+        .gpa = gpa,
+        .irq = machine_irq_source(m, irq),
+        .irq_number = irq,
         .irq_parent = m->irq_parent,
-        .backend = {.write = console_backend_write, .can_receive = console_backend_can_receive, .opaque = m->console},
+        .backend = {.write = console_backend_write, .can_receive = console_backend_can_receive, .opaque = console},
     };
-    int rc = ns16550a_create(&config, &m->uart);
-    return rc ? rc : machine_device_keep(m, m->uart);
+    int rc = ns16550a_create(&config, out);
+    return rc ? rc : machine_device_keep(m, *out);
+}
+
+static int create_uarts(struct machine *m)
+{
+    int rc = create_uart(m, BOARD_UART_GPA, BOARD_IRQ_UART, m->console, &m->uart);
+
+    if (rc || !m->config.second_serial)
+        return rc;
+    return create_uart(m, BOARD_UART1_GPA, BOARD_IRQ_UART1, m->second_console, &m->second_uart);
 }
 
 /* Wall time; a run that counts time in instructions starts at a fixed moment, so that it repeats. */
@@ -241,6 +251,32 @@ static size_t console_receive(void *opaque, const uint8_t *bytes, size_t len)
     return m->uart ? ns16550a_receive(m->uart, bytes, len) : len;
 }
 
+static void second_sink(void *opaque, const uint8_t *bytes, size_t len)
+{
+    struct machine *m = opaque;
+
+    if (m->second_output)
+        m->second_output(m->second_output_opaque, bytes, len);
+}
+
+static size_t second_receive(void *opaque, const uint8_t *bytes, size_t len)
+{
+    struct machine *m = opaque;
+
+    return m->second_uart ? ns16550a_receive(m->second_uart, bytes, len) : len;
+}
+
+static int create_second_console(struct machine *m, struct error *err)
+{
+    struct console_backend_config config = {.kind = CONSOLE_BACKEND_SINK,
+                                            .sink = second_sink,
+                                            .sink_opaque = m,
+                                            .receive = second_receive,
+                                            .receive_opaque = m};
+
+    return m->config.second_serial ? console_backend_create(m->loop, &config, &m->second_console, err) : 0;
+}
+
 static int create_console(struct machine *m, struct error *err)
 {
     static const enum console_backend_kind kinds[] = {
@@ -268,6 +304,8 @@ int machine_devices_create(struct machine *m, struct error *err)
     uint32_t intc[BOARD_HARTS_MAX];
     int rc = create_console(m, err);
 
+    if (rc == 0)
+        rc = create_second_console(m, err);
     if (rc)
         return rc;
     for (uint32_t i = 0; i < m->hart_count; i++)
@@ -282,7 +320,7 @@ int machine_devices_create(struct machine *m, struct error *err)
     if (rc == 0)
         rc = create_rtc(m);
     if (rc == 0)
-        rc = create_uart(m);
+        rc = create_uarts(m);
     if (rc == 0)
         rc = create_htif(m);
     if (rc)
@@ -314,5 +352,6 @@ void machine_devices_destroy(struct machine *m)
     }
     machine_pflash_close(m);
     loop_timer_destroy(m->rtc_timer);
+    console_backend_destroy(m->second_console);
     console_backend_destroy(m->console);
 }

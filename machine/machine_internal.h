@@ -62,6 +62,10 @@ struct machine {
     int pflash_fds[2]; /* -1: not kept */
     struct loop_timer *rtc_timer, *htif_timer;
     struct console_backend *console;
+    struct device *second_uart; /* NULL: one port */
+    struct console_backend *second_console;
+    machine_console_fn second_output;
+    void *second_output_opaque;
     machine_console_fn console_output;
     void *console_output_opaque;
 

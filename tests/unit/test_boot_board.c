@@ -346,6 +346,24 @@ START_TEST(address_map_is_that_of_qemu)
 }
 END_TEST
 
+/* Linux numbers serial ports by their aliases, not by the order of nodes. */
+START_TEST(serial_ports_that_exist_have_aliases)
+{
+    void *fdt;
+    size_t len;
+
+    ck_assert_int_eq(board_virt_fdt_create(&config, &fdt, &test_err), 0);
+    ck_assert_int_ge(fdt_add_subnode(fdt, fdt_path_offset(fdt, "/soc"), "serial@10009000"), 0);
+    ck_assert_int_ge(fdt_add_subnode(fdt, fdt_path_offset(fdt, "/soc"), "serial@10000000"), 0);
+    ck_assert_int_eq(board_virt_fdt_finish(fdt, &len, &test_err), 0);
+    ck_assert_str_eq(fdt_get_alias(fdt, "serial0"), "/soc/serial@10000000");
+    ck_assert_str_eq(fdt_get_alias(fdt, "serial1"), "/soc/serial@10009000");
+    free(fdt);
+    make_tree(); /* without any */
+    ck_assert_int_lt(fdt_path_offset(tree, "/aliases"), 0);
+}
+END_TEST
+
 START_TEST(adopted_tree_gets_boot_values)
 {
     void *adopted;
@@ -492,6 +510,7 @@ int main(void)
     tcase_add_test(board, command_line_has_a_limit);
     tcase_add_test(board, tree_is_accepted_by_dtc);
     tcase_add_test(board, address_map_is_that_of_qemu);
+    tcase_add_test(board, serial_ports_that_exist_have_aliases);
     tcase_add_test(board, adopted_tree_gets_boot_values);
     tcase_add_test(board, adopted_tree_without_chosen_gets_one);
     tcase_add_test(board, adopted_tree_must_describe_the_guests_memory);
