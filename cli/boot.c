@@ -18,6 +18,7 @@
 #include "machine/machine.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum stats_format { STATS_NONE, STATS_TABLE, STATS_REGIONS, STATS_JSON };
@@ -26,8 +27,13 @@ struct boot {
     struct machine_config config;
     enum machine_serial serial;
     const char *serial_path;
+    bool has_second;
+    enum machine_serial second;
+    const char *second_path;
+    char serial_text[2 * 4096]; /* holds the paths */
     const char *dump_dtb;
     bool no_reboot;
+    char *pflash[2]; /* paths without ",readonly" */
     enum stats_format stats_format;
 
     struct console *console;
@@ -81,22 +87,82 @@ static int parse_clock(const char *text, enum machine_clock *out)
     return 0;
 }
 
-static int parse_serial(const char *text, struct boot *boot)
+static int parse_aia(const char *text, enum machine_aia *out)
+{
+    static const char *const names[] = {
+        [MACHINE_AIA_NONE] = "none", [MACHINE_AIA_APLIC] = "aplic", [MACHINE_AIA_APLIC_IMSIC] = "aplic-imsic"};
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(names); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = (enum machine_aia)i;
+            return 0;
+        }
+    }
+    report_error("--aia, '%s', is not known: give none, aplic or aplic-imsic", text);
+    return -EINVAL;
+}
+
+/* One port's WHERE. */
+static bool is_port(const char *text, enum machine_serial *serial, const char **path)
 {
     static const char file[] = "file=";
 
-    if (strcmp(text, "stdio") == 0) {
-        boot->serial = MACHINE_SERIAL_STDIO;
-    } else if (strcmp(text, "null") == 0) {
-        boot->serial = MACHINE_SERIAL_NULL;
-    } else if (strcmp(text, "pty") == 0) {
-        boot->serial = MACHINE_SERIAL_PTY;
-    } else if (strncmp(text, file, strlen(file)) == 0 && text[strlen(file)]) {
-        boot->serial = MACHINE_SERIAL_FILE;
-        boot->serial_path = text + strlen(file);
-    } else {
-        report_error("--serial, '%s', is not known: give stdio, null, file=F or pty", text);
+    *path = NULL;
+    if (strcmp(text, "stdio") == 0)
+        *serial = MACHINE_SERIAL_STDIO;
+    else if (strcmp(text, "null") == 0)
+        *serial = MACHINE_SERIAL_NULL;
+    else if (strcmp(text, "pty") == 0)
+        *serial = MACHINE_SERIAL_PTY;
+    else if (strncmp(text, file, strlen(file)) == 0 && text[strlen(file)])
+        *serial = MACHINE_SERIAL_FILE;
+    else
+        return false;
+    if (*serial == MACHINE_SERIAL_FILE)
+        *path = text + strlen(file);
+    return true;
+}
+
+/* WHERE[,WHERE]: a comma counts where one port stands behind it, as names of files may have commas. */
+static int parse_serial(const char *text, struct boot *boot)
+{
+    char *first = boot->serial_text, *comma = first;
+
+    if (strlen(text) >= sizeof(boot->serial_text)) {
+        report_error("--serial, %.40s.., is too long: no name of a file can be", text);
         return -EINVAL;
+    }
+    strcpy(first, text);
+    while ((comma = strchr(comma, ',')) && !boot->has_second) {
+        boot->has_second = is_port(comma + 1, &boot->second, &boot->second_path);
+        if (boot->has_second)
+            *comma = '\0';
+        comma++;
+    }
+    if (!is_port(first, &boot->serial, &boot->serial_path)) {
+        report_error("--serial, '%s', is not known: give stdio, null, file=F or pty, at most twice", text);
+        return -EINVAL;
+    }
+    if (boot->has_second && boot->second == MACHINE_SERIAL_STDIO) {
+        report_error("--serial, '%s', is refused as stdio belongs to the first port: give null, file=F or pty", text);
+        return -EINVAL;
+    }
+    boot->config.second_serial = boot->has_second;
+    return 0;
+}
+
+/* FILE[,readonly]; the copy without it is boot->pflash[bank]. */
+static int parse_pflash(const char *text, struct boot *boot, unsigned bank)
+{
+    static const char read_only[] = ",readonly";
+    size_t len = strlen(text), suffix = strlen(read_only);
+
+    boot->config.pflash_read_only[bank] = len > suffix && strcmp(text + len - suffix, read_only) == 0;
+    boot->pflash[bank] = strndup(text, boot->config.pflash_read_only[bank] ? len - suffix : len);
+    boot->config.pflash[bank] = boot->pflash[bank];
+    if (!boot->pflash[bank]) {
+        report_error("--pflash%u, %s, not enough host memory, free some", bank, text);
+        return -ENOMEM;
     }
     return 0;
 }
@@ -158,6 +224,8 @@ static int parse_values(const struct option_values *values, struct boot *boot)
     config->kernel = value[OPTION_KERNEL];
     config->initrd = value[OPTION_INITRD];
     config->cmdline = value[OPTION_CMDLINE];
+    config->firmware = value[OPTION_BIOS];
+    config->files = value[OPTION_LOAD];
     config->dtb = value[OPTION_DTB];
     config->symbols = value[OPTION_SYMBOLS];
     boot->dump_dtb = value[OPTION_DUMP_DTB];
@@ -171,8 +239,14 @@ static int parse_values(const struct option_values *values, struct boot *boot)
         rc = parse_cpus(value[OPTION_CPUS], &config->cpus);
     if (!rc && value[OPTION_ISA])
         rc = parse_isa(value[OPTION_ISA], &config->isa);
+    if (!rc && value[OPTION_AIA])
+        rc = parse_aia(value[OPTION_AIA], &config->aia);
     if (!rc && value[OPTION_SERIAL])
         rc = parse_serial(value[OPTION_SERIAL], boot);
+    if (!rc && value[OPTION_PFLASH0])
+        rc = parse_pflash(value[OPTION_PFLASH0], boot, 0);
+    if (!rc && value[OPTION_PFLASH1])
+        rc = parse_pflash(value[OPTION_PFLASH1], boot, 1);
     if (!rc && value[OPTION_CLOCK])
         rc = parse_clock(value[OPTION_CLOCK], &config->clock);
     if (!rc && value[OPTION_MAX_INSNS])
@@ -327,8 +401,13 @@ static void run_all(struct boot *boot, struct machine *machine)
 
 static int open_console(struct boot *boot)
 {
-    struct console_config config = {
-        .serial = boot->serial, .path = boot->serial_path, .print_stats = print_stats_now, .opaque = boot};
+    struct console_config config = {.serial = boot->serial,
+                                    .path = boot->serial_path,
+                                    .has_second = boot->has_second,
+                                    .second = boot->second,
+                                    .second_path = boot->second_path,
+                                    .print_stats = print_stats_now,
+                                    .opaque = boot};
     struct error err;
     int rc = console_create(&config, &boot->console, &err);
 
@@ -336,6 +415,8 @@ static int open_console(struct boot *boot)
         report_error("%s", err.text);
     else if (console_pty_path(boot->console))
         fprintf(stderr, "tuff: serial port on %s\n", console_pty_path(boot->console));
+    if (!rc && console_second_pty_path(boot->console))
+        fprintf(stderr, "tuff: second serial port on %s\n", console_second_pty_path(boot->console));
     return rc;
 }
 
@@ -391,23 +472,30 @@ static int run_with(const struct option_values *values, struct boot *boot)
     return -1;
 }
 
+static int free_boot(struct boot *boot, int code)
+{
+    free(boot->pflash[0]);
+    free(boot->pflash[1]);
+    return code;
+}
+
 static int boot_run(const struct option_values *values)
 {
     struct boot boot = {0};
     int code = run_with(values, &boot);
 
     if (code >= 0)
-        return code;
+        return free_boot(&boot, code);
     if (values->operand_count) {
         report_error("argument, %s, is not expected: give the kernel as --kernel=%s", values->operands[0],
                      values->operands[0]);
-        return CLI_EXIT_USAGE;
+        return free_boot(&boot, CLI_EXIT_USAGE);
     }
-    if (!boot.config.kernel) {
+    if (!boot.config.kernel && !boot.config.firmware && !boot.config.pflash[0]) {
         report_error("--kernel, nothing given, is needed: give a Linux Image, as in tuff boot --kernel=Image");
-        return CLI_EXIT_USAGE;
+        return free_boot(&boot, CLI_EXIT_USAGE);
     }
-    return boot_machine(&boot);
+    return free_boot(&boot, boot_machine(&boot));
 }
 
 static int run_run(const struct option_values *values)
@@ -416,14 +504,14 @@ static int run_run(const struct option_values *values)
     int code = run_with(values, &boot);
 
     if (code >= 0)
-        return code;
+        return free_boot(&boot, code);
     if (values->operand_count != 1) {
         report_error("argument, %s, is wrong: give one bare-metal ELF, as in tuff run demo.elf",
                      values->operand_count ? values->operands[1] : "no ELF");
-        return CLI_EXIT_USAGE;
+        return free_boot(&boot, CLI_EXIT_USAGE);
     }
     boot.config.bare = values->operands[0];
-    return boot_machine(&boot);
+    return free_boot(&boot, boot_machine(&boot));
 }
 
 static const char run_notes[] =
@@ -452,13 +540,14 @@ static const char run_notes[] =
 
 const struct command command_boot = {
     .name = "boot",
-    .usage = "--kernel=FILE [OPTIONS]",
+    .usage = "--kernel=FILE | --bios=FILE [OPTIONS]",
     .summary = "boot a Linux kernel",
     .description = "Boots a riscv64 Linux kernel on a board compatible with QEMU's virt machine. The kernel\n"
-                   "starts in S-mode; the virtual machine provides the SBI firmware.",
+                   "starts in S-mode; the virtual machine provides the SBI firmware, or --bios does.",
     .options = OPTION_FOR_BOOT,
     .examples = "  tuff boot --kernel=Image --initrd=initrd.gz --cmdline='console=ttyS0'\n"
                 "  tuff boot -k Image -i initrd.gz -a 'console=ttyS0' -m 2G -c 2\n"
+                "  tuff boot --bios=fw_dynamic.bin -k Image -i initrd.gz -a 'console=ttyS0'\n"
                 "  tuff boot -k Image --serial=file=log.txt --max-insns=1000000000 --stats\n",
     .notes = run_notes,
     .run = boot_run,

@@ -36,6 +36,7 @@ enum {
 struct console {
     struct loop *loop;
     struct console_backend *backend;
+    struct console_backend *second; /* NULL: one port */
     struct loop_timer *retry_timer;
     struct loop_timer *give_up_timer;
     int signal_fd;
@@ -82,6 +83,15 @@ static int exit_code_of(int signal)
     return signal ? CLI_EXIT_SIGNAL + signal : CLI_EXIT_OK;
 }
 
+static void give_up_output(void *opaque)
+{
+    struct console *console = opaque;
+
+    console_backend_cancel(console->backend);
+    if (console->second)
+        console_backend_cancel(console->second);
+}
+
 /* Ctrl-A x (signal 0) or a signal. */
 static void leave(struct console *console, int signal)
 {
@@ -98,20 +108,13 @@ static void leave(struct console *console, int signal)
         machine_quit(console->machine);
     pthread_mutex_unlock(&console->lock);
     if (finishing)
-        console_backend_cancel(console->backend);
+        give_up_output(console);
     else if (!again && have_machine)
         loop_timer_arm(console->give_up_timer, loop_now_ns() + GIVE_UP_NS);
     if (again) {
         terminal_restore();
         _exit(exit_code_of(signal));
     }
-}
-
-static void give_up_output(void *opaque)
-{
-    struct console *console = opaque;
-
-    console_backend_cancel(console->backend);
 }
 
 static void print_stats(struct console *console)
@@ -217,6 +220,8 @@ static void retry_input(void *opaque)
     struct console *console = opaque;
 
     console_backend_can_receive(console->backend);
+    if (console->second)
+        console_backend_can_receive(console->second);
     if (!console->reads_stdin || console->stdin_ended)
         return;
     if (console->pending_len && !push_pending(console)) {
@@ -241,6 +246,21 @@ static size_t deliver(void *opaque, const uint8_t *bytes, size_t len)
     pthread_mutex_lock(&console->lock);
     if (console->machine)
         taken = machine_console_input(console->machine, bytes, len);
+    pthread_mutex_unlock(&console->lock);
+    if (taken < len)
+        loop_timer_arm(console->retry_timer, loop_now_ns() + RETRY_NS);
+    return taken;
+}
+
+/* The same for the second port. */
+static size_t deliver_second(void *opaque, const uint8_t *bytes, size_t len)
+{
+    struct console *console = opaque;
+    size_t taken = 0;
+
+    pthread_mutex_lock(&console->lock);
+    if (console->machine)
+        taken = machine_second_input(console->machine, bytes, len);
     pthread_mutex_unlock(&console->lock);
     if (taken < len)
         loop_timer_arm(console->retry_timer, loop_now_ns() + RETRY_NS);
@@ -300,12 +320,13 @@ static int watch_stdin(struct console *console)
     return rc;
 }
 
-static int open_backend(struct console *console, const struct console_config *config, struct error *err)
+static int open_backend(struct console *console, enum machine_serial serial, const char *path,
+                        console_backend_receive_fn receive, struct console_backend **out, struct error *err)
 {
     struct console_backend_config backend = {
-        .path = config->path, .fd = STDOUT_FILENO, .receive = deliver, .receive_opaque = console};
+        .path = path, .fd = STDOUT_FILENO, .receive = receive, .receive_opaque = console};
 
-    switch (config->serial) {
+    switch (serial) {
     case MACHINE_SERIAL_STDIO:
         /* Without standard output there is nothing to print on; the guest runs on all the same. */
         backend.kind = fcntl(STDOUT_FILENO, F_GETFD) < 0 ? CONSOLE_BACKEND_NULL : CONSOLE_BACKEND_FD;
@@ -320,7 +341,16 @@ static int open_backend(struct console *console, const struct console_config *co
         backend.kind = CONSOLE_BACKEND_PTY;
         break;
     }
-    return console_backend_create(console->loop, &backend, &console->backend, err);
+    return console_backend_create(console->loop, &backend, out, err);
+}
+
+static int open_ports(struct console *console, const struct console_config *config, struct error *err)
+{
+    int rc = open_backend(console, config->serial, config->path, deliver, &console->backend, err);
+
+    if (rc || !config->has_second)
+        return rc;
+    return open_backend(console, config->second, config->second_path, deliver_second, &console->second, err);
 }
 
 static void console_free(struct console *console)
@@ -331,6 +361,7 @@ static void console_free(struct console *console)
         loop_fd_remove(console->loop, STDIN_FILENO);
     if (console->loop)
         loop_stop(console->loop); /* from here on no callback runs, in whatever order the rest goes */
+    console_backend_destroy(console->second);
     console_backend_destroy(console->backend);
     loop_timer_destroy(console->retry_timer);
     loop_timer_destroy(console->give_up_timer);
@@ -375,7 +406,7 @@ int console_create(const struct console_config *config, struct console **out, st
         error_set(err, rc, "console, event loop, cannot be made (%s): free memory or descriptors", strerror(-rc));
         goto fail;
     }
-    rc = open_backend(console, config, err);
+    rc = open_ports(console, config, err);
     if (rc)
         goto fail;
     rc = start(console);
@@ -399,6 +430,8 @@ void console_destroy(struct console *console)
     console->finishing = true;
     pthread_mutex_unlock(&console->lock);
     console_backend_flush(console->backend);
+    if (console->second)
+        console_backend_flush(console->second);
     console_free(console);
     terminal_restore();
 }
@@ -408,6 +441,8 @@ void console_attach(struct console *console, struct machine *machine)
     bool leaving;
 
     machine_set_console_output(machine, console_backend_write, console->backend);
+    if (console->second)
+        machine_set_second_output(machine, console_backend_write, console->second);
     pthread_mutex_lock(&console->lock);
     console->machine = machine;
     leaving = console->leaving;
@@ -442,4 +477,9 @@ bool console_leaving(struct console *console, int *signal)
 const char *console_pty_path(const struct console *console)
 {
     return console_backend_pty_path(console->backend);
+}
+
+const char *console_second_pty_path(const struct console *console)
+{
+    return console->second ? console_backend_pty_path(console->second) : NULL;
 }

@@ -14,6 +14,9 @@ struct console;
 struct console_config {
     enum machine_serial serial;
     const char *path; /* MACHINE_SERIAL_FILE */
+    bool has_second;  /* a second port, anything but MACHINE_SERIAL_STDIO */
+    enum machine_serial second;
+    const char *second_path;
     /* Ctrl-A s; on the console's thread, the machine lives during the call. */
     void (*print_stats)(void *opaque, struct machine *machine);
     void *opaque;
@@ -40,7 +43,8 @@ enum machine_serial console_machine_serial(enum machine_serial serial);
 /* True once the user asked to leave; *signal is then the signal's number or 0. */
 bool console_leaving(struct console *console, int *signal);
 
-/* Path of the pseudo-terminal, or NULL. */
+/* Paths of the ports' pseudo-terminals, or NULL. */
 const char *console_pty_path(const struct console *console);
+const char *console_second_pty_path(const struct console *console);
 
 #endif

@@ -7,9 +7,23 @@ enum { BOOT = OPTION_FOR_BOOT, RUN = OPTION_FOR_RUN, DISAS = OPTION_FOR_DISAS, T
 const struct option_row option_rows[] = {
     {OPTION_KERNEL, BOOT, OPTION_VALUE, "Guest", "kernel", 'k', "FILE",
      "the kernel: a riscv64 Linux Image, the same compressed by gzip,\n"
-     "or an ELF (vmlinux); required"},
+     "or an ELF (vmlinux); required but with --bios, where it may also\n"
+     "be a boot loader's flat binary"},
     {OPTION_INITRD, BOOT, OPTION_VALUE, "Guest", "initrd", 'i', "FILE", "initial RAM file system for the kernel"},
     {OPTION_CMDLINE, BOOT, OPTION_VALUE, "Guest", "cmdline", 'a', "STRING", "the kernel's command line"},
+    {OPTION_BIOS, BOOT, OPTION_VALUE, "Guest", "bios", 'b', "FILE",
+     "M-mode firmware, an ELF or a flat binary (OpenSBI's fw_dynamic or\n"
+     "fw_jump, U-Boot): it runs first, provides the SBI in place of the\n"
+     "virtual machine, and starts the kernel"},
+    {OPTION_LOAD, BOOT | RUN, OPTION_LIST, "Guest", "load", 0, "FILE@ADDRESS",
+     "copy a file into RAM, for a boot loader to find; several separated\n"
+     "by commas"},
+    {OPTION_PFLASH0, BOOT | RUN, OPTION_VALUE, "Guest", "pflash0", 0, "FILE[,readonly]",
+     "first bank of flash, a file of 32 MiB, which is written back: what\n"
+     "firmware starts where no kernel is given, and where there is none\n"
+     "either, the firmware itself"},
+    {OPTION_PFLASH1, BOOT | RUN, OPTION_VALUE, "Guest", "pflash1", 0, "FILE[,readonly]",
+     "second bank of flash, likewise: variables of the firmware"},
     {OPTION_HEX, DISAS, OPTION_FLAG, "Input", "hex", 'x', NULL,
      "the arguments are instructions: 4 or 8 hexadecimal digits each"},
     {OPTION_ADDRESS, DISAS, OPTION_VALUE, "Input", "address", 0, "ADDRESS",
@@ -23,17 +37,23 @@ const struct option_row option_rows[] = {
      "(the default); then -NAME leaves an extension out, +NAME\n"
      "puts it back, as in rv64gc-d or -zba,-zbb; --isa=help lists\n"
      "the names"},
+    {OPTION_AIA, BOOT | RUN, OPTION_VALUE, "Machine", "aia", 0, "WHICH",
+     "interrupt controllers (default: none):\n"
+     "  none         the PLIC\n"
+     "  aplic        APLIC, wired to the harts\n"
+     "  aplic-imsic  APLIC that sends MSIs, and the harts' IMSICs"},
     {OPTION_DTB, BOOT | RUN, OPTION_VALUE, "Machine", "dtb", 0, "FILE",
      "give the guest this device tree instead of the generated one"},
     {OPTION_DUMP_DTB, BOOT | RUN, OPTION_VALUE, "Machine", "dump-dtb", 0, "FILE",
      "write the device tree to FILE (- for standard output) and\n"
      "leave without starting the guest"},
-    {OPTION_SERIAL, BOOT | RUN, OPTION_VALUE, "Console", "serial", 's', "WHERE",
+    {OPTION_SERIAL, BOOT | RUN, OPTION_LIST, "Console", "serial", 's', "WHERE",
      "where the guest's serial port goes (default: stdio):\n"
      "  stdio   this terminal, or standard input and output\n"
      "  null    nowhere\n"
      "  file=F  output replaces the contents of file F\n"
-     "  pty     a new pseudo-terminal, whose path is printed"},
+     "  pty     a new pseudo-terminal, whose path is printed\n"
+     "given again: a second port, at 0x10009000, which is not stdio"},
     {OPTION_CLOCK, BOOT | RUN, OPTION_VALUE, "Run", "clock", 0, "CLOCK",
      "what the guest's time follows (default: host):\n"
      "  host    this computer's clock\n"

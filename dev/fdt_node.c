@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <libfdt.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 int fdt_node_add(void *fdt, const char *name, uint64_t gpa, uint64_t size_bytes, const char *const *compatible)
@@ -30,9 +31,15 @@ int fdt_node_add(void *fdt, const char *name, uint64_t gpa, uint64_t size_bytes,
 
 int fdt_node_set_irq(void *fdt, int node, uint32_t parent, uint32_t irq)
 {
+    enum { LEVEL_HIGH = 4 };
+    int len, controller = fdt_node_offset_by_phandle(fdt, parent);
+    const fdt32_t *cells = controller >= 0 ? fdt_getprop(fdt, controller, "#interrupt-cells", &len) : NULL;
+    bool has_kind = cells && len == sizeof(*cells) && fdt32_to_cpu(*cells) == 2;
     int rc = fdt_setprop_u32(fdt, node, "interrupt-parent", parent);
 
-    return rc ? rc : fdt_setprop_u32(fdt, node, "interrupts", irq);
+    if (!rc)
+        rc = fdt_setprop_u32(fdt, node, "interrupts", irq);
+    return rc || !has_kind ? rc : fdt_appendprop_u32(fdt, node, "interrupts", LEVEL_HIGH);
 }
 
 int fdt_node_append_irq(void *fdt, int node, uint32_t phandle, uint32_t irq)

@@ -12,7 +12,8 @@
 TUFF_MUST_CHECK int fdt_node_add(void *fdt, const char *name, uint64_t gpa, uint64_t size_bytes,
                                  const char *const *compatible);
 
-/* interrupts = <irq>, interrupt-parent = <parent>. */
+/* interrupts = <irq>, interrupt-parent = <parent>; where the tree has the parent already and it takes two cells, the
+ * second says that the level is high. */
 TUFF_MUST_CHECK int fdt_node_set_irq(void *fdt, int node, uint32_t parent, uint32_t irq);
 
 /* Appends <phandle irq> to interrupts-extended. */

@@ -490,6 +490,8 @@ int vcpu_set_peers(struct vcpu *vcpu, struct vcpu *const *vcpus, uint32_t count)
     X(stval)          \
     X(satp)           \
     X(stimecmp)       \
+    X(miselect)       \
+    X(siselect)       \
     X(cycle_offset)   \
     X(instret_offset) \
     X(time_skip)

@@ -54,6 +54,11 @@ struct vcpu_env_ops {
     void (*timer_arm)(void *opaque, struct vcpu *vcpu, uint64_t deadline);
     /* ECALL from S-mode where the VM serves SBI. NULL: the guest has firmware of its own and traps to M-mode. */
     enum vcpu_action (*ecall)(void *opaque, struct vcpu *vcpu);
+    /* The hart's interrupt files of MSIs (dev/imsic.h, whose functions these are), M-mode's or S-mode's. NULL: the
+     * machine has none, and the CSRs of Smaia and Ssaia do not exist. */
+    int (*imsic_access)(void *opaque, struct vcpu *vcpu, bool supervisor, uint32_t select, uint64_t *old,
+                        uint64_t value, uint64_t mask);
+    uint64_t (*imsic_top)(void *opaque, struct vcpu *vcpu, bool supervisor, bool claim);
 };
 
 struct vcpu_config {
@@ -73,7 +78,7 @@ struct vcpu_config {
 
 /* Neutral architectural state of one RISC-V hart (RV64). Integers in host order. Fields are only ever
  * added at the end, with a new version. */
-enum { VCPU_STATE_VERSION = 1 };
+enum { VCPU_STATE_VERSION = 2 };
 
 struct vcpu_state {
     uint32_t version; /* VCPU_STATE_VERSION */
@@ -91,7 +96,8 @@ struct vcpu_state {
     uint64_t scounteren, senvcfg, stvec, sscratch, sepc, scause, stval, satp, stimecmp;
     uint64_t pmpaddr[64];
     uint8_t pmpcfg[64];
-    uint64_t time_skip; /* ticks skipped in WFI under --clock=insns */
+    uint64_t time_skip;          /* ticks skipped in WFI under --clock=insns */
+    uint64_t miselect, siselect; /* since version 2 */
 };
 
 /* Counters, one list: printed by --stats. X(name, text) */

@@ -33,21 +33,6 @@ static const struct {
 #undef X
 };
 
-size_t board_virt_isa_string(uint64_t isa, char *buf, size_t len)
-{
-    size_t at = (size_t)snprintf(buf, len, "rv64");
-
-    for (size_t i = 0; i < TUFF_ARRAY_LEN(extensions); i++) {
-        const char *name = extensions[i].name;
-        if (!(isa & extensions[i].bit))
-            continue;
-        /* Single letters stand together; every longer name has an underscore before it. */
-        const char *separator = name[1] ? "_" : "";
-        at += (size_t)snprintf(at < len ? buf + at : NULL, at < len ? len - at : 0, "%s%s", separator, name);
-    }
-    return at;
-}
-
 /* riscv,isa-extensions: each name with its terminating zero. Returns the bytes used. */
 static int isa_extension_list(uint64_t isa, char buf[ISA_STRING_BYTES])
 {
@@ -114,9 +99,43 @@ static void write_intc(struct writer *w, int cpu, uint32_t hart)
     put_u32(w, intc, "phandle", BOARD_PHANDLE_INTC0 + hart);
 }
 
-static void write_cpu(struct writer *w, int cpus, uint64_t isa, uint32_t hart)
+/* Puts a name of the S category where the alphabet has it among those. Returns the new length. */
+static int insert_name(char list[ISA_STRING_BYTES], int len, const char *name)
 {
-    char name[NODE_NAME_BYTES], text[ISA_STRING_BYTES];
+    int at = 0, bytes = (int)strlen(name) + 1;
+
+    while (at < len && (list[at] != 's' || strcmp(list + at, name) < 0))
+        at += (int)strlen(list + at) + 1;
+    if (len + bytes > ISA_STRING_BYTES)
+        return len;
+    memmove(list + at + bytes, list + at, (size_t)(len - at));
+    memcpy(list + at, name, (size_t)bytes);
+    return len + bytes;
+}
+
+/* The ISA in both ways. Smaia and Ssaia come with the machine's interrupt controllers, not with the ISA chosen. */
+static void write_isa(struct writer *w, int cpu, const struct board_virt_config *config)
+{
+    char list[ISA_STRING_BYTES], text[ISA_STRING_BYTES] = "rv64";
+    int len = isa_extension_list(config->isa, list);
+
+    if (config->has_imsic) {
+        len = insert_name(list, len, "smaia");
+        len = insert_name(list, len, "ssaia");
+    }
+    for (int at = 0; at < len; at += (int)strlen(list + at) + 1) {
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof(text) - used, "%s%s", list[at + 1] ? "_" : "", list + at);
+    }
+    put_string(w, cpu, "riscv,isa", text);
+    put_string(w, cpu, "riscv,isa-base", "rv64i");
+    put_bytes(w, cpu, "riscv,isa-extensions", list, len);
+}
+
+static void write_cpu(struct writer *w, int cpus, const struct board_virt_config *config, uint32_t hart)
+{
+    uint64_t isa = config->isa;
+    char name[NODE_NAME_BYTES];
 
     snprintf(name, sizeof(name), "cpu@%x", hart);
     int cpu = put_node(w, cpus, name);
@@ -124,10 +143,7 @@ static void write_cpu(struct writer *w, int cpus, uint64_t isa, uint32_t hart)
     put_u32(w, cpu, "reg", hart);
     put_string(w, cpu, "status", "okay");
     put_string(w, cpu, "compatible", "riscv");
-    board_virt_isa_string(isa, text, sizeof(text));
-    put_string(w, cpu, "riscv,isa", text);
-    put_string(w, cpu, "riscv,isa-base", "rv64i");
-    put_bytes(w, cpu, "riscv,isa-extensions", text, isa_extension_list(isa, text));
+    write_isa(w, cpu, config);
     static const struct {
         uint64_t isa;
         const char *property;
@@ -164,7 +180,7 @@ static void write_cpus(struct writer *w, const struct board_virt_config *config)
     put_u32(w, cpus, "timebase-frequency", BOARD_TIMEBASE_HZ);
     write_cpu_map(w, cpus, config->hart_count);
     for (uint32_t hart = config->hart_count; hart-- > 0;)
-        write_cpu(w, cpus, config->isa, hart);
+        write_cpu(w, cpus, config, hart);
 }
 
 static void write_memory(struct writer *w, uint64_t ram_bytes)
@@ -267,9 +283,32 @@ int board_virt_fdt_create(const struct board_virt_config *config, void **fdt, st
     return 0;
 }
 
+/* The names by which Linux numbers serial ports, those that there are. */
+static int write_aliases(void *fdt)
+{
+    static const struct {
+        const char *alias;
+        uint64_t gpa;
+    } ports[] = {{"serial0", BOARD_UART_GPA}, {"serial1", BOARD_UART1_GPA}};
+    struct writer w = {.fdt = fdt};
+    char path[NODE_NAME_BYTES];
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(ports); i++) {
+        snprintf(path, sizeof(path), "/soc/serial@%" PRIx64, ports[i].gpa);
+        if (fdt_path_offset(fdt, path) < 0)
+            continue;
+        int aliases = fdt_path_offset(fdt, "/aliases");
+        put_string(&w, aliases < 0 ? put_node(&w, 0, "aliases") : aliases, ports[i].alias, path);
+    }
+    return w.rc;
+}
+
 int board_virt_fdt_finish(void *fdt, size_t *len, struct error *err)
 {
-    int rc = fdt_pack(fdt);
+    int rc = write_aliases(fdt);
+
+    if (rc == 0)
+        rc = fdt_pack(fdt);
 
     if (rc)
         return error_set(err, -EINVAL, "cannot finish the device tree: %s", fdt_strerror(rc));

@@ -13,14 +13,21 @@
 #include <stdint.h>
 
 /* X(id, first address, size in bytes). Equal to QEMU's map; the test compares them with its own device tree. */
-#define BOARD_VIRT_RANGES(X)                              \
-    X(TEST, 0x00100000, 0x1000)                           \
-    X(RTC, 0x00101000, 0x1000)                            \
-    X(CLINT, 0x02000000, 0x10000)                         \
-    X(PLIC, 0x0c000000, 0x600000)                         \
-    X(UART, 0x10000000, 0x100)                            \
-    X(VIRTIO, 0x10001000, 0x8000) /* 8 slots of 0x1000 */ \
-    X(PCIE_ECAM, 0x30000000, 0x10000000)                  \
+#define BOARD_VIRT_RANGES(X)                                              \
+    X(TEST, 0x00100000, 0x1000)                                           \
+    X(RTC, 0x00101000, 0x1000)                                            \
+    X(CLINT, 0x02000000, 0x10000)                                         \
+    X(SSWI, 0x02f00000, 0x4000)                                           \
+    X(PLIC, 0x0c000000, 0x600000)                                         \
+    X(APLIC_M, 0x0c000000, 0x8000)                                        \
+    X(APLIC_S, 0x0d000000, 0x8000)                                        \
+    X(UART, 0x10000000, 0x100)                                            \
+    X(VIRTIO, 0x10001000, 0x8000) /* 8 slots of 0x1000 */                 \
+    X(IMSIC_M, 0x24000000, 0x4000000)                                     \
+    X(IMSIC_S, 0x28000000, 0x4000000)                                     \
+    X(FLASH, 0x20000000, 0x4000000)                                       \
+    X(UART1, 0x10009000, 0x100) /* not QEMU's: behind its virtio slots */ \
+    X(PCIE_ECAM, 0x30000000, 0x10000000)                                  \
     X(PCIE_MMIO, 0x40000000, 0x40000000)
 
 #define X(id, gpa, size_bytes)                    \
@@ -36,6 +43,7 @@ enum {
     BOARD_IRQ_VIRTIO0 = 1, /* slot n: 1 + n */
     BOARD_IRQ_UART = 10,
     BOARD_IRQ_RTC = 11,
+    BOARD_IRQ_UART1 = 12,
     BOARD_IRQ_PCIE0 = 32,
 
     BOARD_VIRTIO_SLOTS = 8,
@@ -51,6 +59,10 @@ enum {
     BOARD_PHANDLE_INTC0 = 1,   /* interrupt controller of hart i: 1 + i */
     BOARD_PHANDLE_CPU0 = 0x80, /* cpu node of hart i: 0x80 + i */
     BOARD_PHANDLE_PLIC = 0x100,
+    BOARD_PHANDLE_IMSIC_M = 0x102,
+    BOARD_PHANDLE_IMSIC_S = 0x103,
+    BOARD_PHANDLE_APLIC_M = 0x104,
+    BOARD_PHANDLE_APLIC_S = 0x105,
     BOARD_PHANDLE_TEST = 0x101, /* the syscon that poweroff and reboot write to */
 };
 
@@ -59,6 +71,7 @@ struct board_virt_config {
     uint32_t hart_count; /* 1 .. BOARD_HARTS_MAX */
     uint64_t ram_bytes;
     uint64_t isa;                      /* ISA_EXT bits */
+    bool has_imsic;                    /* the harts have Smaia and Ssaia */
     const char *cmdline;               /* NULL: no bootargs */
     uint64_t initrd_start, initrd_end; /* end 0: none */
     bool has_seeds;                    /* rng_seed and kaslr_seed are given to the guest */
@@ -83,9 +96,5 @@ TUFF_MUST_CHECK int board_virt_fdt_finish(void *fdt, size_t *len, struct error *
  * to free(). Returns 0, -EINVAL or -ENOMEM. */
 TUFF_MUST_CHECK int board_virt_fdt_adopt(const void *dtb, const struct board_virt_config *config, void **out,
                                          size_t *len, struct error *err);
-
-/* The riscv,isa string of the ISA_EXT bits, e.g. "rv64imafdc_zicsr". Always terminated; returns the length it would
- * have. */
-size_t board_virt_isa_string(uint64_t isa, char *buf, size_t len);
 
 #endif

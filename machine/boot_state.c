@@ -19,6 +19,7 @@
 enum {
     REG_A0 = 10,
     REG_A1 = 11,
+    REG_A2 = 12,
     COUNTEREN_CY_TM_IR = 7,
     PMPCFG_NAPOT_RWX = 0x1f,
     MIDELEG_S = 1 << VCPU_IRQ_SSI | 1 << VCPU_IRQ_STI | 1 << VCPU_IRQ_SEI,
@@ -67,9 +68,10 @@ void boot_supervisor_state(struct vcpu_state *state, uint64_t isa, uint64_t pc, 
     state->mstatus &= ~(MSTATUS_SIE | MSTATUS_MIE | MSTATUS_MPRV | MSTATUS_SUM | MSTATUS_MXR);
 }
 
-void boot_machine_state(struct vcpu_state *state, uint64_t pc, uint64_t dtb_gpa)
+void boot_machine_state(struct vcpu_state *state, uint64_t pc, uint64_t dtb_gpa, uint64_t info_gpa)
 {
     state->x[REG_A0] = state->hart_id;
     state->x[REG_A1] = dtb_gpa;
+    state->x[REG_A2] = info_gpa;
     state->pc = pc;
 }

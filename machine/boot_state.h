@@ -14,8 +14,8 @@ struct vcpu_state;
  * become 0, so that runs repeat. */
 void boot_supervisor_state(struct vcpu_state *state, uint64_t isa, uint64_t pc, uint64_t opaque);
 
-/* A bare-metal program in M-mode: pc, a0 = hart id, a1 = address of the device tree. The rest stays as reset left it.
- */
-void boot_machine_state(struct vcpu_state *state, uint64_t pc, uint64_t dtb_gpa);
+/* A bare-metal program or firmware in M-mode: pc, a0 = hart id, a1 = address of the device tree, a2 = address of
+ * OpenSBI's fw_dynamic_info (machine/firmware.h; 0 for none). The rest stays as reset left it. */
+void boot_machine_state(struct vcpu_state *state, uint64_t pc, uint64_t dtb_gpa, uint64_t info_gpa);
 
 #endif

@@ -326,6 +326,10 @@ int machine_harts_create(struct machine *m, struct error *err)
 
     m->env =
         (struct vcpu_env_ops){.time_now = env_time_now, .timer_arm = env_timer_arm, .ecall = m->sbi ? env_ecall : NULL};
+    if (m->config.aia == MACHINE_AIA_APLIC_IMSIC) {
+        m->env.imsic_access = machine_imsic_access;
+        m->env.imsic_top = machine_imsic_top;
+    }
     m->harts = calloc(m->config.cpus, sizeof(*m->harts));
     if (!m->harts)
         return error_set(err, -ENOMEM, "no memory for %u harts", m->config.cpus);

@@ -61,12 +61,12 @@ int loader_load_kernel_bytes(struct mem *mem, const char *name, const void *byte
     return load_plain(mem, name, payload.data, payload.len, out, err);
 }
 
-/* Reads a whole kernel file. What is loaded as it is cannot be larger than RAM. */
-static int read_kernel(const struct mem *mem, const char *path, struct loader_bytes *out, struct error *err)
+int loader_read_whole(const struct mem *mem, const char *what, const char *path, struct loader_bytes *out,
+                      struct error *err)
 {
     struct loader_file file;
     uint8_t magic[4] = {0};
-    int rc = loader_file_open(&file, "kernel", path, err);
+    int rc = loader_file_open(&file, what, path, err);
 
     if (rc)
         return rc;
@@ -76,15 +76,15 @@ static int read_kernel(const struct mem *mem, const char *path, struct loader_by
     uint64_t limit = loader_is_elf(magic, sizeof(magic)) ? elf_file_bytes_max : mem_ram_bytes(mem);
     if (file.size_bytes > limit) {
         rc = error_set(err, -EFBIG,
-                       "kernel '%s' is %" PRIu64 " bytes, more than the %" PRIu64
+                       "%s '%s' is %" PRIu64 " bytes, more than the %" PRIu64
                        " it can have; give a larger --memory or another file",
-                       path, file.size_bytes, limit);
+                       what, path, file.size_bytes, limit);
         goto out;
     }
     *out = (struct loader_bytes){.len = file.size_bytes};
     out->heap = malloc(out->len);
     if (!out->heap) {
-        rc = error_set(err, -ENOMEM, "no host memory to read kernel '%s' (%zu bytes)", path, out->len);
+        rc = error_set(err, -ENOMEM, "no host memory to read %s '%s' (%zu bytes)", what, path, out->len);
         goto out;
     }
     out->data = out->heap;
@@ -99,7 +99,7 @@ out:
 int loader_load_kernel(struct mem *mem, const char *path, struct boot_image *out, struct error *err)
 {
     struct loader_bytes bytes;
-    int rc = read_kernel(mem, path, &bytes, err);
+    int rc = loader_read_whole(mem, "kernel", path, &bytes, err);
 
     if (rc)
         return rc;
@@ -111,7 +111,7 @@ int loader_load_kernel(struct mem *mem, const char *path, struct boot_image *out
 int loader_load_bare(struct mem *mem, const char *path, struct boot_image *out, struct error *err)
 {
     struct loader_bytes bytes;
-    int rc = read_kernel(mem, path, &bytes, err);
+    int rc = loader_read_whole(mem, "kernel", path, &bytes, err);
 
     if (rc)
         return rc;

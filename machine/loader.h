@@ -24,7 +24,7 @@
 struct mem;
 struct symbols;
 
-enum boot_image_kind { BOOT_IMAGE_LINUX, BOOT_IMAGE_ELF };
+enum boot_image_kind { BOOT_IMAGE_LINUX, BOOT_IMAGE_ELF, BOOT_IMAGE_FLAT };
 
 /* A loaded kernel. [start, end) is what it occupies, zero-initialised data included. */
 struct boot_image {
@@ -51,6 +51,25 @@ TUFF_MUST_CHECK int loader_load_bare(struct mem *mem, const char *path, struct b
  * call. */
 TUFF_MUST_CHECK int loader_load_kernel_bytes(struct mem *mem, const char *name, const void *bytes, size_t len,
                                              struct boot_image *out, struct error *err);
+
+/* Loads M-mode firmware: an ELF, or any other file as it is, to the start of RAM, where it is entered. Errors as above.
+ */
+TUFF_MUST_CHECK int loader_load_firmware(struct mem *mem, const char *path, struct boot_image *out, struct error *err);
+
+/* Loads what firmware is to start in S-mode: a kernel as loader_load_kernel() does, or a file of no known kind (a boot
+ * loader's flat binary) as it is, at the first multiple of 2 MiB behind the firmware. -EFBIG where it would overwrite
+ * the firmware, else as above. */
+TUFF_MUST_CHECK int loader_load_payload(struct mem *mem, const char *path, const struct boot_image *firmware,
+                                        struct boot_image *out, struct error *err);
+
+/* Copies files into RAM at addresses: `list` is FILE@ADDRESS[,FILE@ADDRESS...], an address decimal or hexadecimal with
+ * 0x. None may touch another or one of the `taken` ranges (empty ones do not count). -EINVAL: not of that form;
+ * -EEXIST: touches; -EFBIG: not all of it in RAM; else as above. */
+TUFF_MUST_CHECK int loader_load_files(struct mem *mem, const char *list, const struct boot_range *taken,
+                                      size_t taken_count, struct error *err);
+
+/* 0, or -EINVAL with a message, for a list that is not of that form. */
+TUFF_MUST_CHECK int loader_check_files(const char *list, struct error *err);
 
 /* Reads an initial RAM disk to the top of RAM, page-aligned, above the kernel. -EFBIG when it does not fit. */
 TUFF_MUST_CHECK int loader_load_initrd(struct mem *mem, const char *path, const struct boot_image *kernel,

@@ -1,9 +1,10 @@
 /* ELF programs for 64-bit RISC-V, read with libelf.
  *
  * Loadable segments go where their p_paddr says, all of it inside RAM. One exception: Linux's vmlinux has load
- * addresses that count from 0 and starts with an Image header; it is moved as a whole to where its Image would go. The
- * entry and the HTIF symbols are addresses of the program's own view (p_vaddr) and are translated through the segments
- * when that differs. */
+ * addresses that count from 0 and starts with an Image header; it is moved as a whole to where its Image would go.
+ * Another: a position-independent program (ET_DYN, as OpenSBI's firmware since 1.5) whose addresses count from below
+ * RAM is moved to the start of RAM; it relocates itself. The entry and the HTIF symbols are addresses of the program's
+ * own view (p_vaddr) and are translated through the segments when that differs. */
 #include "machine/loader_internal.h"
 #include "mem/mem.h"
 
@@ -24,6 +25,7 @@ struct program {
     const uint8_t *data;
     size_t len;
     uint64_t entry;
+    bool position_independent;
     uint32_t count;
     struct segment segments[ELF_SEGMENTS_MAX];
 };
@@ -121,18 +123,24 @@ static struct segment *lowest(struct program *p)
     return low;
 }
 
-/* See the top: a vmlinux is moved to where its Image belongs. */
-static int move_vmlinux(struct program *p, const struct mem *mem, struct error *err)
+/* See the top: a vmlinux is moved to where its Image belongs, a position-independent program to the start of RAM. */
+static int move_into_ram(struct program *p, const struct mem *mem, struct error *err)
 {
     const struct segment *low = lowest(p);
     const uint8_t *bytes = p->data + low->file_offset;
-    uint64_t text_offset;
+    uint64_t text_offset = 0;
 
-    if (low->gpa >= mem_ram_base(mem) || !loader_is_image(bytes, low->file_bytes))
+    if (low->gpa >= mem_ram_base(mem))
         return 0;
-    int rc = loader_image_text_offset(p->name, bytes, low->file_bytes, &text_offset, err);
-    if (rc)
-        return rc;
+    if (loader_is_image(bytes, low->file_bytes)) {
+        int rc = loader_image_text_offset(p->name, bytes, low->file_bytes, &text_offset, err);
+        if (rc)
+            return rc;
+    } else if (p->position_independent) {
+        text_offset = low->gpa % MEM_PAGE_BYTES;
+    } else {
+        return 0;
+    }
     uint64_t delta = mem_ram_base(mem) + text_offset - low->gpa;
     for (uint32_t i = 0; i < p->count; i++) {
         struct segment *s = &p->segments[i];
@@ -237,12 +245,13 @@ static int load_program(struct program *p, Elf *elf, struct mem *mem, struct boo
     if (elf_kind(elf) != ELF_K_ELF || !gelf_getehdr(elf, &header))
         return error_set(err, -ENOEXEC, "kernel '%s' has a damaged ELF header: %s", p->name, elf_errmsg(-1));
     int rc = check_header(p, &header, err);
+    p->position_independent = rc == 0 && header.e_type == ET_DYN;
     if (rc == 0)
         rc = read_segments(p, elf, err);
     if (rc == 0)
         rc = check_overlaps(p, err);
     if (rc == 0)
-        rc = move_vmlinux(p, mem, err);
+        rc = move_into_ram(p, mem, err);
     if (rc == 0)
         rc = check_in_ram(p, mem, err);
     if (rc)

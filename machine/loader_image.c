@@ -195,12 +195,26 @@ static const struct {
     {0, "MZ", 2, "an EFI program without Linux's Image header"},
 };
 
-int loader_image_unknown(const char *name, const uint8_t *data, size_t len, struct error *err)
+static const char *foreign_text(const uint8_t *data, size_t len)
 {
     for (size_t i = 0; i < TUFF_ARRAY_LEN(foreign); i++)
         if (len >= (size_t)foreign[i].offset + foreign[i].len &&
             !memcmp(data + foreign[i].offset, foreign[i].bytes, foreign[i].len))
-            return error_set(err, -ENOEXEC, "kernel '%s' is %s", name, foreign[i].text);
+            return foreign[i].text;
+    return NULL;
+}
+
+bool loader_is_foreign(const uint8_t *data, size_t len)
+{
+    return foreign_text(data, len) != NULL;
+}
+
+int loader_image_unknown(const char *name, const uint8_t *data, size_t len, struct error *err)
+{
+    const char *text = foreign_text(data, len);
+
+    if (text)
+        return error_set(err, -ENOEXEC, "kernel '%s' is %s", name, text);
     return error_set(
         err, -ENOEXEC,
         "kernel '%s' (%zu bytes) is not a riscv64 Linux Image, a gzip-compressed one or an ELF; name one of "

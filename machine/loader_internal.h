@@ -29,6 +29,10 @@ void loader_file_close(struct loader_file *file);
 TUFF_MUST_CHECK int loader_file_read(const struct loader_file *file, uint64_t offset, void *buf, size_t len,
                                      struct error *err);
 
+/* Reads a whole file; what is loaded as it is cannot be larger than RAM. `out->heap` is the caller's to free(). */
+TUFF_MUST_CHECK int loader_read_whole(const struct mem *mem, const char *what, const char *path,
+                                      struct loader_bytes *out, struct error *err);
+
 /* Inflates gzip members until the input ends, into at most `limit_bytes`. `out->heap` is the caller's to free(). */
 TUFF_MUST_CHECK int loader_gunzip(const char *name, const uint8_t *data, size_t len, uint64_t limit_bytes,
                                   struct loader_bytes *out, struct error *err);
@@ -47,6 +51,8 @@ TUFF_MUST_CHECK int loader_image_text_offset(const char *name, const uint8_t *da
 /* The compressed kernel inside an EFI zboot image, borrowed from `data`. */
 TUFF_MUST_CHECK int loader_zboot_payload(const char *name, const uint8_t *data, size_t len,
                                          struct loader_bytes *payload, struct error *err);
+/* Is it of a kind that is none of the above but known, so that it is certainly a mistake? */
+bool loader_is_foreign(const uint8_t *data, size_t len);
 /* Says what kind of file it is instead, where its first bytes tell. Returns -ENOEXEC. */
 int loader_image_unknown(const char *name, const uint8_t *data, size_t len, struct error *err);
 

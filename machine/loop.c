@@ -337,7 +337,7 @@ int loop_start(struct loop *loop)
 
 void loop_stop(struct loop *loop)
 {
-    if (!loop->started)
+    if (!loop || !loop->started)
         return;
     pthread_mutex_lock(&loop->lock);
     loop->stopping = true;

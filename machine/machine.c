@@ -8,6 +8,7 @@
 #include "llvm/tier.h"
 #endif
 #include "machine/boot_state.h"
+#include "machine/firmware.h"
 #include "machine/machine_internal.h"
 
 #include <errno.h>
@@ -67,8 +68,8 @@ uint64_t machine_tick_to_ns(struct machine *m, uint64_t tick)
 
 static int check_config(const struct machine_config *config, struct error *err)
 {
-    if (config->kernel && config->bare)
-        return error_set(err, -EINVAL, "a kernel and a bare-metal program were both given: choose one");
+    if ((config->kernel || config->firmware) && config->bare)
+        return error_set(err, -EINVAL, "a kernel or firmware and a bare-metal program were both given: choose one");
     if (config->cpus < 1 || config->cpus > BOARD_HARTS_MAX)
         return error_set(err, -EINVAL, "%u harts: choose 1 to %u", config->cpus, BOARD_HARTS_MAX);
     if (config->memory_bytes < memory_min_bytes || config->memory_bytes > memory_max_bytes ||
@@ -77,6 +78,11 @@ static int check_config(const struct machine_config *config, struct error *err)
                          config->memory_bytes);
     if (config->clock == MACHINE_CLOCK_INSNS && config->cpus > 1)
         return error_set(err, -EINVAL, "a clock of instructions with %u harts: it needs exactly one", config->cpus);
+    if (config->files) {
+        int rc = loader_check_files(config->files, err);
+        if (rc)
+            return rc;
+    }
     if (!(config->isa & ISA_EXT(I)))
         return error_set(err, -EINVAL, "an ISA without I: every hart has it");
     return 0;
@@ -84,15 +90,49 @@ static int check_config(const struct machine_config *config, struct error *err)
 
 /* ---- loading ---- */
 
+/* What firmware in the flash starts: nothing is loaded to RAM. */
+static const struct boot_image flash_image = {
+    .kind = BOOT_IMAGE_FLAT, .entry = BOARD_FLASH_GPA, .start = BOARD_RAM_GPA, .end = BOARD_RAM_GPA};
+
 static int load_image(struct machine *m, struct error *err)
 {
     const struct machine_config *config = &m->config;
 
-    if (!config->kernel && !config->bare)
-        return config->initrd ? error_set(err, -EINVAL, "an initrd without a kernel: give the kernel that uses it") : 0;
-    m->has_image = true;
-    return config->kernel ? loader_load_kernel(m->mem, config->kernel, &m->image, err)
-                          : loader_load_bare(m->mem, config->bare, &m->image, err);
+    if (config->initrd && !config->kernel)
+        return error_set(err, -EINVAL, "an initrd without a kernel: give the kernel that uses it");
+    m->has_image = config->kernel || config->bare || config->firmware || config->pflash[0];
+    if (config->bare)
+        return loader_load_bare(m->mem, config->bare, &m->image, err);
+    if (config->firmware) {
+        int rc = loader_load_firmware(m->mem, config->firmware, &m->image, err);
+        if (rc == 0 && config->kernel)
+            return loader_load_payload(m->mem, config->kernel, &m->image, &m->payload, err);
+        if (config->pflash[0])
+            m->payload = flash_image;
+        return rc;
+    }
+    if (config->kernel)
+        return loader_load_kernel(m->mem, config->kernel, &m->image, err);
+    m->image = flash_image;
+    return 0;
+}
+
+/* Does the guest bring firmware of its own? Then the VM serves no SBI. */
+static bool has_firmware(const struct machine *m)
+{
+    return m->config.firmware || (m->has_image && !m->config.bare && !m->config.kernel);
+}
+
+/* From the first byte that something is loaded to, to the last. */
+static struct boot_image occupied(const struct machine *m)
+{
+    struct boot_image all = m->image;
+
+    if (m->payload.end > m->payload.start) {
+        all.start = m->payload.start < all.start ? m->payload.start : all.start;
+        all.end = m->payload.end > all.end ? m->payload.end : all.end;
+    }
+    return all;
 }
 
 static int build_tree(struct machine *m, const struct boot_range *initrd, struct error *err)
@@ -102,6 +142,7 @@ static int build_tree(struct machine *m, const struct boot_range *initrd, struct
         .hart_count = config->cpus,
         .ram_bytes = config->memory_bytes,
         .isa = config->isa,
+        .has_imsic = config->aia == MACHINE_AIA_APLIC_IMSIC,
         .cmdline = config->cmdline,
         .initrd_start = initrd->start,
         .initrd_end = initrd->end,
@@ -127,8 +168,8 @@ static int build_tree(struct machine *m, const struct boot_range *initrd, struct
     return rc;
 }
 
-/* A kernel starts on hart 0 in S-mode, the others wait for hart_start; a bare-metal program starts on all of them in
- * M-mode. */
+/* A kernel starts on hart 0 in S-mode, the others wait for hart_start; firmware and bare-metal programs start on all of
+ * them in M-mode. */
 static int set_start_states(struct machine *m, struct error *err)
 {
     for (uint32_t i = 0; i < m->hart_count; i++) {
@@ -137,7 +178,7 @@ static int set_start_states(struct machine *m, struct error *err)
         if (m->sbi)
             boot_supervisor_state(&state, m->config.isa, m->image.entry, m->dtb_gpa);
         else
-            boot_machine_state(&state, m->image.entry, m->dtb_gpa);
+            boot_machine_state(&state, m->image.entry, m->dtb_gpa, m->info_gpa);
         int rc = vcpu_set_state(m->vcpus[i], &state);
         if (rc)
             return error_set(err, rc, "hart %u refused its start state", i);
@@ -146,19 +187,44 @@ static int set_start_states(struct machine *m, struct error *err)
     return 0;
 }
 
+/* The tree alone, or with what firmware is told before it and room behind it. */
+static int place_tree(struct machine *m, const struct boot_range *initrd, struct boot_range *taken, struct error *err)
+{
+    const struct boot_image images = occupied(m);
+    size_t before = has_firmware(m) ? FIRMWARE_INFO_BYTES : 0;
+    size_t len = before + m->dtb_len + (has_firmware(m) ? FIRMWARE_TREE_ROOM_BYTES : 0);
+    uint8_t *bytes = calloc(1, len);
+
+    if (!bytes)
+        return error_set(err, -ENOMEM, "no memory for the device tree");
+    if (has_firmware(m))
+        firmware_info_write(bytes, m->payload.entry);
+    memcpy(bytes + before, m->dtb, m->dtb_len);
+    int rc = loader_place_dtb(m->mem, bytes, len, &images, initrd, &taken->start, err);
+    free(bytes);
+    taken->end = taken->start + len;
+    m->dtb_gpa = taken->start + before;
+    m->info_gpa = before ? taken->start : 0;
+    return rc;
+}
+
 static int load(struct machine *m, struct error *err)
 {
-    struct boot_range initrd = {0, 0};
+    enum { TREE, INITRD, IMAGE, PAYLOAD, COUNT };
+    const struct boot_image images = occupied(m);
+    struct boot_range taken[COUNT] = {
+        [IMAGE] = {m->image.start, m->image.end}, [PAYLOAD] = {m->payload.start, m->payload.end}};
     int rc = 0;
 
     if (m->config.initrd)
-        rc = loader_load_initrd(m->mem, m->config.initrd, &m->image, &initrd, err);
+        rc = loader_load_initrd(m->mem, m->config.initrd, &images, &taken[INITRD], err);
     if (rc == 0)
-        rc = build_tree(m, &initrd, err);
-    if (rc || !m->has_image)
-        return rc;
-    rc = loader_place_dtb(m->mem, m->dtb, m->dtb_len, &m->image, &initrd, &m->dtb_gpa, err);
-    return rc ? rc : set_start_states(m, err);
+        rc = build_tree(m, &taken[INITRD], err);
+    if (rc == 0 && m->has_image)
+        rc = place_tree(m, &taken[INITRD], &taken[TREE], err);
+    if (rc == 0 && m->config.files)
+        rc = loader_load_files(m->mem, m->config.files, taken, COUNT, err);
+    return rc || !m->has_image ? rc : set_start_states(m, err);
 }
 
 /* ---- creation and end ---- */
@@ -213,13 +279,16 @@ static int create_parts(struct machine *m, struct error *err)
         rc = mem_add_ram(m->mem, BOARD_RAM_GPA, m->config.memory_bytes);
     if (rc)
         return error_set(err, rc, "%" PRIu64 " MiB of guest memory: %s", m->config.memory_bytes >> 20, strerror(-rc));
+    rc = machine_pflash_create(m, err);
+    if (rc)
+        return rc;
     rc = loop_create(&m->loop);
     if (rc)
         return error_set(err, rc, "the event loop could not be created: %s", strerror(-rc));
     rc = load_image(m, err);
     if (rc)
         return rc;
-    if (!m->config.bare) {
+    if (!m->config.bare && !has_firmware(m)) {
         struct sbi_config config = {.hart_count = m->config.cpus, .mem = m->mem, .ops = &machine_sbi_ops, .opaque = m};
         rc = sbi_create(&config, &m->sbi);
         if (rc)
@@ -314,6 +383,8 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     machine_harts_join(m);
     region_cache_stop(m->regions);
     console_backend_flush(m->console);
+    if (m->second_console)
+        console_backend_flush(m->second_console);
     loop_stop(m->loop);
     if (rc == 0 && result->end == MACHINE_END_ERROR)
         rc = has_difference(m) ? error_set(err, -EIO, "compiled code is wrong: see what was reported")
@@ -325,6 +396,8 @@ void machine_quit(struct machine *m)
 {
     machine_end(m, MACHINE_END_QUIT, 0);
     console_backend_cancel(m->console);
+    if (m->second_console)
+        console_backend_cancel(m->second_console);
 }
 
 const void *machine_dtb(const struct machine *m, size_t *len)
@@ -344,6 +417,17 @@ void machine_set_console_output(struct machine *m, machine_console_fn output, vo
 size_t machine_console_input(struct machine *m, const uint8_t *bytes, size_t len)
 {
     return console_backend_input(m->console, bytes, len);
+}
+
+void machine_set_second_output(struct machine *m, machine_console_fn output, void *opaque)
+{
+    m->second_output_opaque = opaque;
+    m->second_output = output;
+}
+
+size_t machine_second_input(struct machine *m, const uint8_t *bytes, size_t len)
+{
+    return m->second_console ? console_backend_input(m->second_console, bytes, len) : len;
 }
 
 const char *machine_pty_path(const struct machine *m)

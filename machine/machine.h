@@ -17,13 +17,22 @@ struct machine;
 
 enum machine_clock { MACHINE_CLOCK_HOST, MACHINE_CLOCK_INSNS };
 
+/* Interrupt controllers: the PLIC, or those of the Advanced Interrupt Architecture. */
+enum machine_aia { MACHINE_AIA_NONE, MACHINE_AIA_APLIC, MACHINE_AIA_APLIC_IMSIC };
+
 /* Where the first serial port's bytes go and come from. */
 enum machine_serial { MACHINE_SERIAL_STDIO, MACHINE_SERIAL_NULL, MACHINE_SERIAL_FILE, MACHINE_SERIAL_PTY };
 
 /* All strings are borrowed until machine_create() returns. Zero-initialise, call machine_config_default(), then set. */
 struct machine_config {
-    const char *kernel; /* Image, gzip-compressed Image, or ELF: direct boot in S-mode with SBI served by the VM */
-    const char *bare;   /* bare-metal ELF started in M-mode; excludes kernel */
+    const char *kernel;   /* Image, gzip-compressed Image, or ELF: direct boot in S-mode with SBI served by the VM */
+    const char *bare;     /* bare-metal ELF started in M-mode; excludes kernel and firmware */
+    const char *firmware; /* started in M-mode; then `kernel`, which need not be given, is what it starts in S-mode */
+    const char *files;    /* FILE@ADDRESS, separated by commas: copied into RAM besides */
+    /* Files of exactly 32 MiB behind the two banks of flash, which exist when one is given; NULL: erased and not kept.
+     * What the guest changes is written back. Without firmware and kernel the first bank is what starts in M-mode. */
+    const char *pflash[2];
+    bool pflash_read_only[2];
     const char *initrd;
     const char *cmdline;
     const char *dtb; /* replaces the generated tree */
@@ -31,7 +40,9 @@ struct machine_config {
     uint32_t cpus;
     enum machine_serial serial;
     const char *serial_path; /* MACHINE_SERIAL_FILE */
+    bool second_serial;      /* there is a second port: machine_set_second_output() */
     enum machine_clock clock;
+    enum machine_aia aia;
     uint64_t max_insns;     /* per hart; UINT64_MAX: no limit */
     uint64_t isa;           /* ISA_EXT bits */
     bool interpret;         /* no compiling tier */
@@ -79,6 +90,9 @@ typedef void (*machine_console_fn)(void *opaque, const uint8_t *bytes, size_t le
 void machine_set_console_output(struct machine *machine, machine_console_fn output, void *opaque);
 /* Returns how many bytes were taken; the rest is to be offered again later. */
 size_t machine_console_input(struct machine *machine, const uint8_t *bytes, size_t len);
+/* The same for the second port. */
+void machine_set_second_output(struct machine *machine, machine_console_fn output, void *opaque);
+size_t machine_second_input(struct machine *machine, const uint8_t *bytes, size_t len);
 /* Path of the pseudo-terminal for MACHINE_SERIAL_PTY, else NULL. */
 const char *machine_pty_path(const struct machine *machine);
 

@@ -1,10 +1,10 @@
-/* The board's devices and what each is wired to: interrupt lines to the PLIC, its outputs to the harts, clocks to
- * callbacks, the serial port to its host back end. */
+/* The board's devices and what each is wired to: interrupt lines to the interrupt controller, its outputs to the harts,
+ * clocks to callbacks, the serial port to its host back end. */
 #include "dev/aclint.h"
 #include "dev/goldfish_rtc.h"
 #include "dev/htif.h"
 #include "dev/ns16550a.h"
-#include "dev/plic.h"
+#include "dev/sswi.h"
 #include "dev/syscon_test.h"
 #include "machine/machine_internal.h"
 
@@ -19,12 +19,12 @@ static void set_hart_line(void *opaque, uint32_t number, bool level)
     vcpu_set_irq(opaque, (enum vcpu_irq)number, level);
 }
 
-static struct irq_line hart_line(struct machine *m, uint32_t hart, enum vcpu_irq irq)
+struct irq_line machine_hart_line(struct machine *m, uint32_t hart, enum vcpu_irq irq)
 {
     return (struct irq_line){.set = set_hart_line, .opaque = m->vcpus[hart], .number = irq};
 }
 
-static int keep(struct machine *m, struct device *dev)
+int machine_device_keep(struct machine *m, struct device *dev)
 {
     m->devices[m->device_count++] = dev;
     return 0;
@@ -57,8 +57,8 @@ static int create_aclint(struct machine *m, const uint32_t *intc)
     struct device *dev;
 
     for (uint32_t i = 0; i < m->hart_count; i++) {
-        msi[i] = hart_line(m, i, VCPU_IRQ_MSI);
-        mti[i] = hart_line(m, i, VCPU_IRQ_MTI);
+        msi[i] = machine_hart_line(m, i, VCPU_IRQ_MSI);
+        mti[i] = machine_hart_line(m, i, VCPU_IRQ_MTI);
     }
     struct aclint_config config = {
         .mem = m->mem,
@@ -74,43 +74,44 @@ static int create_aclint(struct machine *m, const uint32_t *intc)
         .hidden = m->sbi != NULL,
     };
     int rc = aclint_create(&config, &dev);
-    return rc ? rc : keep(m, dev);
+    return rc ? rc : machine_device_keep(m, dev);
 }
 
-static int create_plic(struct machine *m, const uint32_t *intc, struct device **plic)
+static int create_sswi(struct machine *m, const uint32_t *intc)
 {
-    struct irq_line mei[BOARD_HARTS_MAX], sei[BOARD_HARTS_MAX];
+    struct irq_line ssi[BOARD_HARTS_MAX];
+    struct device *dev;
 
-    for (uint32_t i = 0; i < m->hart_count; i++) {
-        mei[i] = hart_line(m, i, VCPU_IRQ_MEI);
-        sei[i] = hart_line(m, i, VCPU_IRQ_SEI);
-    }
-    struct plic_config config = {
-        .mem = m->mem,
-        .gpa = BOARD_PLIC_GPA,
-        .hart_count = m->hart_count,
-        .mei = mei,
-        .sei = sei,
-        .phandle = BOARD_PHANDLE_PLIC,
-        .intc_phandles = intc,
-        .hide_machine_mode = m->sbi != NULL,
-    };
-    int rc = plic_create(&config, plic);
-    return rc ? rc : keep(m, *plic);
+    for (uint32_t i = 0; i < m->hart_count; i++)
+        ssi[i] = machine_hart_line(m, i, VCPU_IRQ_SSI);
+    struct sswi_config config = {
+        .mem = m->mem, .gpa = BOARD_SSWI_GPA, .hart_count = m->hart_count, .ssi = ssi, .intc_phandles = intc};
+    int rc = sswi_create(&config, &dev);
+    return rc ? rc : machine_device_keep(m, dev);
 }
 
-static int create_uart(struct machine *m, struct device *plic)
+static int create_uart(struct machine *m, uint64_t gpa, uint32_t irq, struct console_backend *console,
+                       struct device **out)
 {
     struct ns16550a_config config = {
         .mem = m->mem,
-        .gpa = BOARD_UART_GPA,
-        .irq = plic_source(plic, BOARD_IRQ_UART),
-        .irq_number = BOARD_IRQ_UART,
-        .irq_parent = BOARD_PHANDLE_PLIC,
-        .backend = {.write = console_backend_write, .can_receive = console_backend_can_receive, .opaque = m->console},
+        .gpa = gpa,
+        .irq = machine_irq_source(m, irq),
+        .irq_number = irq,
+        .irq_parent = m->irq_parent,
+        .backend = {.write = console_backend_write, .can_receive = console_backend_can_receive, .opaque = console},
     };
-    int rc = ns16550a_create(&config, &m->uart);
-    return rc ? rc : keep(m, m->uart);
+    int rc = ns16550a_create(&config, out);
+    return rc ? rc : machine_device_keep(m, *out);
+}
+
+static int create_uarts(struct machine *m)
+{
+    int rc = create_uart(m, BOARD_UART_GPA, BOARD_IRQ_UART, m->console, &m->uart);
+
+    if (rc || !m->config.second_serial)
+        return rc;
+    return create_uart(m, BOARD_UART1_GPA, BOARD_IRQ_UART1, m->second_console, &m->second_uart);
 }
 
 /* Wall time; a run that counts time in instructions starts at a fixed moment, so that it repeats. */
@@ -142,7 +143,7 @@ static void rtc_alarm(void *opaque)
     goldfish_rtc_alarm_check(m->rtc);
 }
 
-static int create_rtc(struct machine *m, struct device *plic)
+static int create_rtc(struct machine *m)
 {
     int rc = loop_timer_create(m->loop, rtc_alarm, m, &m->rtc_timer);
     if (rc)
@@ -150,9 +151,9 @@ static int create_rtc(struct machine *m, struct device *plic)
     struct goldfish_rtc_config config = {
         .mem = m->mem,
         .gpa = BOARD_RTC_GPA,
-        .irq = plic_source(plic, BOARD_IRQ_RTC),
+        .irq = machine_irq_source(m, BOARD_IRQ_RTC),
         .irq_number = BOARD_IRQ_RTC,
-        .irq_parent = BOARD_PHANDLE_PLIC,
+        .irq_parent = m->irq_parent,
         .epoch_now_ns = epoch_now_ns,
         /* Alarms follow the host's clock; where time is instructions they stay silent, as nothing else could repeat
            them. */
@@ -160,7 +161,7 @@ static int create_rtc(struct machine *m, struct device *plic)
         .opaque = m,
     };
     rc = goldfish_rtc_create(&config, &m->rtc);
-    return rc ? rc : keep(m, m->rtc);
+    return rc ? rc : machine_device_keep(m, m->rtc);
 }
 
 static void test_event(void *opaque, enum syscon_test_event event, uint32_t code)
@@ -179,7 +180,7 @@ static int create_test(struct machine *m)
         .opaque = m,
     };
     int rc = syscon_test_create(&config, &dev);
-    return rc ? rc : keep(m, dev);
+    return rc ? rc : machine_device_keep(m, dev);
 }
 
 static void htif_exit(void *opaque, uint32_t code)
@@ -221,7 +222,7 @@ static int create_htif(struct machine *m)
     if (rc)
         return rc;
     mem_watch_stores(m->mem, m->image.tohost, htif_store, m);
-    (void)keep(m, m->htif);
+    (void)machine_device_keep(m, m->htif);
     rc = loop_timer_create(m->loop, htif_tick, m, &m->htif_timer);
     if (rc == 0)
         loop_timer_arm(m->htif_timer, 0);
@@ -250,6 +251,32 @@ static size_t console_receive(void *opaque, const uint8_t *bytes, size_t len)
     return m->uart ? ns16550a_receive(m->uart, bytes, len) : len;
 }
 
+static void second_sink(void *opaque, const uint8_t *bytes, size_t len)
+{
+    struct machine *m = opaque;
+
+    if (m->second_output)
+        m->second_output(m->second_output_opaque, bytes, len);
+}
+
+static size_t second_receive(void *opaque, const uint8_t *bytes, size_t len)
+{
+    struct machine *m = opaque;
+
+    return m->second_uart ? ns16550a_receive(m->second_uart, bytes, len) : len;
+}
+
+static int create_second_console(struct machine *m, struct error *err)
+{
+    struct console_backend_config config = {.kind = CONSOLE_BACKEND_SINK,
+                                            .sink = second_sink,
+                                            .sink_opaque = m,
+                                            .receive = second_receive,
+                                            .receive_opaque = m};
+
+    return m->config.second_serial ? console_backend_create(m->loop, &config, &m->second_console, err) : 0;
+}
+
 static int create_console(struct machine *m, struct error *err)
 {
     static const enum console_backend_kind kinds[] = {
@@ -275,9 +302,10 @@ static int create_console(struct machine *m, struct error *err)
 int machine_devices_create(struct machine *m, struct error *err)
 {
     uint32_t intc[BOARD_HARTS_MAX];
-    struct device *plic;
     int rc = create_console(m, err);
 
+    if (rc == 0)
+        rc = create_second_console(m, err);
     if (rc)
         return rc;
     for (uint32_t i = 0; i < m->hart_count; i++)
@@ -286,11 +314,13 @@ int machine_devices_create(struct machine *m, struct error *err)
     if (rc == 0)
         rc = create_aclint(m, intc);
     if (rc == 0)
-        rc = create_plic(m, intc, &plic);
+        rc = create_sswi(m, intc);
     if (rc == 0)
-        rc = create_rtc(m, plic);
+        rc = machine_irqs_create(m, intc);
     if (rc == 0)
-        rc = create_uart(m, plic);
+        rc = create_rtc(m);
+    if (rc == 0)
+        rc = create_uarts(m);
     if (rc == 0)
         rc = create_htif(m);
     if (rc)
@@ -320,6 +350,8 @@ void machine_devices_destroy(struct machine *m)
         struct device *dev = m->devices[--m->device_count];
         dev->ops->destroy(dev);
     }
+    machine_pflash_close(m);
     loop_timer_destroy(m->rtc_timer);
+    console_backend_destroy(m->second_console);
     console_backend_destroy(m->console);
 }

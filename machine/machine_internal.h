@@ -47,7 +47,7 @@ struct machine {
     struct region_cache *regions; /* NULL: interpreting only */
     struct symbols *symbols;      /* names of guest code; NULL: not wanted */
     struct loop *loop;
-    struct sbi *sbi; /* NULL for bare-metal programs */
+    struct sbi *sbi; /* NULL for bare-metal programs and firmware */
     struct vcpu_env_ops env;
     struct machine_hart *harts;
     uint32_t hart_count;
@@ -55,17 +55,27 @@ struct machine {
 
     struct device *devices[MACHINE_DEVICES_MAX];
     unsigned device_count;
+    struct device *plic, *aplic, *imsic; /* NULL: not of this machine */
+    uint32_t irq_parent;                 /* phandle of the controller that devices are wired to */
     struct device *uart, *rtc, *htif;
+    struct device *pflash;
+    int pflash_fds[2]; /* -1: not kept */
     struct loop_timer *rtc_timer, *htif_timer;
     struct console_backend *console;
+    struct device *second_uart; /* NULL: one port */
+    struct console_backend *second_console;
+    machine_console_fn second_output;
+    void *second_output_opaque;
     machine_console_fn console_output;
     void *console_output_opaque;
 
-    struct boot_image image;
+    struct boot_image image;   /* entered first */
+    struct boot_image payload; /* what firmware starts; end 0: none */
     bool has_image;
     void *dtb;
     size_t dtb_len;
     uint64_t dtb_gpa;
+    uint64_t info_gpa; /* fw_dynamic_info; 0: none */
 
     uint64_t start_ns;           /* CLOCK_MONOTONIC at tick 0 */
     _Atomic int64_t tick_offset; /* added by a guest that writes mtime */
@@ -76,11 +86,28 @@ struct machine {
     struct machine_result result;
 };
 
+/* Adds a device to the machine's list. */
+int machine_device_keep(struct machine *m, struct device *dev) TUFF_MUST_CHECK;
+/* The line into a hart for an interrupt of its mip. */
+struct irq_line machine_hart_line(struct machine *m, uint32_t hart, enum vcpu_irq irq);
+
 /* machine_devices.c: creates every device of the board and its console. `fdt` is the tree they add themselves to, or
  * NULL. */
 int machine_devices_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 int machine_devices_fdt(struct machine *m, void *fdt, struct error *err) TUFF_MUST_CHECK;
 void machine_devices_destroy(struct machine *m);
+
+/* machine_irqs.c: the interrupt controllers, and the line into a source of the one that devices are wired to. */
+int machine_irqs_create(struct machine *m, const uint32_t *intc_phandles) TUFF_MUST_CHECK;
+struct irq_line machine_irq_source(const struct machine *m, uint32_t source);
+/* vcpu_env_ops' */
+int machine_imsic_access(void *opaque, struct vcpu *vcpu, bool supervisor, uint32_t select, uint64_t *old,
+                         uint64_t value, uint64_t mask);
+uint64_t machine_imsic_top(void *opaque, struct vcpu *vcpu, bool supervisor, bool claim);
+
+/* machine_pflash.c: before the harts, which number the memory's frames. */
+int machine_pflash_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+void machine_pflash_close(struct machine *m);
 
 /* hart_thread.c */
 int machine_harts_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;

@@ -243,6 +243,38 @@ static enum vcpu_action hsm_call(const struct sbi_call *call)
     }
 }
 
+/* ---- System Suspend Extension ---- */
+
+static bool others_are_stopped(const struct sbi_call *call)
+{
+    const struct sbi_config *c = &call->sbi->config;
+
+    for (uint32_t hart = 0; hart < c->hart_count; hart++)
+        if (hart != call->hart && c->ops->hart_state(c->opaque, hart) != SBI_HSM_STOPPED)
+            return false;
+    return true;
+}
+
+/* Suspend to RAM: with the others stopped, the system sleeps when this hart does. Nobody else could start them. */
+static enum vcpu_action susp_call(const struct sbi_call *call)
+{
+    enum { SUSPEND_TO_RAM = 0 };
+    const struct sbi_config *c = &call->sbi->config;
+
+    if (call->fid != 0)
+        return sbi_return(call, SBI_ERR_NOT_SUPPORTED, 0);
+    if ((uint32_t)call->args[0] != SUSPEND_TO_RAM) /* the rest is reserved or some other platform's */
+        return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
+    if (!executable_address(call->sbi, call->args[1]))
+        return sbi_return(call, SBI_ERR_INVALID_ADDRESS, 0);
+    if (!others_are_stopped(call))
+        return sbi_return(call, SBI_ERR_DENIED, 0);
+    if (c->ops->hart_suspend(c->opaque, call->hart, false, call->args[1], call->args[2]) != 0)
+        return sbi_return(call, SBI_ERR_FAILED, 0);
+    sbi_return(call, SBI_SUCCESS, 0);
+    return VCPU_ACTION_STOP;
+}
+
 /* ---- System Reset Extension ---- */
 
 static enum vcpu_action srst_call(const struct sbi_call *call)
@@ -323,7 +355,7 @@ static const struct {
 } extensions[] = {
     {SBI_EID_TIME, "time", time_call}, {SBI_EID_IPI, "ipi", ipi_call},    {SBI_EID_RFENCE, "rfence", rfence_call},
     {SBI_EID_HSM, "hsm", hsm_call},    {SBI_EID_DBCN, "dbcn", dbcn_call}, {SBI_EID_PMU, "pmu", sbi_pmu_call},
-    {SBI_EID_SRST, "srst", srst_call}, {SBI_EID_BASE, "base", base_call},
+    {SBI_EID_SRST, "srst", srst_call}, {SBI_EID_BASE, "base", base_call}, {SBI_EID_SUSP, "susp", susp_call},
 };
 
 static bool offered(uint64_t eid)

@@ -1,10 +1,11 @@
 /* The Supervisor Binary Interface that the VM serves to kernels started directly in S-mode (RISC-V SBI
  * specification 2.0).
  *
- * Extensions: BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN and PMU. The legacy extensions (EIDs 0 to 8, SBI 0.1) are not
- * offered and answer SBI_ERR_NOT_SUPPORTED like anything unknown. What is machine-wide (hart states, interrupts, power,
- * console) is asked of the machine through `struct sbi_ops`; this module checks parameters, keeps the PMU's counters
- * and answers.
+ * Extensions: BASE, TIME, IPI, RFENCE, HSM, SRST, SUSP, DBCN and PMU. Left out are CPPC (there is no clock to scale),
+ * NACL (no hypervisor extension) and STA (nobody measures steal time yet). The legacy extensions (EIDs 0 to 8, SBI 0.1)
+ * are not offered and answer SBI_ERR_NOT_SUPPORTED like anything unknown. What is machine-wide (hart states,
+ * interrupts, power, console) is asked of the machine through `struct sbi_ops`; this module checks parameters, keeps
+ * the PMU's counters and answers.
  *
  * Calls of different harts run at the same time, each on its hart's thread. A hart's counters are changed by its own
  * thread only, except the totals of firmware events, which are atomic.
@@ -45,6 +46,7 @@ enum sbi_extension_id {
     SBI_EID_SRST = 0x53525354,
     SBI_EID_DBCN = 0x4442434e,
     SBI_EID_PMU = 0x504d55,
+    SBI_EID_SUSP = 0x53555350,
 };
 
 enum {

@@ -11,6 +11,13 @@ uint32_t mem_frame_of(const struct mem *mem, const void *host)
     return (uint32_t)((uint64_t)((const uint8_t *)host - mem->ram_host) >> MEM_PAGE_SHIFT);
 }
 
+uint32_t mem_frame_count(const struct mem *mem)
+{
+    uint64_t roms = mem->rom_bytes ? MEM_PAGE_BYTES + mem->rom_bytes : 0;
+
+    return (uint32_t)((mem->ram_bytes + roms) >> MEM_PAGE_SHIFT);
+}
+
 uint8_t *mem_frame_host(const struct mem *mem, uint32_t frame)
 {
     return mem->ram_host + ((uint64_t)frame << MEM_PAGE_SHIFT);
@@ -66,7 +73,7 @@ void mem_frame_stored(struct mem *mem, uint32_t frame, unsigned offset, unsigned
     struct mem_frame *f = &mem->frames[frame];
     uint64_t lines = mem_lines(offset, len_bytes);
 
-    if (mem->dirty && !is_dirty(mem, frame))
+    if (mem->dirty && mem_frame_is_ram(mem, frame) && !is_dirty(mem, frame))
         atomic_fetch_or(&mem->dirty[frame / 64], 1ull << (frame % 64));
     if (atomic_load(&f->code_lines) & lines) {
         atomic_fetch_and(&f->code_lines, ~lines);

@@ -13,7 +13,9 @@
 
 #include "mem/mem.h"
 
-/* Frame number of a host pointer into RAM. */
+/* Frames of RAM and of ROMs behind it. */
+uint32_t mem_frame_count(const struct mem *mem);
+/* Frame number of a host pointer into RAM or ROM. */
 uint32_t mem_frame_of(const struct mem *mem, const void *host);
 uint8_t *mem_frame_host(const struct mem *mem, uint32_t frame);
 

@@ -27,7 +27,7 @@ void mem_destroy(struct mem *mem)
     if (mem->ram_host)
         close(mem->ram_fd);
     if (mem->frames)
-        munmap(mem->frames, (mem->ram_bytes >> MEM_PAGE_SHIFT) * sizeof(*mem->frames));
+        munmap(mem->frames, (mem_frames_bytes(mem->ram_bytes) >> MEM_PAGE_SHIFT) * sizeof(*mem->frames));
     free((void *)mem->dirty);
     free(mem);
 }
@@ -77,10 +77,10 @@ static int range_insert(struct mem *mem, const struct mem_range *range)
     return 0;
 }
 
-/* Maps `size_bytes` of a fresh memfd between two guard pages. */
+/* Maps `size_bytes` of a fresh memfd between two guard pages, with room for ROMs behind. */
 static int map_ram(struct mem *mem, uint64_t size_bytes)
 {
-    size_t total = size_bytes + 2 * MEM_PAGE_BYTES;
+    size_t total = MEM_PAGE_BYTES + mem_frames_bytes(size_bytes) + MEM_PAGE_BYTES;
     int rc = 0;
     int fd = memfd_create("tuff-ram", MFD_CLOEXEC);
 
@@ -123,7 +123,7 @@ int mem_add_ram(struct mem *mem, uint64_t gpa, uint64_t size_bytes)
     int rc = range_insert(mem, &range);
     if (rc)
         return rc;
-    size_t frames_bytes = (size_bytes >> MEM_PAGE_SHIFT) * sizeof(*mem->frames);
+    size_t frames_bytes = (mem_frames_bytes(size_bytes) >> MEM_PAGE_SHIFT) * sizeof(*mem->frames);
     void *frames = mmap(NULL, frames_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (frames == MAP_FAILED) {
         rc = -ENOMEM;
@@ -162,7 +162,9 @@ void *mem_ram_ptr(const struct mem *mem, uint64_t gpa, uint64_t size_bytes)
 
 uint64_t mem_host_to_gpa(const struct mem *mem, const void *host)
 {
-    return mem->ram_gpa + (uint64_t)((const uint8_t *)host - mem->ram_host);
+    uint64_t offset = (uint64_t)((const uint8_t *)host - mem->ram_host);
+
+    return TUFF_LIKELY(offset < mem->ram_bytes) ? mem->ram_gpa + offset : mem_rom_host_to_gpa(mem, host);
 }
 
 int mem_read(const struct mem *mem, uint64_t gpa, void *buf, size_t len)

@@ -47,11 +47,25 @@ TUFF_MUST_CHECK int mem_add_ram(struct mem *mem, uint64_t gpa, uint64_t size_byt
 TUFF_MUST_CHECK int mem_add_mmio(struct mem *mem, uint64_t gpa, uint64_t size_bytes, const struct mem_ops *ops,
                                  void *opaque);
 
+/* Adds memory (of `size_bytes`, all together at most MEM_ROM_BYTES_MAX) that is read and executed like RAM but does not
+ * take stores: they go to `ops`, as do loads while it is hidden. After mem_add_ram(), before the first vCPU is made.
+ * `*host` is where its bytes are (zeroes); whoever changes them stores atomically and calls mem_rom_note_write().
+ * Errors as mem_add_ram(), -ENOMEM also for one too many. */
+enum { MEM_ROM_BYTES_MAX = 64 << 20, MEM_ROMS_MAX = 2 };
+TUFF_MUST_CHECK int mem_add_rom(struct mem *mem, uint64_t gpa, uint64_t size_bytes, const struct mem_ops *ops,
+                                void *opaque, uint8_t **host);
+/* Any thread. `gpa` is that of mem_add_rom(). Instructions are fetched from it also while it is hidden. */
+void mem_rom_hide(struct mem *mem, uint64_t gpa, bool hidden);
+void mem_rom_note_write(struct mem *mem, const uint8_t *host, size_t len);
+/* Host address of [gpa, gpa + size_bytes) for a load or a fetch, NULL where there is no ROM or it is hidden from
+ * loads. */
+const uint8_t *mem_rom_ptr(const struct mem *mem, uint64_t gpa, uint64_t size_bytes, bool fetch);
+
 /* Host address of [gpa, gpa + size_bytes) when all of it is one RAM range, else NULL. Any thread. The
  * pointer lives as long as `mem`. Writers call mem_note_write() afterwards. */
 void *mem_ram_ptr(const struct mem *mem, uint64_t gpa, uint64_t size_bytes);
 
-/* Guest-physical address of a host pointer into RAM; the pointer must lie in RAM. */
+/* Guest-physical address of a host pointer into RAM or ROM; the pointer must lie in one. */
 uint64_t mem_host_to_gpa(const struct mem *mem, const void *host);
 
 /* Copies between guest RAM and a host buffer: DMA and loaders. Any thread. Returns 0, or -EFAULT when any byte

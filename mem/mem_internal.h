@@ -24,6 +24,13 @@ struct mem_range {
     void *opaque;
 };
 
+/* See mem_add_rom(). */
+struct mem_rom {
+    uint64_t gpa, size_bytes;
+    uint8_t *host;
+    _Atomic bool hidden;
+};
+
 struct mem {
     struct mem_range ranges[MEM_RANGES_MAX]; /* sorted by gpa, disjoint */
     unsigned range_count;
@@ -36,6 +43,11 @@ struct mem {
     size_t ram_mapping_bytes;
     int ram_fd; /* the memory file; valid with ram_host */
     struct mem_frame *frames;
+
+    /* ROMs lie behind RAM and a guard page in the same mapping, so that their frames have numbers, too. */
+    struct mem_rom roms[MEM_ROMS_MAX];
+    unsigned rom_count;
+    uint64_t rom_bytes; /* of all of them */
 
     /* Frames whose translated bytes were stored to; position n of the log is slot n % MEM_STALE_LOG. */
     _Atomic uint64_t stale_head;
@@ -51,5 +63,18 @@ struct mem {
 
     struct mem_reservations reservations;
 };
+
+/* RAM, guard page and the room for ROMs. */
+static inline uint64_t mem_frames_bytes(uint64_t ram_bytes)
+{
+    return ram_bytes + MEM_PAGE_BYTES + MEM_ROM_BYTES_MAX;
+}
+
+static inline bool mem_frame_is_ram(const struct mem *mem, uint32_t frame)
+{
+    return frame < mem->ram_bytes >> MEM_PAGE_SHIFT;
+}
+
+uint64_t mem_rom_host_to_gpa(const struct mem *mem, const uint8_t *host);
 
 #endif

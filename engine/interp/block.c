@@ -52,7 +52,7 @@ int block_cache_create(struct hart *h, struct block_cache **out)
 
     if (!cache)
         return -ENOMEM;
-    cache->frame_count = mem_ram_bytes(h->mem) >> MEM_PAGE_SHIFT;
+    cache->frame_count = mem_frame_count(h->mem);
     cache->arena = map_zeroed(BLOCK_ARENA_BYTES);
     cache->hash = map_zeroed(sizeof(*cache->hash) << HASH_SHIFT);
     cache->frame_heads = cache->frame_count ? map_zeroed(cache->frame_count * sizeof(*cache->frame_heads)) : NULL;

@@ -114,6 +114,7 @@ static void refuse_everywhere(const char *path)
     refuse_kernel(path);
     process_expect_refusal(PROCESS_ARGV("boot", kernel_option, option_with("initrd", path)), path);
     process_expect_refusal(PROCESS_ARGV("boot", kernel_option, option_with("dtb", path)), path);
+    process_expect_refusal(PROCESS_ARGV("boot", kernel_option, option_with("bios", path)), path);
     process_expect_refusal(PROCESS_ARGV("run", option_with("dtb", path), files_demo), path);
     process_expect_refusal(PROCESS_ARGV("disas", path), path);
 }
@@ -329,6 +330,22 @@ START_TEST(image_boots_plain_and_compressed)
 }
 END_TEST
 
+/* Firmware alone, as an ELF and as flat bytes: the Image's code behind its header powers off whoever enters it. */
+START_TEST(firmware_boots)
+{
+    const char *path = files_write("firmware.bin", image + 64, sizeof(image) - 64);
+
+    expect_ends_well(PROCESS_ARGV("boot", option_with("bios", path)));
+    expect_ends_well(PROCESS_ARGV("boot", "-b", path, "-c", "2", "-s", "null"));
+    /* The Image of these tests belongs to the start of RAM. */
+    process_expect_refusal(PROCESS_ARGV("boot", "-b", path, kernel_option), "where the firmware is");
+    process_expect_refusal(PROCESS_ARGV("boot", option_with("bios", files_path("Image"))), "--kernel");
+    process_expect_refusal(PROCESS_ARGV("boot", option_with("bios", path), "--load=/dev/null@0x81000000"), "/dev/null");
+    process_expect_refusal(PROCESS_ARGV("boot", option_with("bios", path), "--load=/nonexistent@0x81000000"),
+                           "/nonexistent");
+}
+END_TEST
+
 START_TEST(image_with_a_damaged_header)
 {
     image[34] = 1; /* version 1.x */
@@ -396,6 +413,51 @@ START_TEST(gzip_of_something_else_or_of_too_much)
         ck_assert_int_eq(gzwrite(file, zeroes, sizeof(zeroes)), sizeof(zeroes));
     ck_assert_int_eq(gzclose(file), Z_OK);
     process_expect_refusal(PROCESS_ARGV("boot", "--memory=64M", option_with("kernel", large)), large);
+}
+END_TEST
+
+/* ---- flash ---- */
+
+/* `bytes` of it, erased. */
+static const char *flash_file(const char *name, off_t bytes)
+{
+    const char *path = files_path(name);
+    FILE *file = fopen(path, "wbe");
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(ftruncate(fileno(file), bytes), 0);
+    ck_assert_int_eq(fclose(file), 0);
+    return path;
+}
+
+START_TEST(flash_of_a_wrong_size_is_refused)
+{
+    static const off_t sizes[] = {1, (32 << 20) - 1, (32 << 20) + 1, 64 << 20, 1ll << 40};
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(sizes); i++) {
+        const char *path = flash_file("flash", sizes[i]);
+        process_expect_refusal(PROCESS_ARGV("boot", kernel_option, option_with("pflash0", path)), path);
+        process_expect_refusal(PROCESS_ARGV("boot", kernel_option, option_with("pflash1", path)), path);
+    }
+    process_expect_refusal(PROCESS_ARGV("boot", kernel_option, "--pflash0=/nonexistent"), "/nonexistent");
+    process_expect_refusal(PROCESS_ARGV("boot", kernel_option, "--pflash0=/dev/zero,readonly"), "/dev/zero'");
+}
+END_TEST
+
+/* The code of the Image powers off: in the first bank it is firmware. */
+START_TEST(flash_with_code_boots)
+{
+    char option[700];
+    const char *path = flash_file("flash", 32 << 20);
+    FILE *file = fopen(path, "r+be");
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_eq(fwrite(image + 64, 1, 64, file), 64);
+    ck_assert_int_eq(fclose(file), 0);
+    expect_ends_well(PROCESS_ARGV("boot", option_with("pflash0", path)));
+    snprintf(option, sizeof(option), "--pflash0=%s,readonly", path);
+    expect_ends_well(PROCESS_ARGV("boot", option, "-c", "2"));
+    expect_ends_well(PROCESS_ARGV("boot", kernel_option, option_with("pflash1", path)));
 }
 END_TEST
 
@@ -565,6 +627,9 @@ int main(void)
     tcase_add_test(elf, elf_with_a_damaged_segment);
     tcase_add_test(elf, elf_that_memory_is_too_small_for);
     tcase_add_test(kernel, image_boots_plain_and_compressed);
+    tcase_add_test(kernel, firmware_boots);
+    tcase_add_test(kernel, flash_of_a_wrong_size_is_refused);
+    tcase_add_test(kernel, flash_with_code_boots);
     tcase_add_test(kernel, image_with_a_damaged_header);
     tcase_add_test(kernel, gzip_cut_short_or_damaged);
     tcase_add_test(kernel, gzip_of_something_else_or_of_too_much);

@@ -122,6 +122,9 @@ static const struct {
     {"max-insns", "1e9"},
     {"max-insns", "18446744073709551615"},
     {"max-insns", "18446744073709551616"},
+    {"aia", ""},
+    {"aia", "plic"},
+    {"aia", "imsic"},
     {"clock", ""},
     {"clock", "guest"},
     {"clock", "HOST"},
@@ -130,6 +133,11 @@ static const struct {
     {"serial", "file="},
     {"serial", "file"},
     {"serial", "pty0"},
+    {"serial", "null,"},
+    {"serial", "stdio,stdio"},
+    {"serial", "null,stdio"},
+    {"serial", "null,null,null"},
+    {"serial", "file=,null"},
     {"isa", ""},
     {"isa", "rv32gc"},
     {"isa", "-i"},
@@ -156,6 +164,10 @@ static const struct {
     {"dump", "asm:0x10-0x10"},
     {"dump", "asm:0x12345678901234567-0x2"},
     {"pass-plugin", "/nonexistent.so"},
+    {"load", "file"},
+    {"load", "@0x80000000"},
+    {"load", "file@"},
+    {"load", "file@top"},
 };
 
 START_TEST(values_out_of_range_are_refused)
@@ -196,6 +208,8 @@ START_TEST(options_that_exclude_each_other_are_refused)
     process_expect_refusal(PROCESS_ARGV("run", "--clock=insns", "--cpus=2", files_demo), "--cpus=2");
     process_expect_refusal(PROCESS_ARGV("run", "--cpus=2", "--clock=insns", files_demo), "--clock");
     process_expect_refusal(PROCESS_ARGV("boot", "--cpus=2", "--clock=insns", "--kernel=/x"), "--clock");
+    process_expect_refusal(PROCESS_ARGV("boot", "--bios=/nonexistent"), "/nonexistent");
+    process_expect_refusal(PROCESS_ARGV("boot", "--bios=/x", "--initrd=/y"), "an initrd without a kernel");
 }
 END_TEST
 
@@ -300,7 +314,7 @@ static void check_options_exist(const struct command *command, const char *text)
         size_t len = 0;
         if ((at > text && (isalnum((unsigned char)at[-1]) || at[-1] == '-')) || !islower((unsigned char)at[2]))
             continue;
-        while (islower((unsigned char)at[2 + len]) || at[2 + len] == '-')
+        while (islower((unsigned char)at[2 + len]) || isdigit((unsigned char)at[2 + len]) || at[2 + len] == '-')
             len++;
         /* LLVM's own `opt --passes` is spoken of in the help of the option of that name. */
         ck_assert_msg(find_row(command, at + 2, len) != NULL, "help of %s speaks of --%.*s", command->name, (int)len,

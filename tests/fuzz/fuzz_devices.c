@@ -5,13 +5,17 @@
  *   - the UART's line is high exactly while IIR would report an interrupt
  *   - a hart whose external interrupt is high gets an interrupt when it claims, and only numbers that exist
  *   - a host whose input was refused is told when there is space
+ *   - a hart's line from the IMSIC is high exactly while topei names something and delivery is on
  *   - MTI is the comparison of time and mtimecmp, MSI is msip
  */
 #include "dev/aclint.h"
+#include "dev/aplic.h"
 #include "dev/device_state.h"
 #include "dev/goldfish_rtc.h"
 #include "dev/htif.h"
+#include "dev/imsic.h"
 #include "dev/ns16550a.h"
+#include "dev/pflash.h"
 #include "dev/plic.h"
 #include "dev/syscon_test.h"
 
@@ -32,15 +36,17 @@ enum {
     ACLINT_GPA = 0x2000000,
     PLIC_GPA = 0xc000000,
     UART_GPA = 0x10000000,
-    DEVICES = 6,
+    DEVICES = 8,
+    APLIC_GPA = 0x30000000, /* as far as PLIC and APLIC are on one board */
+    IMSIC_GPA = 0x38000000,
     FDT_BYTES = 8192,
 };
 
-enum { LINE_MSI, LINE_MTI, LINE_MEI, LINE_SEI, LINES };
+enum { LINE_MSI, LINE_MTI, LINE_MEI, LINE_SEI, LINE_IMSIC_M, LINE_IMSIC_S, LINES };
 
 struct board {
     struct mem *mem;
-    struct device *aclint, *plic, *uart, *rtc, *test, *htif;
+    struct device *aplic, *imsic, *aclint, *plic, *uart, *rtc, *test, *htif;
     struct irq_line uart_to_plic;
     bool lines[LINES * HARTS]; /* kind * HARTS + hart */
     bool uart_line;
@@ -163,6 +169,41 @@ static void create_controllers(struct board *b)
     require(plic_create(&plic, &b->plic) == 0);
 }
 
+static void on_msi(void *opaque, uint64_t gpa, uint32_t data)
+{
+    struct board *b = opaque;
+
+    imsic_message(b->imsic, gpa, data);
+}
+
+static void create_aia(struct board *b)
+{
+    static const uint32_t phandles[HARTS] = {1, 2};
+    struct irq_line lines[IMSIC_LEVELS][HARTS];
+
+    for (unsigned hart = 0; hart < HARTS; hart++) {
+        lines[IMSIC_M][hart] = line_of(b, LINE_IMSIC_M, hart);
+        lines[IMSIC_S][hart] = line_of(b, LINE_IMSIC_S, hart);
+    }
+    const struct imsic_config imsic = {.mem = b->mem,
+                                       .gpa = {IMSIC_GPA, IMSIC_GPA + 0x10000},
+                                       .hart_count = HARTS,
+                                       .lines = {lines[IMSIC_M], lines[IMSIC_S]},
+                                       .phandles = {10, 11},
+                                       .intc_phandles = phandles};
+    const struct aplic_config aplic = {.mem = b->mem,
+                                       .gpa = {APLIC_GPA, APLIC_GPA + 0x10000},
+                                       .hart_count = HARTS,
+                                       .message = on_msi,
+                                       .opaque = b,
+                                       .msi_gpa = {IMSIC_GPA, IMSIC_GPA + 0x10000},
+                                       .msi_phandles = {10, 11},
+                                       .phandles = {12, 13},
+                                       .intc_phandles = phandles};
+    require(imsic_create(&imsic, &b->imsic) == 0);
+    require(aplic_create(&aplic, &b->aplic) == 0);
+}
+
 static void create_others(struct board *b)
 {
     const struct serial_backend backend = {.write = serial_write, .can_receive = serial_can_receive, .opaque = b};
@@ -196,7 +237,7 @@ static void create_others(struct board *b)
 
 static struct device *device_at(const struct board *b, unsigned index)
 {
-    struct device *const devices[DEVICES] = {b->aclint, b->plic, b->uart, b->rtc, b->test, b->htif};
+    struct device *const devices[DEVICES] = {b->aclint, b->plic, b->uart, b->rtc, b->test, b->htif, b->aplic, b->imsic};
 
     return devices[index % DEVICES];
 }
@@ -223,6 +264,13 @@ static uint64_t access_gpa(struct reader *r, unsigned size_bytes)
         {RTC_GPA, 0x24},
         {RTC_GPA, 0x1000},
         {TEST_GPA, 0x10},
+        {APLIC_GPA, 0x200},
+        {APLIC_GPA, 0x8000},
+        {APLIC_GPA + 0x10000, 0x8000},
+        {APLIC_GPA + 0x1bc0, 0x10},
+        {APLIC_GPA + 0x13000, 0x180},
+        {IMSIC_GPA, 0x2000},
+        {IMSIC_GPA + 0x10000, 0x2000},
     };
     unsigned block = (unsigned)take(r, 1) % (sizeof(blocks) / sizeof(blocks[0]));
     uint64_t offset = take(r, blocks[block].span > 0x100 ? 3 : 1) % blocks[block].span;
@@ -354,6 +402,57 @@ static void do_fdt(struct board *b, struct reader *r)
     free(fdt);
 }
 
+/* The flash is too large to be made for each input: one for all, reset before use. */
+static void do_flash(struct reader *r)
+{
+    static struct mem *mem;
+    static struct device *dev;
+    enum { FLASH_GPA = 0x20000000 };
+
+    if (!mem) {
+        require(mem_create(&mem) == 0 && mem_add_ram(mem, RAM_GPA, RAM_BYTES) == 0);
+        const struct pflash_config config = {.mem = mem, .gpa = FLASH_GPA, .read_only = {true, false}};
+        require(pflash_create(&config, &dev) == 0);
+    }
+    dev->ops->reset(dev);
+    for (unsigned left = (unsigned)take(r, 1) % 32; left; left--) {
+        static const uint8_t commands[] = {0xff, 0x90, 0x98, 0x70, 0x40, 0x20, 0xd0, 0xe8, 0x60, 0x50};
+        unsigned size_bytes = 1u << take(r, 1) % 4;
+        uint64_t gpa = FLASH_GPA + take(r, 4) % (2 * (uint64_t)PFLASH_BANK_BYTES) / size_bytes * size_bytes;
+        uint64_t value = take(r, 1), word;
+        if (value < sizeof(commands))
+            value = commands[value];
+        require(mem_mmio_write(mem, gpa, size_bytes, value) == 0);
+        require(mem_mmio_read(mem, gpa, size_bytes, &word) == 0 && (size_bytes == 8 || word >> 8 * size_bytes == 0));
+    }
+    dev->ops->reset(dev);
+    require(*pflash_bank(dev, 0) == 0xff);
+}
+
+static void do_imsic(struct board *b, struct reader *r)
+{
+    uint32_t hart = (uint32_t)take(r, 1) % HARTS, select = 0x70 + (uint32_t)take(r, 1) % 0x98;
+    enum imsic_level level = take(r, 1) & 1 ? IMSIC_S : IMSIC_M;
+    uint64_t old, value = take(r, 8), mask = take(r, 8);
+    int rc = imsic_access(b->imsic, hart, level, select, &old, value, mask);
+
+    require(rc == 0 || rc == -EINVAL);
+    uint64_t top = imsic_top(b->imsic, hart, level, take(r, 1) & 1);
+    require((top >> 16) <= IMSIC_IDS && (top >> 16) == (top & 0x7ff));
+}
+
+static void check_imsic_lines(const struct board *b)
+{
+    for (uint32_t hart = 0; hart < HARTS; hart++) {
+        for (enum imsic_level level = IMSIC_M; level < IMSIC_LEVELS; level++) {
+            uint64_t on;
+            require(imsic_access(b->imsic, hart, level, 0x70, &on, 0, 0) == 0);
+            bool line = b->lines[(LINE_IMSIC_M + level) * HARTS + hart];
+            require(line == (on && imsic_top(b->imsic, hart, level, false)));
+        }
+    }
+}
+
 static void check_timer_lines(const struct board *b)
 {
     for (unsigned hart = 0; hart < HARTS; hart++) {
@@ -395,14 +494,24 @@ static void step(struct board *b, struct reader *r)
         break;
     }
     case 8: {
-        struct irq_line line = plic_source(b->plic, 1 + (uint32_t)take(r, 1) % PLIC_SOURCES);
-        irq_set(&line, take(r, 1) & 1);
+        uint32_t source = 1 + (uint32_t)take(r, 1) % PLIC_SOURCES;
+        struct irq_line line = plic_source(b->plic, source), wire = aplic_source(b->aplic, source);
+        bool level = take(r, 1) & 1;
+        irq_set(&line, level);
+        irq_set(&wire, level);
         break;
     }
+    case 10:
+        do_imsic(b, r);
+        break;
+    case 9:
+        do_flash(r);
+        break;
     default:
         do_access(b, r, take(r, 1) & 1);
     }
     check_timer_lines(b);
+    check_imsic_lines(b);
 }
 
 /* A host that was refused must hear of it once the guest has emptied the receiver, or its input stops for ever. */
@@ -426,6 +535,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     require(mem_add_ram(b.mem, RAM_GPA, RAM_BYTES) == 0);
     create_controllers(&b);
     create_others(&b);
+    create_aia(&b);
     while (r.at < r.end)
         step(&b, &r);
     check_input_goes_on(&b);

@@ -12,11 +12,13 @@ endfunction()
 tuff_riscv_elf(test_boot_bare)
 tuff_riscv_elf(test_boot_vmlinux)
 
-foreach(test test_boot_loader test_boot_elf test_boot_board test_sbi test_sbi_pmu test_sbi_vcpu)
+foreach(test test_boot_loader test_boot_elf test_boot_firmware test_boot_board test_sbi test_sbi_pmu test_sbi_vcpu)
   tuff_check_test(${test} SOURCES ${test}.c USES base mem engine dev machine LINKS ZLIB::ZLIB PkgConfig::LIBELF ${LIBFDT}
     LABELS unit)
 endforeach()
 add_dependencies(test_boot_elf test_boot_bare_elf test_boot_vmlinux_elf)
+add_dependencies(test_boot_firmware test_boot_bare_elf)
+target_compile_definitions(test_boot_firmware PRIVATE TEST_BOOT_BARE_ELF="${CMAKE_CURRENT_BINARY_DIR}/test_boot_bare.elf")
 target_compile_definitions(test_boot_elf PRIVATE
   TEST_BOOT_BARE_ELF="${CMAKE_CURRENT_BINARY_DIR}/test_boot_bare.elf"
   TEST_BOOT_VMLINUX_ELF="${CMAKE_CURRENT_BINARY_DIR}/test_boot_vmlinux.elf")

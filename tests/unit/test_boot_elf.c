@@ -137,6 +137,19 @@ START_TEST(elf_below_ram_without_image_header_is_refused)
 }
 END_TEST
 
+/* OpenSBI's firmware counts its addresses from 0 since version 1.5. */
+START_TEST(elf_position_independent_below_ram_is_moved_to_its_start)
+{
+    read_program(TEST_BOOT_VMLINUX_ELF);
+    memset(program + segment(0)->p_offset + 48, 0, 12);
+    header()->e_type = ET_DYN;
+    ck_assert_msg(load() == 0, "%s", test_err.text);
+    ck_assert_uint_eq(out.start, TEST_RAM_GPA);
+    ck_assert_uint_eq(out.entry, TEST_RAM_GPA);
+    ck_assert_uint_eq(out.end, TEST_RAM_GPA + 0x2008);
+}
+END_TEST
+
 START_TEST(elf_header_fields_are_checked)
 {
     header()->e_ident[EI_CLASS] = ELFCLASS32;
@@ -250,6 +263,7 @@ int main(void)
     tcase_add_test(elf, elf_vmlinux_is_moved_to_where_its_image_goes);
     tcase_add_test(elf, elf_vmlinux_with_far_segment_is_refused);
     tcase_add_test(elf, elf_below_ram_without_image_header_is_refused);
+    tcase_add_test(elf, elf_position_independent_below_ram_is_moved_to_its_start);
     tcase_add_test(elf, elf_header_fields_are_checked);
     tcase_add_test(elf, elf_entry_must_lie_in_a_segment);
     tcase_add_test(elf, elf_segments_are_checked);

@@ -2,8 +2,8 @@
  * PMU is in test_sbi_pmu.c. */
 #include "test_sbi.h"
 
-static const uint64_t all_extensions[] = {SBI_EID_BASE, SBI_EID_TIME, SBI_EID_IPI,  SBI_EID_RFENCE,
-                                          SBI_EID_HSM,  SBI_EID_SRST, SBI_EID_DBCN, SBI_EID_PMU};
+static const uint64_t all_extensions[] = {SBI_EID_BASE, SBI_EID_TIME, SBI_EID_IPI, SBI_EID_RFENCE, SBI_EID_HSM,
+                                          SBI_EID_SRST, SBI_EID_DBCN, SBI_EID_PMU, SBI_EID_SUSP};
 
 START_TEST(base_tells_versions)
 {
@@ -32,14 +32,14 @@ START_TEST(base_probes_what_is_offered_and_nothing_else)
         call(0, SBI_EID_BASE, 3, legacy);
         expect_ret(SBI_SUCCESS, 0);
     }
-    call(0, SBI_EID_BASE, 3, 0x53555350); /* SUSP */
+    call(0, SBI_EID_BASE, 3, 0x535441); /* STA */
     expect_ret(SBI_SUCCESS, 0);
 }
 END_TEST
 
 START_TEST(unknown_extensions_and_functions_are_not_supported)
 {
-    static const uint64_t past_the_last[] = {7, 1, 1, 3, 4, 1, 3, 7};
+    static const uint64_t past_the_last[] = {7, 1, 1, 3, 4, 1, 3, 7, 1};
 
     for (uint64_t legacy = 0; legacy <= 8; legacy++) {
         ck_assert_int_eq(call(0, legacy, 0, 'x'), VCPU_ACTION_RESUME);
@@ -297,6 +297,50 @@ START_TEST(hart_suspend_types_are_checked)
 }
 END_TEST
 
+START_TEST(system_suspend_wants_the_others_stopped)
+{
+    static const enum sbi_hsm_state awake[] = {SBI_HSM_STARTED,   SBI_HSM_START_PENDING,   SBI_HSM_STOP_PENDING,
+                                               SBI_HSM_SUSPENDED, SBI_HSM_SUSPEND_PENDING, SBI_HSM_RESUME_PENDING};
+
+    for (uint32_t hart = 0; hart < TEST_HARTS; hart++)
+        fake.states[hart] = hart == 1 ? SBI_HSM_STARTED : SBI_HSM_STOPPED;
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(awake); i++) {
+        fake.states[3] = awake[i];
+        ck_assert_int_eq(call(1, SBI_EID_SUSP, 0, 0, TEST_RAM_GPA, 0x44), VCPU_ACTION_RESUME);
+        expect_ret(SBI_ERR_DENIED, 0);
+    }
+    ck_assert_uint_eq(fake.calls, 0);
+    fake.states[3] = SBI_HSM_STOPPED;
+    ck_assert_int_eq(call(1, SBI_EID_SUSP, 0, 0, TEST_RAM_GPA + 2, 0x44), VCPU_ACTION_STOP);
+    expect_ret(SBI_SUCCESS, 0);
+    ck_assert_uint_eq(fake.hart, 1);
+    ck_assert(!fake.retentive);
+    ck_assert_uint_eq(fake.address, TEST_RAM_GPA + 2);
+    ck_assert_uint_eq(fake.arg, 0x44);
+    fake.result = -EIO;
+    ck_assert_int_eq(call(1, SBI_EID_SUSP, 0, 0, TEST_RAM_GPA, 0x44), VCPU_ACTION_RESUME);
+    expect_ret(SBI_ERR_FAILED, 0);
+}
+END_TEST
+
+START_TEST(system_suspend_parameters_are_checked)
+{
+    static const uint32_t bad[] = {1, 0x7fffffff, 0x80000000, 0xffffffff};
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(bad); i++) {
+        call(0, SBI_EID_SUSP, 0, bad[i], TEST_RAM_GPA, 0);
+        expect_ret(SBI_ERR_INVALID_PARAM, 0);
+    }
+    call(0, SBI_EID_SUSP, 0, 0, TEST_RAM_GPA + 1, 0);
+    expect_ret(SBI_ERR_INVALID_ADDRESS, 0);
+    call(0, SBI_EID_SUSP, 0, 0, 0x1000, 0);
+    expect_ret(SBI_ERR_INVALID_ADDRESS, 0);
+    call(0, SBI_EID_SUSP, 1, 0, TEST_RAM_GPA, 0);
+    expect_ret(SBI_ERR_NOT_SUPPORTED, 0);
+    ck_assert_uint_eq(fake.calls, 0);
+}
+END_TEST
+
 START_TEST(system_reset_types_and_reasons)
 {
     for (uint64_t type = SBI_RESET_SHUTDOWN; type <= SBI_RESET_WARM_REBOOT; type++)
@@ -474,6 +518,8 @@ int main(void)
     tcase_add_test(sbi, hart_suspend_retentive_ignores_the_address);
     tcase_add_test(sbi, hart_suspend_non_retentive_wants_an_address);
     tcase_add_test(sbi, hart_suspend_types_are_checked);
+    tcase_add_test(sbi, system_suspend_wants_the_others_stopped);
+    tcase_add_test(sbi, system_suspend_parameters_are_checked);
     tcase_add_test(sbi, system_reset_types_and_reasons);
     tcase_add_test(sbi, console_write_takes_guest_memory);
     tcase_add_test(sbi, console_write_is_bounded);

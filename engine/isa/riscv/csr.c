@@ -589,6 +589,8 @@ bool csr_access(struct hart *h, unsigned number, bool read, bool write, uint64_t
     /* Section 2.1: bits 11:10 all ones are read-only, bits 9:8 the lowest privilege. */
     if ((write && number >> 10 == 3) || h->priv < (number >> 8 & 3))
         return false;
+    if (aia_is_csr(h, number))
+        return aia_access(h, number, write, operand, op);
     /* Existence and access are checked by reading, also for a write that does not read: no CSR here has a read side
      * effect. */
     if (!csr_read(h, number, &value))

@@ -116,6 +116,7 @@ struct hart {
     _Atomic uint64_t lines;    /* any thread: interrupt lines as bits of mip */
     uint64_t timer_lines;      /* MTIP and STIP as the deadlines say */
     _Atomic uint64_t mtimecmp; /* any thread */
+    uint64_t miselect, siselect;
     uint64_t cycle_offset, instret_offset;
     uint64_t pmpaddr[64];
     uint8_t pmpcfg[64];
@@ -225,6 +226,8 @@ void hart_take_trap(struct hart *h, uint64_t cause, uint64_t tval, uint64_t epc)
 uint64_t hart_mip(const struct hart *h);
 /* Takes the highest-priority enabled interrupt, if any; pc must be up to date. */
 bool hart_take_interrupt(struct hart *h);
+/* The number of the interrupt that comes first of those whose bits of mip are set, 0 for none. */
+unsigned hart_first_interrupt(uint64_t candidates);
 /* An interrupt is pending and locally enabled, whatever the global enables say (WFI's wake-up condition). */
 bool hart_interrupt_pending(const struct hart *h);
 /* An interrupt would be taken now. */
@@ -287,6 +290,9 @@ bool csr_access(struct hart *h, unsigned number, bool read, bool write, uint64_t
 enum { CSR_OP_WRITE, CSR_OP_SET, CSR_OP_CLEAR };
 /* May a cache-block instruction run that menvcfg and senvcfg enable below M- and S-mode with `field` (ENVCFG_CB...)? */
 bool csr_cbo_enabled(const struct hart *h, uint64_t field);
+/* The CSRs of the AIA (aia.c), where the machine has an IMSIC; after the checks by number and privilege. */
+bool aia_is_csr(const struct hart *h, unsigned number);
+bool aia_access(struct hart *h, unsigned number, bool write, uint64_t operand, int op);
 /* For restoring state and tests: mstatus bits that exist. */
 void csr_set_mstatus(struct hart *h, uint64_t value);
 uint64_t csr_get_mstatus(const struct hart *h);

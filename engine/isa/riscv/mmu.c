@@ -79,6 +79,7 @@ static void fill(struct hart *h, struct tlb_bank *bank, uint64_t gva, uint8_t *h
 {
     const struct tlb_view *view = &bank->view;
     uint8_t *page = host - (gva & ~TLB_PAGE_MASK);
+    bool is_ram = mem_ram_ptr(h->mem, gpa, 1) != NULL;
     bool allowed[3];
 
     if (!pmp_uniform(h, gpa))
@@ -89,7 +90,7 @@ static void fill(struct hart *h, struct tlb_bank *bank, uint64_t gva, uint8_t *h
     bool write = access == MEM_WRITE && allowed[MEM_WRITE] &&
                  mem_frame_may_write(h->mem, mem_frame_of(h->mem, page), h->config.hart_id);
     HART_COUNT(h, tlb_fills, 1);
-    tlb_fill(bank, gva, page, allowed[MEM_READ], write, access == MEM_EXECUTE && allowed[MEM_EXECUTE], leaf);
+    tlb_fill(bank, gva, page, is_ram && allowed[MEM_READ], write, access == MEM_EXECUTE && allowed[MEM_EXECUTE], leaf);
 }
 
 bool mmu_translate(struct hart *h, uint64_t gva, enum mem_access access, unsigned size_bytes, struct mmu_target *target)
@@ -110,7 +111,10 @@ bool mmu_translate(struct hart *h, uint64_t gva, enum mem_access access, unsigne
     target->host = mem_ram_ptr(h->mem, gpa, size_bytes);
     if (TUFF_UNLIKELY(h->verify) && access == MEM_WRITE && target->host && !verify_store(h, target->host))
         return fault(h, CAUSE_STORE_ACCESS, gva);
-    if (target->host)
+    if (!target->host && access != MEM_WRITE)
+        target->host = (uint8_t *)(uintptr_t)mem_rom_ptr(h->mem, gpa, size_bytes, access == MEM_EXECUTE);
+    /* ROM may be hidden from loads at any time: they ask each time. */
+    if (target->host && (access == MEM_EXECUTE || mem_ram_ptr(h->mem, gpa, 1)))
         fill(h, bank, gva, target->host, gpa, access, view->translated ? &leaf : NULL);
     return true;
 }

@@ -34,21 +34,28 @@ bool hart_interrupt_deliverable(const struct hart *h)
     return takeable(h) != 0;
 }
 
-bool hart_take_interrupt(struct hart *h)
+unsigned hart_first_interrupt(uint64_t candidates)
 {
     /* Section 3.1.9: external, software, timer; M before S. */
     static const uint8_t by_priority[] = {VCPU_IRQ_MEI, VCPU_IRQ_MSI, VCPU_IRQ_MTI,
                                           VCPU_IRQ_SEI, VCPU_IRQ_SSI, VCPU_IRQ_STI};
-    uint64_t candidates = takeable(h);
 
     for (unsigned i = 0; candidates && i < TUFF_ARRAY_LEN(by_priority); i++) {
-        if (candidates >> by_priority[i] & 1) {
-            HART_COUNT(h, interrupts, 1);
-            hart_take_trap(h, CAUSE_INTERRUPT | by_priority[i], 0, h->pc);
-            return true;
-        }
+        if (candidates >> by_priority[i] & 1)
+            return by_priority[i];
     }
-    return false;
+    return 0;
+}
+
+bool hart_take_interrupt(struct hart *h)
+{
+    unsigned first = hart_first_interrupt(takeable(h));
+
+    if (!first)
+        return false;
+    HART_COUNT(h, interrupts, 1);
+    hart_take_trap(h, CAUSE_INTERRUPT | first, 0, h->pc);
+    return true;
 }
 
 static uint64_t vector(uint64_t tvec, uint64_t cause)
