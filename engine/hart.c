@@ -17,7 +17,7 @@ enum { GRANT_MAX = INT32_MAX };
 
 void hart_update_context(struct hart *h)
 {
-    bool paging = h->satp >> 60 == SATP_MODE_SV39;
+    bool paging = h->satp >> SATP_MODE_SHIFT != 0;
     uint8_t data_priv = h->priv;
 
     if (h->priv == VCPU_PRIV_M && (h->mstatus & MSTATUS_MPRV))
@@ -167,9 +167,11 @@ uint64_t hart_time(struct hart *h)
     return h->config.env->time_now(h->config.env_opaque);
 }
 
+/* Without Sstc the compare register is out of the guest's reach, but the VM's SBI sets it as firmware would keep a
+ * timer of its own and make STIP pending. */
 static bool supervisor_timer_on(const struct hart *h)
 {
-    return h->menvcfg & MENVCFG_STCE;
+    return (h->menvcfg & MENVCFG_STCE) || (!(h->isa & ISA_EXT(SSTC)) && h->config.env->ecall);
 }
 
 static uint64_t next_deadline(const struct hart *h)
@@ -516,10 +518,11 @@ static int set_state(struct vcpu *vcpu, const struct vcpu_state *state)
 {
     struct hart *h = HART_OF(vcpu);
     bool priv_ok = state->priv == VCPU_PRIV_U || state->priv == VCPU_PRIV_S || state->priv == VCPU_PRIV_M;
-    uint64_t mode = state->satp >> 60;
+    uint64_t mode = state->satp >> SATP_MODE_SHIFT;
 
-    if (state->version != VCPU_STATE_VERSION || !priv_ok || state->fcsr > 0xff || (mode && mode != SATP_MODE_SV39))
+    if (state->version != VCPU_STATE_VERSION || !priv_ok || state->fcsr > 0xff || !csr_satp_mode_exists(h, mode))
         return -EINVAL;
+    h->tlb_mode = (uint8_t)mode;
     memcpy(h->r.x, state->x, sizeof(state->x));
     h->r.x[0] = 0;
     memcpy(h->r.f, state->f, sizeof(state->f));

@@ -37,6 +37,7 @@ size_t board_virt_isa_string(uint64_t isa, char *buf, size_t len)
 {
     size_t at = (size_t)snprintf(buf, len, "rv64");
 
+    isa &= ~ISA_TOLD_BY_MMU_TYPE;
     for (size_t i = 0; i < TUFF_ARRAY_LEN(extensions); i++) {
         const char *name = extensions[i].name;
         if (!(isa & extensions[i].bit))
@@ -53,6 +54,7 @@ static int isa_extension_list(uint64_t isa, char buf[ISA_STRING_BYTES])
 {
     size_t at = 0;
 
+    isa &= ~ISA_TOLD_BY_MMU_TYPE;
     for (size_t i = 0; i < TUFF_ARRAY_LEN(extensions); i++) {
         size_t len = strlen(extensions[i].name) + 1;
         if (!(isa & extensions[i].bit) || at + len > ISA_STRING_BYTES)
@@ -138,7 +140,10 @@ static void write_cpu(struct writer *w, int cpus, uint64_t isa, uint32_t hart)
         if (isa & blocks[i].isa)
             put_u32(w, cpu, blocks[i].property, ISA_BLOCK_BYTES);
     }
-    put_string(w, cpu, "mmu-type", "riscv,sv39");
+    put_string(w, cpu, "mmu-type",
+               isa & ISA_EXT(SV57)   ? "riscv,sv57"
+               : isa & ISA_EXT(SV48) ? "riscv,sv48"
+                                     : "riscv,sv39");
     put_u32(w, cpu, "phandle", BOARD_PHANDLE_CPU0 + hart);
     write_intc(w, cpu, hart);
 }

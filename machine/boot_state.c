@@ -14,6 +14,7 @@
 #define ENVCFG_CBIE_CBCFE (7ull << 4) /* CBO.INVAL as it is: there is no cache to lose a store from */
 #define ENVCFG_CBZE (1ull << 7)
 #define MENVCFG_ADUE (1ull << 61)
+#define MENVCFG_PBMTE (1ull << 62)
 #define MENVCFG_STCE (1ull << 63)
 
 enum {
@@ -50,6 +51,8 @@ static void open_machine_level(struct vcpu_state *state, uint64_t isa)
         state->menvcfg |= ENVCFG_CBZE;
     if (isa & ISA_EXT(SVADU))
         state->menvcfg |= MENVCFG_ADUE;
+    if (isa & ISA_EXT(SVPBMT))
+        state->menvcfg |= MENVCFG_PBMTE;
     state->pmpcfg[0] = PMPCFG_NAPOT_RWX;
     state->pmpaddr[0] = pmpaddr_everything;
     state->mie = 0;

@@ -25,7 +25,7 @@ void machine_config_default(struct machine_config *config)
     config->memory_bytes = 1ull << 30;
     config->cpus = 1;
     config->max_insns = UINT64_MAX;
-    config->isa = ISA_ALL;
+    config->isa = ISA_DEFAULT;
     config->interpret = !machine_has_jit();
     tier_config_default(&config->jit);
 }

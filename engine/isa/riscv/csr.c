@@ -167,7 +167,7 @@ static uint64_t envcfg_fields(const struct hart *h)
 static uint64_t menvcfg_fields(const struct hart *h)
 {
     return envcfg_fields(h) | (h->isa & ISA_EXT(SSTC) ? MENVCFG_STCE : 0) |
-           (h->isa & ISA_EXT(SVADU) ? MENVCFG_ADUE : 0);
+           (h->isa & ISA_EXT(SVADU) ? MENVCFG_ADUE : 0) | (h->isa & ISA_EXT(SVPBMT) ? MENVCFG_PBMTE : 0);
 }
 
 /* What becomes of a register on a write: CBIE is WARL, its reserved value 2 leaves the old one. */
@@ -436,13 +436,34 @@ static void write_mip(struct hart *h, uint64_t value)
     h->irq_check = true;
 }
 
+bool csr_satp_mode_exists(const struct hart *h, uint64_t mode)
+{
+    switch (mode) {
+    case 0:
+    case SATP_MODE_SV39:
+        return true;
+    case SATP_MODE_SV48:
+        return h->isa & ISA_EXT(SV48);
+    case SATP_MODE_SV57:
+        return h->isa & ISA_EXT(SV57);
+    default:
+        return false;
+    }
+}
+
 static void write_satp(struct hart *h, uint64_t value)
 {
-    uint64_t mode = value >> 60;
+    uint64_t mode = value >> SATP_MODE_SHIFT;
 
     /* Section 12.1.11: a write with an unsupported mode has no effect. */
-    if (mode != 0 && mode != SATP_MODE_SV39)
+    if (!csr_satp_mode_exists(h, mode))
         return;
+    /* What was cached under one number of levels means nothing under another. */
+    if (mode && mode != h->tlb_mode) {
+        if (h->tlb_mode)
+            tlb_flush(h->tlb, NULL, NULL);
+        h->tlb_mode = (uint8_t)mode;
+    }
     h->satp = value;
     hart_update_context(h);
 }

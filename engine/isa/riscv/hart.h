@@ -88,10 +88,11 @@ struct hart {
     uint8_t priv;               /* enum vcpu_priv */
     uint8_t fflags;             /* accrued outside the host's flags */
     uint8_t frm;
-    bool host_fp;   /* the host's FP control register holds the guest's mode and flags */
-    bool irq_check; /* an enabled interrupt may be pending */
-    bool stop;      /* leave run() with `exit` */
-    bool ram_only;  /* slow accesses refuse devices: a compiled region cannot say exactly where it is */
+    uint8_t tlb_mode; /* satp.MODE of what the TLB holds; 0: nothing yet */
+    bool host_fp;     /* the host's FP control register holds the guest's mode and flags */
+    bool irq_check;   /* an enabled interrupt may be pending */
+    bool stop;        /* leave run() with `exit` */
+    bool ram_only;    /* slow accesses refuse devices: a compiled region cannot say exactly where it is */
     enum vcpu_exit exit;
     uint32_t host_fpcr; /* host's FP control register while the guest's is loaded */
     struct tlb *tlb;
@@ -279,6 +280,8 @@ bool csr_access(struct hart *h, unsigned number, bool read, bool write, uint64_t
 enum { CSR_OP_WRITE, CSR_OP_SET, CSR_OP_CLEAR };
 /* May a cache-block instruction run that menvcfg and senvcfg enable below M- and S-mode with `field` (ENVCFG_CB...)? */
 bool csr_cbo_enabled(const struct hart *h, uint64_t field);
+/* Is this a value that satp.MODE takes? */
+bool csr_satp_mode_exists(const struct hart *h, uint64_t mode);
 /* For restoring state and tests: mstatus bits that exist. */
 void csr_set_mstatus(struct hart *h, uint64_t value);
 uint64_t csr_get_mstatus(const struct hart *h);
@@ -304,8 +307,14 @@ uint64_t csr_get_mstatus(const struct hart *h);
 #define ENVCFG_CBCFE (1ull << 6)
 #define ENVCFG_CBZE (1ull << 7)
 #define MENVCFG_ADUE (1ull << 61)
+#define MENVCFG_PBMTE (1ull << 62)
 #define MENVCFG_STCE (1ull << 63)
+#define SATP_MODE_SHIFT 60
 #define SATP_MODE_SV39 8ull
+#define SATP_MODE_SV48 9ull
+#define SATP_MODE_SV57 10ull
+/* Levels of page tables in a mode that translates. */
+#define SATP_MODE_LEVELS(mode) ((unsigned)(mode) - 5)
 
 /* ---- floating point (fp.c) ---- */
 

@@ -43,7 +43,9 @@ static bool find_leaf(struct hart *h, uint64_t gva, enum mem_access access, cons
     struct walk_params params = {
         .mem = h->mem,
         .root_gpa = (h->satp & ((1ull << 44) - 1)) << MEM_PAGE_SHIFT,
-        .levels = 3,
+        .levels = SATP_MODE_LEVELS(h->satp >> SATP_MODE_SHIFT),
+        .napot = h->isa & ISA_EXT(SVNAPOT),
+        .pbmt = h->menvcfg & MENVCFG_PBMTE,
         .update_ad = h->menvcfg & MENVCFG_ADUE,
         .user = view->priv == VCPU_PRIV_U,
         .sum = view->sum,

@@ -134,7 +134,7 @@ static const struct warl warl[] = {
     {"mie", 0x304, ALL, 0xaaa},
     {"mtvec", 0x305, ~2ull, ALL},
     {"mcounteren", 0x306, ALL, 7},
-    {"menvcfg", 0x30a, ~0x20ull, 5ull << 61 | 0xd1}, /* STCE, ADUE, and those */
+    {"menvcfg", 0x30a, ~0x20ull, 7ull << 61 | 0xd1}, /* STCE, PBMTE, ADUE, and those */
     {"mcountinhibit", 0x320, ALL, 7},
     {"mscratch", 0x340, ALL, ALL},
     {"mepc", 0x341, ~1ull, ALL},
@@ -194,7 +194,7 @@ static void mstatus_fields(void)
         uint64_t got = written(0x180, mode << 60 | 0x80000);
         rt_print("satp.mode%d: %x", mode, got);
         /* A write with an unsupported mode has no effect at all (section 12.1.11). */
-        if (mode != 0 && mode != 8)
+        if (mode != 0 && (mode < 8 || mode > 10))
             rt_expect(got == 0, "satp.mode%d: %x", mode, got);
     }
     /* Physical addresses have 56 bits: the rest of pmpaddr is zero (section 3.7.1). */
