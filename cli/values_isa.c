@@ -21,9 +21,9 @@ static const char *const extension_names[] = {
 #undef X
 };
 
-/* Main memory that can do everything and in any alignment, counters that are there and count nothing, CSRs of the
+/* Main memory that can do everything and in any alignment, CSRs of the
  * supervisor as the profiles want them. */
-static const char facts[] = " ziccamoa ziccif zicclsm zihpm za128rs"
+static const char facts[] = " ziccamoa ziccif zicclsm za128rs"
                             " ss1p11 ss1p12 ss1p13 ssccptr sscounterenw sstvala sstvecd ssu64xl sv39 svade svbare ";
 
 /* What a profile may name without this machine keeping it: that an instruction takes as long for any data is nothing an
@@ -61,6 +61,8 @@ static const struct {
     {ISA_EXT(D), ISA_EXT(F), "d needs f: leave out both"},
     {ISA_EXT(F), ISA_EXT(ZICSR), "f needs zicsr: leave out f and d as well"},
     {ISA_EXT(ZICNTR), ISA_EXT(ZICSR), "zicntr needs zicsr: leave out both"},
+    {ISA_EXT(SSCOFPMF), ISA_EXT(ZIHPM), "sscofpmf needs zihpm: leave out both"},
+    {ISA_EXT(ZIHPM), ISA_EXT(ZICSR), "zihpm needs zicsr: leave out both"},
     {ISA_EXT(SSTC), ISA_EXT(ZICSR), "sstc needs zicsr: leave out both"},
     {ISA_EXT(SV57), ISA_EXT(SV48), "sv57 needs sv48: leave out both"},
     {ISA_EXT(ZABHA), ISA_EXT(A), "zabha needs a: leave out both"},

@@ -305,7 +305,13 @@ static enum vcpu_exit run(struct vcpu *vcpu, uint64_t max_insns)
             exit = h->exit;
             break;
         }
+        if (h->hpm_running)
+            hpm_check(h);
         (void)hart_take_interrupt(h);
+        if (h->hpm_running) {
+            uint64_t to_overflow = hpm_insns_to_overflow(h);
+            left = to_overflow < left ? to_overflow : left;
+        }
         if (h->config.clock_insns) {
             uint64_t to_deadline = insns_to_deadline(h);
             left = to_deadline && to_deadline < left ? to_deadline : left;
@@ -512,6 +518,11 @@ static void get_state(struct vcpu *vcpu, struct vcpu_state *state)
 #undef X
     memcpy(state->pmpaddr, h->pmpaddr, sizeof(state->pmpaddr));
     memcpy(state->pmpcfg, h->pmpcfg, sizeof(state->pmpcfg));
+    hpm_check(h);
+    for (unsigned i = HPM_FIRST; i < HPM_END; i++) {
+        state->mhpmevent[i] = h->hpm_event[i];
+        state->mhpmcounter[i] = hpm_read(h, i);
+    }
 }
 
 static int set_state(struct vcpu *vcpu, const struct vcpu_state *state)
@@ -540,6 +551,10 @@ static int set_state(struct vcpu *vcpu, const struct vcpu_state *state)
     csr_set_mstatus(h, state->mstatus);
     pmp_update(h);
     tlb_flush(h->tlb, NULL, NULL);
+    h->hpm_running = 0;
+    memcpy(h->hpm_offset, state->mhpmcounter, sizeof(h->hpm_offset));
+    for (unsigned i = HPM_FIRST; i < HPM_END; i++)
+        hpm_event_write(h, i, state->mhpmevent[i]);
     hart_update_context(h);
     return 0;
 }

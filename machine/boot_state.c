@@ -11,6 +11,7 @@
 #define MSTATUS_MPRV (1ull << 17)
 #define MSTATUS_SUM (1ull << 18)
 #define MSTATUS_MXR (1ull << 19)
+#define COUNTEREN_ALL 0xffffffffull
 #define ENVCFG_CBIE_CBCFE (7ull << 4) /* CBO.INVAL as it is: there is no cache to lose a store from */
 #define ENVCFG_CBZE (1ull << 7)
 #define MENVCFG_ADUE (1ull << 61)
@@ -38,8 +39,10 @@ static void open_machine_level(struct vcpu_state *state, uint64_t isa)
     if (state->mideleg == 0)
         state->stimecmp = UINT64_MAX;
     state->mideleg = MIDELEG_S;
+    if (isa & ISA_EXT(SSCOFPMF))
+        state->mideleg |= 1 << VCPU_IRQ_LCOFI;
     state->medeleg = MEDELEG_ALL;
-    state->mcounteren = COUNTEREN_CY_TM_IR;
+    state->mcounteren = isa & ISA_EXT(ZIHPM) ? COUNTEREN_ALL : COUNTEREN_CY_TM_IR;
     /* Firmware leaves these readable from U-mode too; Linux closes what it wants closed. */
     state->scounteren = COUNTEREN_CY_TM_IR;
     state->menvcfg = 0;

@@ -220,7 +220,11 @@ static int create_parts(struct machine *m, struct error *err)
     if (rc)
         return rc;
     if (!m->config.bare) {
-        struct sbi_config config = {.hart_count = m->config.cpus, .mem = m->mem, .ops = &machine_sbi_ops, .opaque = m};
+        struct sbi_config config = {.hart_count = m->config.cpus,
+                                    .mem = m->mem,
+                                    .ops = &machine_sbi_ops,
+                                    .opaque = m,
+                                    .overflow_interrupts = m->config.isa & ISA_EXT(SSCOFPMF)};
         rc = sbi_create(&config, &m->sbi);
         if (rc)
             return error_set(err, rc, "the SBI could not be created: %s", strerror(-rc));

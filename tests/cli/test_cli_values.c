@@ -132,6 +132,7 @@ START_TEST(isa_refuses_unknown_names_and_missing_foundations)
                                         "-a",
                                         "sv57",
                                         "zkt",
+                                        "-zihpm",
                                         "zba--zbb"};
     struct error err;
     uint64_t isa = 77;
@@ -156,7 +157,7 @@ START_TEST(isa_strings_mean_what_they_name_and_what_that_needs)
         {"rv64imafdc_zicsr_zba", (ISA_G & ~ISA_EXT(ZIFENCEI)) | ISA_EXT(C) | ISA_EXT(ZBA)},
         {"rv64id", ISA_EXT(I) | ISA_EXT(D) | ISA_EXT(F) | ISA_EXT(ZICSR)},
         {"rv64i2p1_m2p0_zba1p0_zbb", ISA_EXT(I) | ISA_EXT(M) | ISA_EXT(ZBA) | ISA_EXT(ZBB)},
-        {"rv64izicsr_zihintpause_zihpm", ISA_EXT(I) | ISA_EXT(ZICSR) | ISA_EXT(ZIHINTPAUSE)},
+        {"rv64izicsr_zihintpause_zihpm", ISA_EXT(I) | ISA_EXT(ZICSR) | ISA_EXT(ZIHINTPAUSE) | ISA_EXT(ZIHPM)},
         {"rv64i_zfh", ISA_EXT(I) | ISA_EXT(ZFH) | ISA_EXT(ZFHMIN) | ISA_EXT(F) | ISA_EXT(ZICSR)},
         {"rv64i_sv57_svinval", ISA_EXT(I) | ISA_EXT(SV48) | ISA_EXT(SV57) | ISA_EXT(SVINVAL)},
         {"rv64i_sv39_svade", ISA_EXT(I)},
@@ -194,9 +195,9 @@ END_TEST
 START_TEST(isa_profiles_are_their_mandatory_extensions_or_say_what_is_missing)
 {
     const uint64_t rva20 = ISA_G | ISA_EXT(C) | ISA_EXT(ZICNTR) | ISA_EXT(ZICCRSE);
-    const uint64_t rva22 = rva20 | ISA_EXT(ZA64RS) | ISA_EXT(ZIHINTPAUSE) | ISA_EXT(ZBA) | ISA_EXT(ZBB) | ISA_EXT(ZBS) |
-                           ISA_EXT(ZIC64B) | ISA_EXT(ZICBOM) | ISA_EXT(ZICBOP) | ISA_EXT(ZICBOZ) | ISA_EXT(ZFHMIN) |
-                           ISA_EXT(SVPBMT) | ISA_EXT(SVINVAL);
+    const uint64_t rva22 = rva20 | ISA_EXT(ZA64RS) | ISA_EXT(ZIHINTPAUSE) | ISA_EXT(ZIHPM) | ISA_EXT(ZBA) |
+                           ISA_EXT(ZBB) | ISA_EXT(ZBS) | ISA_EXT(ZIC64B) | ISA_EXT(ZICBOM) | ISA_EXT(ZICBOP) |
+                           ISA_EXT(ZICBOZ) | ISA_EXT(ZFHMIN) | ISA_EXT(SVPBMT) | ISA_EXT(SVINVAL);
     struct error err;
     uint64_t isa;
 

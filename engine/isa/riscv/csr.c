@@ -33,6 +33,7 @@ enum {
     CSR_MCOUNTINHIBIT = 0x320,
     CSR_MHPMEVENT3 = 0x323,
     CSR_MHPMEVENT31 = 0x33f,
+    CSR_SCOUNTOVF = 0xda0,
     CSR_MSCRATCH = 0x340,
     CSR_MEPC = 0x341,
     CSR_MCAUSE = 0x342,
@@ -64,6 +65,7 @@ enum { COUNTER_CY = 1, COUNTER_TM = 2, COUNTER_IR = 4 };
 #define COUNTERS 0xffffffffull /* all of the counter-enable bits stick */
 
 #define INTERRUPTS_S (1ull << VCPU_IRQ_SSI | 1ull << VCPU_IRQ_STI | 1ull << VCPU_IRQ_SEI)
+#define INTERRUPT_LCOF (1ull << VCPU_IRQ_LCOFI)
 #define INTERRUPTS_M (1ull << VCPU_IRQ_MSI | 1ull << VCPU_IRQ_MTI | 1ull << VCPU_IRQ_MEI)
 /* Exceptions 0..9, 12, 13, 15: those an S-mode handler can get (section 3.1.8). */
 #define DELEGABLE 0xb3ffull
@@ -136,7 +138,10 @@ static void counter_inhibit(struct hart *h, uint64_t value)
     uint64_t cycle = counter_read(h, h->cycle_offset, COUNTER_CY);
     uint64_t instret = counter_read(h, h->instret_offset, COUNTER_IR);
 
-    h->mcountinhibit = value & (COUNTER_CY | COUNTER_IR);
+    uint64_t monitors = h->isa & ISA_EXT(ZIHPM) ? ~7ull : 0;
+
+    h->mcountinhibit = value & (COUNTER_CY | COUNTER_IR | monitors) & COUNTERS;
+    hpm_update(h, hart_retired(h));
     h->cycle_offset = h->mcountinhibit & COUNTER_CY ? cycle : cycle - hart_retired(h);
     h->instret_offset = h->mcountinhibit & COUNTER_IR ? instret : instret - hart_retired(h);
 }
@@ -251,8 +256,16 @@ static bool read_counter(struct hart *h, unsigned number, uint64_t *value)
     else if (number == CSR_INSTRET)
         *value = counter_read(h, h->instret_offset, COUNTER_IR);
     else
-        *value = 0; /* a performance monitor: counts nothing */
+        *value = hpm_read(h, number - CSR_CYCLE);
     return true;
+}
+
+/* Sscofpmf: below M-mode the bits of the counters that mcounteren shows. */
+static bool read_overflows(struct hart *h, uint64_t *value)
+{
+    hpm_check(h);
+    *value = hpm_overflows(h) & (h->priv == VCPU_PRIV_M ? COUNTERS : h->mcounteren);
+    return h->isa & ISA_EXT(SSCOFPMF);
 }
 
 static bool read_supervisor(struct hart *h, unsigned number, uint64_t *value)
@@ -291,6 +304,8 @@ static bool read_supervisor(struct hart *h, unsigned number, uint64_t *value)
     case CSR_STIMECMP:
         *value = h->stimecmp;
         return stimecmp_allowed(h);
+    case CSR_SCOUNTOVF:
+        return read_overflows(h, value);
     case CSR_SATP:
         *value = h->satp;
         return h->priv == VCPU_PRIV_M || !(h->mstatus & MSTATUS_TVM);
@@ -368,10 +383,17 @@ static bool read_machine(struct hart *h, unsigned number, uint64_t *value)
         *value = h->pmpaddr[number - CSR_PMPADDR0];
         return true;
     }
-    /* Hardware performance monitors exist and count nothing. */
-    *value = 0;
-    return (number >= CSR_MHPMEVENT3 && number <= CSR_MHPMEVENT31) ||
-           (number >= CSR_MHPMCOUNTER3 && number <= CSR_MHPMCOUNTER31);
+    /* Without Zihpm all of the monitors are zero and stay so. */
+    if (number >= CSR_MHPMEVENT3 && number <= CSR_MHPMEVENT31) {
+        hpm_check(h);
+        *value = h->hpm_event[number - CSR_MHPMEVENT3 + HPM_FIRST];
+        return true;
+    }
+    if (number >= CSR_MHPMCOUNTER3 && number <= CSR_MHPMCOUNTER31) {
+        *value = hpm_read(h, number - CSR_MHPMCOUNTER3 + HPM_FIRST);
+        return true;
+    }
+    return false;
 }
 
 static bool csr_read(struct hart *h, unsigned number, uint64_t *value)
@@ -383,12 +405,29 @@ static bool csr_read(struct hart *h, unsigned number, uint64_t *value)
         return (h->isa & ISA_EXT(F)) && read_fp(h, number, value);
     default:
         if (number >= CSR_CYCLE && number <= CSR_HPMCOUNTER31)
-            return (h->isa & ISA_EXT(ZICNTR)) && read_counter(h, number, value);
+            return (h->isa & (number <= CSR_INSTRET ? ISA_EXT(ZICNTR) : ISA_EXT(ZIHPM))) &&
+                   read_counter(h, number, value);
         return (number >> 8 & 3) == VCPU_PRIV_S ? read_supervisor(h, number, value) : read_machine(h, number, value);
     }
 }
 
 /* ---- writes ---- */
+
+static uint64_t overflow_interrupt(const struct hart *h)
+{
+    return h->isa & ISA_EXT(SSCOFPMF) ? INTERRUPT_LCOF : 0;
+}
+
+static void write_monitor(struct hart *h, unsigned number, uint64_t value)
+{
+    if (!(h->isa & ISA_EXT(ZIHPM)))
+        return;
+    hpm_check(h);
+    if (number >= CSR_MHPMEVENT3 && number <= CSR_MHPMEVENT31)
+        hpm_event_write(h, number - CSR_MHPMEVENT3 + HPM_FIRST, value);
+    else if (number >= CSR_MHPMCOUNTER3 && number <= CSR_MHPMCOUNTER31)
+        hpm_write(h, number - CSR_MHPMCOUNTER3 + HPM_FIRST, value);
+}
 
 static void write_fp(struct hart *h, unsigned number, uint64_t value)
 {
@@ -412,21 +451,20 @@ static void write_epc(const struct hart *h, uint64_t *epc, uint64_t value)
     *epc = value & (h->isa & ISA_EXT(C) ? ~1ull : ~3ull);
 }
 
-/* Bits of sip that S-mode may write: SSIP, where it is delegated (section 12.1.3). */
+/* Bits of sip that S-mode may write: SSIP and LCOFIP, where they are delegated (section 12.1.3, Sscofpmf). */
 static void write_sip(struct hart *h, uint64_t value)
 {
-    uint64_t writable = (1ull << VCPU_IRQ_SSI) & h->mideleg;
+    uint64_t writable = (1ull << VCPU_IRQ_SSI | overflow_interrupt(h)) & h->mideleg;
 
     h->mip = (h->mip & ~writable) | (value & writable);
     /* A line-driven SSIP (SBI's IPI) is cleared by the guest too. */
-    if (!(value & writable) && writable)
-        atomic_fetch_and(&h->lines, ~writable);
+    atomic_fetch_and(&h->lines, ~(writable & ~value));
     h->irq_check = true;
 }
 
 static void write_mip(struct hart *h, uint64_t value)
 {
-    uint64_t writable = INTERRUPTS_S;
+    uint64_t writable = INTERRUPTS_S | overflow_interrupt(h);
 
     if (h->menvcfg & MENVCFG_STCE) /* Sstc: STIP is read-only */
         writable &= ~(1ull << VCPU_IRQ_STI);
@@ -528,10 +566,10 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
         h->medeleg = value & DELEGABLE;
         return true;
     case CSR_MIDELEG:
-        h->mideleg = value & INTERRUPTS_S;
+        h->mideleg = value & (INTERRUPTS_S | overflow_interrupt(h));
         break;
     case CSR_MIE:
-        h->mie = value & (INTERRUPTS_S | INTERRUPTS_M);
+        h->mie = value & (INTERRUPTS_S | INTERRUPTS_M | overflow_interrupt(h));
         break;
     case CSR_MIP:
         write_mip(h, value);
@@ -573,7 +611,8 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
             return pmpcfg_write(h, number, value);
         if (number >= CSR_PMPADDR0 && number <= CSR_PMPADDR63)
             pmpaddr_write(h, number - CSR_PMPADDR0, value);
-        return true; /* the monitors' registers: read-only zero */
+        write_monitor(h, number, value);
+        return true;
     }
     h->irq_check = true;
     return true;

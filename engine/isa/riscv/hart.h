@@ -59,6 +59,9 @@ enum {
     REQUEST_REGIONS = 1 << 4, /* compiled code came for this hart, or is to go */
 };
 
+/* Performance monitors (hpm.c). */
+enum { HPM_FIRST = 3, HPM_END = 32 };
+
 struct trap {
     uint64_t cause;
     uint64_t tval;
@@ -114,6 +117,12 @@ struct hart {
     uint64_t timer_lines;      /* MTIP and STIP as the deadlines say */
     _Atomic uint64_t mtimecmp; /* any thread */
     uint64_t cycle_offset, instret_offset;
+    uint64_t hpm_event[HPM_END];  /* mhpmevent */
+    uint64_t hpm_offset[HPM_END]; /* of a counter's value from its event's total while it runs, else the value */
+    uint64_t hpm_seen[HPM_END];   /* value when overflow was last looked for */
+    uint32_t hpm_running;         /* bits of counters */
+    bool hpm_filtered;            /* some counter runs in some modes only */
+    bool hpm_watch;               /* an event other than instructions may let a counter overflow */
     uint64_t pmpaddr[64];
     uint8_t pmpcfg[64];
     uint8_t pmp_count; /* highest entry in use + 1 */
@@ -153,6 +162,14 @@ _Static_assert(offsetof(struct hart, countdown) % 8 == 0, "one atomic word");
 #define HART_COUNT(h, name, n)                                                                                    \
     __atomic_store_n(&(h)->counters.name, __atomic_load_n(&(h)->counters.name, __ATOMIC_RELAXED) + (uint64_t)(n), \
                      __ATOMIC_RELAXED)
+
+/* The same for what a performance monitor may count; the run loop looks for overflows. */
+#define HART_EVENT(h, name)                                                                     \
+    do {                                                                                        \
+        HART_COUNT(h, name, 1);                                                                 \
+        if (TUFF_UNLIKELY((h)->hpm_watch))                                                      \
+            atomic_store_explicit(&(h)->countdown.attention, UINT32_MAX, memory_order_relaxed); \
+    } while (0)
 
 /* Instructions retired before the one at hand. */
 static inline uint64_t hart_retired(const struct hart *h)
@@ -271,6 +288,20 @@ bool pmp_allows(const struct hart *h, uint64_t gpa, unsigned size_bytes, enum me
 /* Is the answer the same for the whole 4 KiB page, so that it may be cached? */
 bool pmp_uniform(const struct hart *h, uint64_t gpa);
 void pmp_update(struct hart *h);
+
+/* ---- performance monitors (hpm.c); `counter` is HPM_FIRST to HPM_END - 1 ---- */
+
+uint64_t hpm_read(const struct hart *h, unsigned counter);
+void hpm_write(struct hart *h, unsigned counter, uint64_t value);
+void hpm_event_write(struct hart *h, unsigned counter, uint64_t event);
+/* Starts and stops counters after a change of privilege or mcountinhibit. `retired`: instructions before it. */
+void hpm_update(struct hart *h, uint64_t retired);
+/* Notes what overflowed and makes the interrupt pending. */
+void hpm_check(struct hart *h);
+/* The overflow bits, one a counter. hpm_check() first. */
+uint32_t hpm_overflows(const struct hart *h);
+/* Instructions until a counter overflows, UINT64_MAX for none; the counters were just looked at. */
+uint64_t hpm_insns_to_overflow(const struct hart *h);
 
 /* ---- CSRs (csr.c) ---- */
 

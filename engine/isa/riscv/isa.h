@@ -29,6 +29,7 @@
     X(ZIFENCEI, "zifencei")       \
     X(ZIHINTNTL, "zihintntl")     \
     X(ZIHINTPAUSE, "zihintpause") \
+    X(ZIHPM, "zihpm")             \
     X(ZIMOP, "zimop")             \
     X(ZMMUL, "zmmul")             \
     X(ZA64RS, "za64rs")           \
@@ -55,6 +56,7 @@
     X(ZKS, "zks")                 \
     X(ZKSED, "zksed")             \
     X(ZKSH, "zksh")               \
+    X(SSCOFPMF, "sscofpmf")       \
     X(SSTC, "sstc")               \
     X(SV48, "sv48")               \
     X(SV57, "sv57")               \

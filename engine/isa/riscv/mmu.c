@@ -54,7 +54,7 @@ static bool find_leaf(struct hart *h, uint64_t gva, enum mem_access access, cons
         .pte_allowed = pte_allowed,
         .opaque = h,
     };
-    HART_COUNT(h, page_walks, 1);
+    HART_EVENT(h, page_walks);
     switch (walk_page_table(&params, gva, leaf)) {
     case WALK_OK:
         tlb_leaf_drop(h->tlb, gva);
@@ -187,7 +187,7 @@ static bool load_piece(struct hart *h, const struct mmu_target *target, uint64_t
     }
     if (h->ram_only)
         return fault(h, CAUSE_LOAD_ACCESS, gva);
-    HART_COUNT(h, mmio_accesses, 1);
+    HART_EVENT(h, mmio_accesses);
     *value = 0;
     if (mem_mmio_read(h->mem, target->gpa, size_bytes, value) != 0)
         return fault(h, CAUSE_LOAD_ACCESS, gva);
@@ -203,7 +203,7 @@ static bool store_piece(struct hart *h, const struct mmu_target *target, uint64_
     }
     if (h->ram_only)
         return fault(h, CAUSE_STORE_ACCESS, gva);
-    HART_COUNT(h, mmio_accesses, 1);
+    HART_EVENT(h, mmio_accesses);
     if (mem_mmio_write(h->mem, target->gpa, size_bytes, value) != 0)
         return fault(h, CAUSE_STORE_ACCESS, gva);
     /* The store may have moved this hart's own timer; what follows in the same block must see it. */

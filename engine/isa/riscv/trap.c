@@ -36,19 +36,28 @@ bool hart_interrupt_deliverable(const struct hart *h)
 
 bool hart_take_interrupt(struct hart *h)
 {
-    /* Section 3.1.9: external, software, timer; M before S. */
-    static const uint8_t by_priority[] = {VCPU_IRQ_MEI, VCPU_IRQ_MSI, VCPU_IRQ_MTI,
-                                          VCPU_IRQ_SEI, VCPU_IRQ_SSI, VCPU_IRQ_STI};
+    /* Section 3.1.9: external, software, timer; M before S; overflow last. */
+    static const uint8_t by_priority[] = {VCPU_IRQ_MEI, VCPU_IRQ_MSI, VCPU_IRQ_MTI,  VCPU_IRQ_SEI,
+                                          VCPU_IRQ_SSI, VCPU_IRQ_STI, VCPU_IRQ_LCOFI};
     uint64_t candidates = takeable(h);
 
     for (unsigned i = 0; candidates && i < TUFF_ARRAY_LEN(by_priority); i++) {
         if (candidates >> by_priority[i] & 1) {
-            HART_COUNT(h, interrupts, 1);
+            HART_EVENT(h, interrupts);
             hart_take_trap(h, CAUSE_INTERRUPT | by_priority[i], 0, h->pc);
             return true;
         }
     }
     return false;
+}
+
+/* Counters with a filter by mode start and stop where the privilege changes. `own`: the instruction that changes it
+ * retires in the mode it leaves. */
+static void privilege_changed(struct hart *h, unsigned own)
+{
+    if (TUFF_UNLIKELY(h->hpm_filtered))
+        hpm_update(h, hart_retired(h) + own);
+    hart_update_context(h);
 }
 
 static uint64_t vector(uint64_t tvec, uint64_t cause)
@@ -65,7 +74,7 @@ void hart_take_trap(struct hart *h, uint64_t cause, uint64_t tval, uint64_t epc)
     uint64_t delegated = interrupt ? h->mideleg : h->medeleg;
 
     if (!interrupt)
-        HART_COUNT(h, exceptions, 1);
+        HART_EVENT(h, exceptions);
     reservation_clear(mem_reservations(h->mem), h->config.hart_id);
     if (h->priv <= VCPU_PRIV_S && (delegated >> number & 1)) {
         h->scause = cause;
@@ -88,7 +97,7 @@ void hart_take_trap(struct hart *h, uint64_t cause, uint64_t tval, uint64_t epc)
         h->priv = VCPU_PRIV_M;
         h->pc = vector(h->mtvec, cause);
     }
-    hart_update_context(h);
+    privilege_changed(h, 0);
 }
 
 void hart_return_m(struct hart *h)
@@ -103,7 +112,7 @@ void hart_return_m(struct hart *h)
     h->mstatus = status;
     h->priv = previous;
     h->pc = h->mepc;
-    hart_update_context(h);
+    privilege_changed(h, 1);
 }
 
 void hart_return_s(struct hart *h)
@@ -116,5 +125,5 @@ void hart_return_s(struct hart *h)
     h->mstatus = status;
     h->priv = previous;
     h->pc = h->sepc;
-    hart_update_context(h);
+    privilege_changed(h, 1);
 }
