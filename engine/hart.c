@@ -518,6 +518,7 @@ static void get_state(struct vcpu *vcpu, struct vcpu_state *state)
 #undef X
     memcpy(state->pmpaddr, h->pmpaddr, sizeof(state->pmpaddr));
     memcpy(state->pmpcfg, h->pmpcfg, sizeof(state->pmpcfg));
+    memcpy(state->mstateen, h->mstateen, sizeof(state->mstateen));
     hpm_check(h);
     for (unsigned i = HPM_FIRST; i < HPM_END; i++) {
         state->mhpmevent[i] = h->hpm_event[i];
@@ -551,6 +552,7 @@ static int set_state(struct vcpu *vcpu, const struct vcpu_state *state)
     csr_set_mstatus(h, state->mstatus);
     pmp_update(h);
     tlb_flush(h->tlb, NULL, NULL);
+    memcpy(h->mstateen, state->mstateen, sizeof(h->mstateen));
     h->hpm_running = 0;
     memcpy(h->hpm_offset, state->mhpmcounter, sizeof(h->hpm_offset));
     for (unsigned i = HPM_FIRST; i < HPM_END; i++)

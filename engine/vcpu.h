@@ -85,7 +85,7 @@ struct vcpu_config {
 
 /* Neutral architectural state of one RISC-V hart (RV64). Integers in host order. Fields are only ever
  * added at the end, with a new version. */
-enum { VCPU_STATE_VERSION = 2 };
+enum { VCPU_STATE_VERSION = 3 };
 
 struct vcpu_state {
     uint32_t version; /* VCPU_STATE_VERSION */
@@ -105,6 +105,7 @@ struct vcpu_state {
     uint8_t pmpcfg[64];
     uint64_t time_skip;                      /* ticks skipped in WFI under --clock=insns */
     uint64_t mhpmevent[32], mhpmcounter[32]; /* 3 to 31 are used; version 2 */
+    uint64_t mstateen[4];                    /* version 3 */
 };
 
 /* Counters, one list: printed by --stats. X(name, text) */

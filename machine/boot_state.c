@@ -12,7 +12,8 @@
 #define MSTATUS_SUM (1ull << 18)
 #define MSTATUS_MXR (1ull << 19)
 #define COUNTEREN_ALL 0xffffffffull
-#define ENVCFG_CBIE_CBCFE (7ull << 4) /* CBO.INVAL as it is: there is no cache to lose a store from */
+#define MSTATEEN_EVERYTHING (3ull << 62) /* what there is: sstateen, and senvcfg (in mstateen0) */
+#define ENVCFG_CBIE_CBCFE (7ull << 4)    /* CBO.INVAL as it is: there is no cache to lose a store from */
 #define ENVCFG_CBZE (1ull << 7)
 #define MENVCFG_ADUE (1ull << 61)
 #define MENVCFG_PBMTE (1ull << 62)
@@ -45,6 +46,8 @@ static void open_machine_level(struct vcpu_state *state, uint64_t isa)
     state->mcounteren = isa & ISA_EXT(ZIHPM) ? COUNTEREN_ALL : COUNTEREN_CY_TM_IR;
     /* Firmware leaves these readable from U-mode too; Linux closes what it wants closed. */
     state->scounteren = COUNTEREN_CY_TM_IR;
+    for (unsigned i = 0; isa & ISA_EXT(SMSTATEEN) && i < sizeof(state->mstateen) / sizeof(state->mstateen[0]); i++)
+        state->mstateen[i] = MSTATEEN_EVERYTHING;
     state->menvcfg = 0;
     if (isa & ISA_EXT(SSTC))
         state->menvcfg |= MENVCFG_STCE;

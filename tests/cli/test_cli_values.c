@@ -133,6 +133,7 @@ START_TEST(isa_refuses_unknown_names_and_missing_foundations)
                                         "sv57",
                                         "zkt",
                                         "-zihpm",
+                                        "-ssstateen",
                                         "zba--zbb"};
     struct error err;
     uint64_t isa = 77;

@@ -15,6 +15,8 @@ enum {
     CSR_STVEC = 0x105,
     CSR_SCOUNTEREN = 0x106,
     CSR_SENVCFG = 0x10a,
+    CSR_SSTATEEN0 = 0x10c,
+    CSR_SSTATEEN3 = 0x10f,
     CSR_SSCRATCH = 0x140,
     CSR_SEPC = 0x141,
     CSR_SCAUSE = 0x142,
@@ -30,6 +32,8 @@ enum {
     CSR_MTVEC = 0x305,
     CSR_MCOUNTEREN = 0x306,
     CSR_MENVCFG = 0x30a,
+    CSR_MSTATEEN0 = 0x30c,
+    CSR_MSTATEEN3 = 0x30f,
     CSR_MCOUNTINHIBIT = 0x320,
     CSR_MHPMEVENT3 = 0x323,
     CSR_MHPMEVENT31 = 0x33f,
@@ -190,6 +194,21 @@ bool csr_cbo_enabled(const struct hart *h, uint64_t field)
     return h->priv != VCPU_PRIV_U || (h->senvcfg & field);
 }
 
+/* ---- state enables (chapter "Smstateen") ---- */
+
+/* Of what the registers control there is senvcfg and, one level down, sstateen. What sstateen would control for U-mode
+ * (Zfinx's fcsr, Zcmt's jvt) is not there: all zero. */
+static uint64_t mstateen_fields(unsigned i)
+{
+    return i ? MSTATEEN_SE : MSTATEEN_SE | MSTATEEN0_ENVCFG;
+}
+
+/* May this mode look at state that the bits of mstateen `i` control? */
+static bool stateen_allows(const struct hart *h, unsigned i, uint64_t bits)
+{
+    return h->priv == VCPU_PRIV_M || !(h->isa & ISA_EXT(SMSTATEEN)) || (h->mstateen[i] & bits);
+}
+
 /* ---- PMP (section 3.7.1) ---- */
 
 static bool pmpcfg_read(const struct hart *h, unsigned number, uint64_t *value)
@@ -288,7 +307,7 @@ static bool read_supervisor(struct hart *h, unsigned number, uint64_t *value)
         return true;
     case CSR_SENVCFG:
         *value = h->senvcfg;
-        return true;
+        return stateen_allows(h, 0, MSTATEEN0_ENVCFG);
     case CSR_SSCRATCH:
         *value = h->sscratch;
         return true;
@@ -310,7 +329,9 @@ static bool read_supervisor(struct hart *h, unsigned number, uint64_t *value)
         *value = h->satp;
         return h->priv == VCPU_PRIV_M || !(h->mstatus & MSTATUS_TVM);
     default:
-        return false;
+        *value = 0;
+        return number >= CSR_SSTATEEN0 && number <= CSR_SSTATEEN3 && (h->isa & ISA_EXT(SSSTATEEN)) &&
+               stateen_allows(h, number - CSR_SSTATEEN0, MSTATEEN_SE);
     }
 }
 
@@ -382,6 +403,10 @@ static bool read_machine(struct hart *h, unsigned number, uint64_t *value)
     if (number >= CSR_PMPADDR0 && number <= CSR_PMPADDR63) {
         *value = h->pmpaddr[number - CSR_PMPADDR0];
         return true;
+    }
+    if (number >= CSR_MSTATEEN0 && number <= CSR_MSTATEEN3) {
+        *value = h->mstateen[number - CSR_MSTATEEN0];
+        return h->isa & ISA_EXT(SMSTATEEN);
     }
     /* Without Zihpm all of the monitors are zero and stay so. */
     if (number >= CSR_MHPMEVENT3 && number <= CSR_MHPMEVENT31) {
@@ -550,7 +575,7 @@ static bool write_supervisor(struct hart *h, unsigned number, uint64_t value)
         write_satp(h, value);
         return true;
     default:
-        return false;
+        return true; /* sstateen: zero; what is not there or not allowed did not get here */
     }
 }
 
@@ -611,6 +636,8 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
             return pmpcfg_write(h, number, value);
         if (number >= CSR_PMPADDR0 && number <= CSR_PMPADDR63)
             pmpaddr_write(h, number - CSR_PMPADDR0, value);
+        else if (number >= CSR_MSTATEEN0 && number <= CSR_MSTATEEN3)
+            h->mstateen[number - CSR_MSTATEEN0] = value & mstateen_fields(number - CSR_MSTATEEN0);
         write_monitor(h, number, value);
         return true;
     }

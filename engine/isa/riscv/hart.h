@@ -117,6 +117,7 @@ struct hart {
     uint64_t timer_lines;      /* MTIP and STIP as the deadlines say */
     _Atomic uint64_t mtimecmp; /* any thread */
     uint64_t cycle_offset, instret_offset;
+    uint64_t mstateen[4];
     uint64_t hpm_event[HPM_END];  /* mhpmevent */
     uint64_t hpm_offset[HPM_END]; /* of a counter's value from its event's total while it runs, else the value */
     uint64_t hpm_seen[HPM_END];   /* value when overflow was last looked for */
@@ -337,6 +338,8 @@ uint64_t csr_get_mstatus(const struct hart *h);
 #define ENVCFG_CBIE (3ull << 4)
 #define ENVCFG_CBCFE (1ull << 6)
 #define ENVCFG_CBZE (1ull << 7)
+#define MSTATEEN_SE (1ull << 63)
+#define MSTATEEN0_ENVCFG (1ull << 62)
 #define MENVCFG_ADUE (1ull << 61)
 #define MENVCFG_PBMTE (1ull << 62)
 #define MENVCFG_STCE (1ull << 63)

@@ -56,7 +56,9 @@
     X(ZKS, "zks")                 \
     X(ZKSED, "zksed")             \
     X(ZKSH, "zksh")               \
+    X(SMSTATEEN, "smstateen")     \
     X(SSCOFPMF, "sscofpmf")       \
+    X(SSSTATEEN, "ssstateen")     \
     X(SSTC, "sstc")               \
     X(SV48, "sv48")               \
     X(SV57, "sv57")               \
