@@ -61,6 +61,7 @@ static const struct {
     {ISA_EXT(D), ISA_EXT(F), "d needs f: leave out both"},
     {ISA_EXT(F), ISA_EXT(ZICSR), "f needs zicsr: leave out f and d as well"},
     {ISA_EXT(ZICNTR), ISA_EXT(ZICSR), "zicntr needs zicsr: leave out both"},
+    {ISA_EXT(SMEPMP), ISA_EXT(ZICSR), "smepmp needs zicsr: leave out both"},
     {ISA_EXT(SMSTATEEN), ISA_EXT(SSSTATEEN), "smstateen contains ssstateen: leave out both"},
     {ISA_EXT(SSSTATEEN), ISA_EXT(ZICSR), "ssstateen needs zicsr: leave out both"},
     {ISA_EXT(SSCOFPMF), ISA_EXT(ZIHPM), "sscofpmf needs zihpm: leave out both"},

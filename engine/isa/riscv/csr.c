@@ -44,6 +44,7 @@ enum {
     CSR_MTVAL = 0x343,
     CSR_MIP = 0x344,
     CSR_PMPCFG0 = 0x3a0,
+    CSR_MSECCFG = 0x747,
     CSR_PMPCFG15 = 0x3af,
     CSR_PMPADDR0 = 0x3b0,
     CSR_PMPADDR63 = 0x3ef,
@@ -64,7 +65,7 @@ enum {
 
 /* clang-format on */
 
-enum { PMP_ENTRIES = 16 };
+enum { PMP_ENTRIES = 16, PMPCFG_L = 0x80 };
 enum { COUNTER_CY = 1, COUNTER_TM = 2, COUNTER_IR = 4 };
 #define COUNTERS 0xffffffffull /* all of the counter-enable bits stick */
 
@@ -223,6 +224,35 @@ static bool pmpcfg_read(const struct hart *h, unsigned number, uint64_t *value)
     return true;
 }
 
+/* Smepmp: RLB lifts the locks. */
+static bool pmp_locked(const struct hart *h, unsigned i)
+{
+    return (h->pmpcfg[i] & PMPCFG_L) && !(h->mseccfg & MSECCFG_RLB);
+}
+
+/* Smepmp: under MML no rule is added that lets M-mode execute, unless RLB is set. Of the locked ones those are all with
+ * X but RWX (shared data, read only), and W alone (shared code). */
+static bool pmp_adds_machine_code(const struct hart *h, uint8_t cfg)
+{
+    if (!(h->mseccfg & MSECCFG_MML) || (h->mseccfg & MSECCFG_RLB) || !(cfg & PMPCFG_L))
+        return false;
+    return (cfg & 7) == 2 || ((cfg & 4) && (cfg & 7) != 7);
+}
+
+/* Smepmp: MML and MMWP stay once they are set; RLB cannot be set again while something is locked. */
+static void write_mseccfg(struct hart *h, uint64_t value)
+{
+    uint64_t sticky = h->mseccfg & (MSECCFG_MML | MSECCFG_MMWP);
+    bool locked = false;
+
+    for (unsigned i = 0; i < PMP_ENTRIES; i++)
+        locked |= pmp_locked(h, i);
+    if (locked)
+        value &= ~MSECCFG_RLB;
+    h->mseccfg = (value & (MSECCFG_MML | MSECCFG_MMWP | MSECCFG_RLB)) | sticky;
+    pmp_update(h);
+}
+
 static bool pmpcfg_write(struct hart *h, unsigned number, uint64_t value)
 {
     unsigned first = (number - CSR_PMPCFG0) * 4;
@@ -231,9 +261,9 @@ static bool pmpcfg_write(struct hart *h, unsigned number, uint64_t value)
         return false;
     for (unsigned i = 0; i < 8 && first + i < PMP_ENTRIES; i++) {
         uint8_t byte = (uint8_t)(value >> (8 * i)) & 0x9f;
-        if (h->pmpcfg[first + i] & 0x80)
+        if (pmp_locked(h, first + i) || pmp_adds_machine_code(h, byte))
             continue;
-        if ((byte & 3) == 2) /* W without R is reserved: WARL, the old permissions stay */
+        if ((byte & 3) == 2 && !(h->mseccfg & MSECCFG_MML)) /* W without R is reserved: the old permissions stay */
             byte = (uint8_t)((byte & ~7) | (h->pmpcfg[first + i] & 7));
         h->pmpcfg[first + i] = byte;
     }
@@ -243,9 +273,9 @@ static bool pmpcfg_write(struct hart *h, unsigned number, uint64_t value)
 
 static void pmpaddr_write(struct hart *h, unsigned i, uint64_t value)
 {
-    bool next_locks = i + 1 < PMP_ENTRIES && (h->pmpcfg[i + 1] & 0x80) && (h->pmpcfg[i + 1] >> 3 & 3) == 1;
+    bool next_locks = i + 1 < PMP_ENTRIES && pmp_locked(h, i + 1) && (h->pmpcfg[i + 1] >> 3 & 3) == 1;
 
-    if (i >= PMP_ENTRIES || (h->pmpcfg[i] & 0x80) || next_locks)
+    if (i >= PMP_ENTRIES || pmp_locked(h, i) || next_locks)
         return;
     h->pmpaddr[i] = value & ((1ull << 54) - 1);
     pmp_update(h);
@@ -403,6 +433,10 @@ static bool read_machine(struct hart *h, unsigned number, uint64_t *value)
     if (number >= CSR_PMPADDR0 && number <= CSR_PMPADDR63) {
         *value = h->pmpaddr[number - CSR_PMPADDR0];
         return true;
+    }
+    if (number == CSR_MSECCFG) {
+        *value = h->mseccfg;
+        return h->isa & ISA_EXT(SMEPMP);
     }
     if (number >= CSR_MSTATEEN0 && number <= CSR_MSTATEEN3) {
         *value = h->mstateen[number - CSR_MSTATEEN0];
@@ -612,6 +646,9 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
         h->menvcfg = envcfg_written(h->menvcfg, value, menvcfg_fields(h));
         tlb_flush(h->tlb, NULL, NULL);
         hart_update_timers(h);
+        return true;
+    case CSR_MSECCFG:
+        write_mseccfg(h, value);
         return true;
     case CSR_MSCRATCH:
         h->mscratch = value;

@@ -56,6 +56,7 @@
     X(ZKS, "zks")                 \
     X(ZKSED, "zksed")             \
     X(ZKSH, "zksh")               \
+    X(SMEPMP, "smepmp")           \
     X(SMSTATEEN, "smstateen")     \
     X(SSCOFPMF, "sscofpmf")       \
     X(SSSTATEEN, "ssstateen")     \
