@@ -18,7 +18,7 @@ enum { GRANT_MAX = INT32_MAX };
 
 void hart_update_context(struct hart *h)
 {
-    bool paging = h->satp >> 60 == SATP_MODE_SV39;
+    bool paging = h->satp >> SATP_MODE_SHIFT != 0;
     uint8_t data_priv = h->priv;
 
     if (h->priv == VCPU_PRIV_M && (h->mstatus & MSTATUS_MPRV))
@@ -169,9 +169,11 @@ uint64_t hart_time(struct hart *h)
     return h->config.env->time_now(h->config.env_opaque);
 }
 
+/* Without Sstc the compare register is out of the guest's reach, but the VM's SBI sets it as firmware would keep a
+ * timer of its own and make STIP pending. */
 static bool supervisor_timer_on(const struct hart *h)
 {
-    return h->menvcfg & MENVCFG_STCE;
+    return (h->menvcfg & MENVCFG_STCE) || (!(h->isa & ISA_EXT(SSTC)) && h->config.env->ecall);
 }
 
 static uint64_t next_deadline(const struct hart *h)
@@ -306,7 +308,13 @@ static enum vcpu_exit run(struct vcpu *vcpu, uint64_t max_insns)
             exit = h->exit;
             break;
         }
+        if (h->hpm_running)
+            hpm_check(h);
         (void)hart_take_interrupt(h);
+        if (h->hpm_running) {
+            uint64_t to_overflow = hpm_insns_to_overflow(h);
+            left = to_overflow < left ? to_overflow : left;
+        }
         if (h->config.clock_insns) {
             uint64_t to_deadline = insns_to_deadline(h);
             left = to_deadline && to_deadline < left ? to_deadline : left;
@@ -516,16 +524,23 @@ static void get_state(struct vcpu *vcpu, struct vcpu_state *state)
 #undef X
     memcpy(state->pmpaddr, h->pmpaddr, sizeof(state->pmpaddr));
     memcpy(state->pmpcfg, h->pmpcfg, sizeof(state->pmpcfg));
+    memcpy(state->mstateen, h->mstateen, sizeof(state->mstateen));
+    hpm_check(h);
+    for (unsigned i = HPM_FIRST; i < HPM_END; i++) {
+        state->mhpmevent[i] = h->hpm_event[i];
+        state->mhpmcounter[i] = hpm_read(h, i);
+    }
 }
 
 static int set_state(struct vcpu *vcpu, const struct vcpu_state *state)
 {
     struct hart *h = HART_OF(vcpu);
     bool priv_ok = state->priv == VCPU_PRIV_U || state->priv == VCPU_PRIV_S || state->priv == VCPU_PRIV_M;
-    uint64_t mode = state->satp >> 60;
+    uint64_t mode = state->satp >> SATP_MODE_SHIFT;
 
-    if (state->version != VCPU_STATE_VERSION || !priv_ok || state->fcsr > 0xff || (mode && mode != SATP_MODE_SV39))
+    if (state->version != VCPU_STATE_VERSION || !priv_ok || state->fcsr > 0xff || !csr_satp_mode_exists(h, mode))
         return -EINVAL;
+    h->tlb_mode = (uint8_t)mode;
     memcpy(h->r.x, state->x, sizeof(state->x));
     h->r.x[0] = 0;
     memcpy(h->r.f, state->f, sizeof(state->f));
@@ -543,6 +558,11 @@ static int set_state(struct vcpu *vcpu, const struct vcpu_state *state)
     csr_set_mstatus(h, state->mstatus);
     pmp_update(h);
     tlb_flush(h->tlb, NULL, NULL);
+    memcpy(h->mstateen, state->mstateen, sizeof(h->mstateen));
+    h->hpm_running = 0;
+    memcpy(h->hpm_offset, state->mhpmcounter, sizeof(h->hpm_offset));
+    for (unsigned i = HPM_FIRST; i < HPM_END; i++)
+        hpm_event_write(h, i, state->mhpmevent[i]);
     hart_update_context(h);
     return 0;
 }

@@ -34,6 +34,18 @@ enum vcpu_irq {
     VCPU_IRQ_MTI = 7,
     VCPU_IRQ_SEI = 9,
     VCPU_IRQ_MEI = 11,
+    VCPU_IRQ_LCOFI = 13, /* a performance counter overflowed (Sscofpmf); the hart's own */
+};
+
+/* What mhpmevent selects. The first two have the SBI's numbers, as on QEMU's machine. */
+enum vcpu_event {
+    VCPU_EVENT_CYCLES = 1, /* one for each instruction */
+    VCPU_EVENT_INSTRUCTIONS,
+    VCPU_EVENT_PAGE_WALKS,
+    VCPU_EVENT_EXCEPTIONS,
+    VCPU_EVENT_INTERRUPTS,
+    VCPU_EVENT_DEVICE_ACCESSES,
+    VCPU_EVENT_END,
 };
 
 enum vcpu_priv { VCPU_PRIV_U = 0, VCPU_PRIV_S = 1, VCPU_PRIV_M = 3 };
@@ -78,7 +90,7 @@ struct vcpu_config {
 
 /* Neutral architectural state of one RISC-V hart (RV64). Integers in host order. Fields are only ever
  * added at the end, with a new version. */
-enum { VCPU_STATE_VERSION = 2 };
+enum { VCPU_STATE_VERSION = 3 };
 
 struct vcpu_state {
     uint32_t version; /* VCPU_STATE_VERSION */
@@ -96,8 +108,10 @@ struct vcpu_state {
     uint64_t scounteren, senvcfg, stvec, sscratch, sepc, scause, stval, satp, stimecmp;
     uint64_t pmpaddr[64];
     uint8_t pmpcfg[64];
-    uint64_t time_skip;          /* ticks skipped in WFI under --clock=insns */
-    uint64_t miselect, siselect; /* since version 2 */
+    uint64_t time_skip;                      /* ticks skipped in WFI under --clock=insns */
+    uint64_t miselect, siselect;             /* since version 2 */
+    uint64_t mhpmevent[32], mhpmcounter[32]; /* 3 to 31 are used; version 2 */
+    uint64_t mstateen[4];                    /* version 3 */
 };
 
 /* Counters, one list: printed by --stats. X(name, text) */

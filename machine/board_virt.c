@@ -38,6 +38,7 @@ static int isa_extension_list(uint64_t isa, char buf[ISA_STRING_BYTES])
 {
     size_t at = 0;
 
+    isa &= ~ISA_TOLD_BY_MMU_TYPE;
     for (size_t i = 0; i < TUFF_ARRAY_LEN(extensions); i++) {
         size_t len = strlen(extensions[i].name) + 1;
         if (!(isa & extensions[i].bit) || at + len > ISA_STRING_BYTES)
@@ -154,7 +155,10 @@ static void write_cpu(struct writer *w, int cpus, const struct board_virt_config
         if (isa & blocks[i].isa)
             put_u32(w, cpu, blocks[i].property, ISA_BLOCK_BYTES);
     }
-    put_string(w, cpu, "mmu-type", "riscv,sv39");
+    put_string(w, cpu, "mmu-type",
+               isa & ISA_EXT(SV57)   ? "riscv,sv57"
+               : isa & ISA_EXT(SV48) ? "riscv,sv48"
+                                     : "riscv,sv39");
     put_u32(w, cpu, "phandle", BOARD_PHANDLE_CPU0 + hart);
     write_intc(w, cpu, hart);
 }

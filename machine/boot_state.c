@@ -11,9 +11,12 @@
 #define MSTATUS_MPRV (1ull << 17)
 #define MSTATUS_SUM (1ull << 18)
 #define MSTATUS_MXR (1ull << 19)
-#define ENVCFG_CBIE_CBCFE (7ull << 4) /* CBO.INVAL as it is: there is no cache to lose a store from */
+#define COUNTEREN_ALL 0xffffffffull
+#define MSTATEEN_EVERYTHING (3ull << 62) /* what there is: sstateen, and senvcfg (in mstateen0) */
+#define ENVCFG_CBIE_CBCFE (7ull << 4)    /* CBO.INVAL as it is: there is no cache to lose a store from */
 #define ENVCFG_CBZE (1ull << 7)
 #define MENVCFG_ADUE (1ull << 61)
+#define MENVCFG_PBMTE (1ull << 62)
 #define MENVCFG_STCE (1ull << 63)
 
 enum {
@@ -38,10 +41,14 @@ static void open_machine_level(struct vcpu_state *state, uint64_t isa)
     if (state->mideleg == 0)
         state->stimecmp = UINT64_MAX;
     state->mideleg = MIDELEG_S;
+    if (isa & ISA_EXT(SSCOFPMF))
+        state->mideleg |= 1 << VCPU_IRQ_LCOFI;
     state->medeleg = MEDELEG_ALL;
-    state->mcounteren = COUNTEREN_CY_TM_IR;
+    state->mcounteren = isa & ISA_EXT(ZIHPM) ? COUNTEREN_ALL : COUNTEREN_CY_TM_IR;
     /* Firmware leaves these readable from U-mode too; Linux closes what it wants closed. */
     state->scounteren = COUNTEREN_CY_TM_IR;
+    for (unsigned i = 0; isa & ISA_EXT(SMSTATEEN) && i < sizeof(state->mstateen) / sizeof(state->mstateen[0]); i++)
+        state->mstateen[i] = MSTATEEN_EVERYTHING;
     state->menvcfg = 0;
     if (isa & ISA_EXT(SSTC))
         state->menvcfg |= MENVCFG_STCE;
@@ -51,6 +58,8 @@ static void open_machine_level(struct vcpu_state *state, uint64_t isa)
         state->menvcfg |= ENVCFG_CBZE;
     if (isa & ISA_EXT(SVADU))
         state->menvcfg |= MENVCFG_ADUE;
+    if (isa & ISA_EXT(SVPBMT))
+        state->menvcfg |= MENVCFG_PBMTE;
     state->pmpcfg[0] = PMPCFG_NAPOT_RWX;
     state->pmpaddr[0] = pmpaddr_everything;
     state->mie = 0;

@@ -168,6 +168,13 @@ static void counter_control(void *opaque, uint32_t self, uint32_t csr, bool runn
     sbi_vcpu_counter_control(m->vcpus[self], csr, running, value);
 }
 
+static void counter_event(void *opaque, uint32_t self, uint32_t csr, uint64_t event)
+{
+    struct machine *m = opaque;
+
+    sbi_vcpu_counter_event(m->vcpus[self], csr, event);
+}
+
 const struct sbi_ops machine_sbi_ops = {
     .hart_state = hart_state,
     .hart_start = hart_start,
@@ -180,6 +187,7 @@ const struct sbi_ops machine_sbi_ops = {
     .console_write = console_write,
     .console_read = console_read,
     .counter_control = counter_control,
+    .counter_event = counter_event,
 };
 
 /* ---- threads ---- */

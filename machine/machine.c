@@ -26,7 +26,7 @@ void machine_config_default(struct machine_config *config)
     config->memory_bytes = 1ull << 30;
     config->cpus = 1;
     config->max_insns = UINT64_MAX;
-    config->isa = ISA_ALL;
+    config->isa = ISA_DEFAULT;
     config->interpret = !machine_has_jit();
     tier_config_default(&config->jit);
 }
@@ -289,7 +289,11 @@ static int create_parts(struct machine *m, struct error *err)
     if (rc)
         return rc;
     if (!m->config.bare && !has_firmware(m)) {
-        struct sbi_config config = {.hart_count = m->config.cpus, .mem = m->mem, .ops = &machine_sbi_ops, .opaque = m};
+        struct sbi_config config = {.hart_count = m->config.cpus,
+                                    .mem = m->mem,
+                                    .ops = &machine_sbi_ops,
+                                    .opaque = m,
+                                    .overflow_interrupts = m->config.isa & ISA_EXT(SSCOFPMF)};
         rc = sbi_create(&config, &m->sbi);
         if (rc)
             return error_set(err, rc, "the SBI could not be created: %s", strerror(-rc));

@@ -97,9 +97,11 @@ struct sbi_ops {
     /* Return how many bytes were taken or given, 0 when there is no room or nothing to read. */
     size_t (*console_write)(void *opaque, const uint8_t *bytes, size_t len);
     size_t (*console_read)(void *opaque, uint8_t *bytes, size_t len);
-    /* Lets a hardware counter (user CSR number: cycle or instret) of the calling hart count or not, and sets it first
-     * unless `value` is NULL. sbi_vcpu_counter_control() does it. */
+    /* Lets a hardware counter (user CSR number: cycle, instret or hpmcounter) of the calling hart count or not, and
+     * sets it first unless `value` is NULL. sbi_vcpu_counter_control() does it. */
     void (*counter_control)(void *opaque, uint32_t self, uint32_t csr, bool running, const uint64_t *value);
+    /* What a programmable counter (hpmcounter3 and on) of the calling hart counts: its mhpmevent. */
+    void (*counter_event)(void *opaque, uint32_t self, uint32_t csr, uint64_t event);
 };
 
 struct sbi_config {
@@ -107,6 +109,7 @@ struct sbi_config {
     struct mem *mem;     /* borrowed; outlives the SBI */
     const struct sbi_ops *ops;
     void *opaque;
+    bool overflow_interrupts; /* harts have Sscofpmf: programmable counters are offered */
 };
 
 /* Returns 0, -EINVAL (hart_count) or -ENOMEM. */
@@ -121,11 +124,14 @@ enum vcpu_action sbi_ecall(void *opaque, struct vcpu *vcpu);
  */
 enum vcpu_action sbi_handle(struct sbi *sbi, uint32_t hart, const uint64_t args[8], struct sbi_ret *ret);
 
-/* sbi_ops.counter_control for a vCPU, through mcountinhibit and the counters' offsets. Own thread. */
+/* sbi_ops.counter_control for a vCPU, through mcountinhibit and the counters' values; a programmable one that starts
+ * may overflow again. Own thread. */
 void sbi_vcpu_counter_control(struct vcpu *vcpu, uint32_t csr, bool running, const uint64_t *value);
+/* sbi_ops.counter_event for a vCPU. Own thread. */
+void sbi_vcpu_counter_event(struct vcpu *vcpu, uint32_t csr, uint64_t event);
 
 /* The hart's state that a snapshot saves: its PMU. Hart states and timers are saved by the machine and the vCPU. */
-enum { SBI_COUNTERS = 19, SBI_FW_EVENTS = 22, SBI_STATE_VERSION = 1 };
+enum { SBI_COUNTERS = 27, SBI_FW_EVENTS = 22, SBI_STATE_VERSION = 2 };
 
 struct sbi_hart_state {
     uint32_t event_idx[SBI_COUNTERS]; /* what each counter counts; 0: not configured */

@@ -4,20 +4,27 @@
  *
  *     index 0        hardware, CSR cycle     counts SBI_PMU_HW_CPU_CYCLES
  *     index 2        hardware, CSR instret   counts SBI_PMU_HW_INSTRUCTIONS
- *     the others     firmware, 64 bits       counts one of the events the VM sees (sbi_internal.h)
+ *     1, 3 to 18     firmware, 64 bits       counts one of the events the VM sees (sbi_internal.h)
+ *     from 19        hardware, hpmcounter3.. counts what the hart can (enum vcpu_event): cycles and instructions by the
+ * SBI's numbers, anything as a raw event. With Sscofpmf only, whose interrupts make sampling: hardware events prefer
+ * these
  *
  * Indices 0 and 2 are where Linux's legacy user-access mode expects the two CSRs. Both CSRs run from reset, as M-mode
  * firmware leaves them, although the counters are "stopped" here until somebody starts them.
  *
  * A firmware counter is the difference of its event's total, so that events are counted without a lock by whichever
- * hart causes them. The snapshot function is optional and not offered: it serves sampling, which needs Sscofpmf. */
+ * hart causes them. The snapshot function is optional and not offered: sampling does without. */
 #include "machine/sbi_internal.h"
+
+#include "engine/vcpu.h"
 
 enum {
     COUNTER_CYCLE = 0,
     COUNTER_INSTRET = 2,
     CSR_CYCLE = 0xc00,
     CSR_INSTRET = 0xc02,
+    CSR_HPMCOUNTER3 = 0xc03,
+    COUNTER_PROGRAMMABLE = 19, /* the first */
     COUNTER_WIDTH_BITS = 64,
     COUNTER_INFO_WIDTH_SHIFT = 12,
 
@@ -25,12 +32,16 @@ enum {
     EVENT_HW_CYCLES = 1,
     EVENT_HW_INSTRUCTIONS = 2,
     EVENT_TYPE_FIRMWARE = 0xf0000,
+    EVENT_TYPE_RAW = 0x20000,
     EVENT_CODE_MASK = 0xffff,
 
     CONFIG_SKIP_MATCH = 1 << 0,
     CONFIG_CLEAR_VALUE = 1 << 1,
     CONFIG_AUTO_START = 1 << 2,
-    CONFIG_FLAGS = 0xff, /* bits 3 to 7 are filters: hints that may be ignored */
+    CONFIG_UINH = 1 << 5, /* filters: hints that may be ignored, as the fixed and the firmware's counters do */
+    CONFIG_SINH = 1 << 6,
+    CONFIG_MINH = 1 << 7,
+    CONFIG_FLAGS = 0xff,
 
     START_SET_INIT_VALUE = 1 << 0,
     START_INIT_SNAPSHOT = 1 << 1,
@@ -49,13 +60,30 @@ const struct device_field sbi_hart_fields[] = {
     {0},
 };
 
+/* mhpmevent's filters (Sscofpmf). */
+#define MHPMEVENT_MINH (1ull << 62)
+#define MHPMEVENT_SINH (1ull << 61)
+#define MHPMEVENT_UINH (1ull << 60)
+
+static uint64_t counter_count(const struct sbi *sbi)
+{
+    return sbi->config.overflow_interrupts ? SBI_COUNTERS : COUNTER_PROGRAMMABLE;
+}
+
+static bool is_programmable(uint64_t counter)
+{
+    return counter >= COUNTER_PROGRAMMABLE;
+}
+
 static bool is_hardware(uint64_t counter)
 {
-    return counter == COUNTER_CYCLE || counter == COUNTER_INSTRET;
+    return counter == COUNTER_CYCLE || counter == COUNTER_INSTRET || is_programmable(counter);
 }
 
 static uint32_t counter_csr(uint64_t counter)
 {
+    if (is_programmable(counter))
+        return CSR_HPMCOUNTER3 + (uint32_t)(counter - COUNTER_PROGRAMMABLE);
     return counter == COUNTER_CYCLE ? CSR_CYCLE : CSR_INSTRET;
 }
 
@@ -64,8 +92,15 @@ static bool is_firmware_event(uint64_t event)
     return event >= EVENT_TYPE_FIRMWARE + SBI_FW_SET_TIMER && event < EVENT_TYPE_FIRMWARE + SBI_FW_EVENT_END;
 }
 
+static bool is_hardware_event(uint64_t event)
+{
+    return event == EVENT_HW_CYCLES || event == EVENT_HW_INSTRUCTIONS || event == EVENT_TYPE_RAW;
+}
+
 static bool can_count(uint64_t counter, uint64_t event)
 {
+    if (is_programmable(counter))
+        return is_hardware_event(event);
     if (counter == COUNTER_CYCLE)
         return event == EVENT_HW_CYCLES;
     if (counter == COUNTER_INSTRET)
@@ -93,6 +128,17 @@ static void hardware_control(const struct sbi_call *call, uint64_t counter, bool
     const struct sbi_config *c = &call->sbi->config;
 
     c->ops->counter_control(c->opaque, call->hart, counter_csr(counter), running, value);
+}
+
+static void program(const struct sbi_call *call, uint64_t counter, uint64_t code, uint64_t flags)
+{
+    const struct sbi_config *c = &call->sbi->config;
+
+    code |= flags & CONFIG_MINH ? MHPMEVENT_MINH : 0;
+    code |= flags & CONFIG_SINH ? MHPMEVENT_SINH : 0;
+    code |= flags & CONFIG_UINH ? MHPMEVENT_UINH : 0;
+    hardware_control(call, counter, call->sbi->harts[call->hart].started[counter], NULL);
+    c->ops->counter_event(c->opaque, call->hart, counter_csr(counter), code);
 }
 
 /* The counter is stopped. */
@@ -140,9 +186,11 @@ void sbi_pmu_reset(struct sbi *sbi, uint32_t hart)
 }
 
 /* A set of counters: bit i of `mask` is counter base + i. At least one, all of them existing. */
-static bool resolve_counters(uint64_t base, uint64_t mask, uint64_t *counters)
+static bool resolve_counters(const struct sbi *sbi, uint64_t base, uint64_t mask, uint64_t *counters)
 {
-    if (mask == 0 || base >= SBI_COUNTERS || (mask << base) >> base != mask || (mask << base) >> SBI_COUNTERS)
+    uint64_t count = counter_count(sbi);
+
+    if (mask == 0 || base >= count || (mask << base) >> base != mask || (mask << base) >> count)
         return false;
     *counters = mask << base;
     return true;
@@ -153,7 +201,7 @@ static enum vcpu_action counter_get_info(const struct sbi_call *call)
     uint64_t counter = call->args[0];
     uint64_t width = (uint64_t)(COUNTER_WIDTH_BITS - 1) << COUNTER_INFO_WIDTH_SHIFT;
 
-    if (counter >= SBI_COUNTERS)
+    if (counter >= counter_count(call->sbi))
         return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
     if (is_hardware(counter))
         return sbi_return(call, SBI_SUCCESS, width | counter_csr(counter));
@@ -165,6 +213,12 @@ static enum vcpu_action counter_get_info(const struct sbi_call *call)
 static uint64_t find_counter(const struct sbi_hart_state *state, uint64_t counters, uint64_t event)
 {
     uint64_t configured = SBI_COUNTERS;
+    uint64_t programmable = counters & ~((1ull << COUNTER_PROGRAMMABLE) - 1);
+
+    if (programmable && programmable != counters) {
+        uint64_t counter = find_counter(state, programmable, event);
+        return counter < SBI_COUNTERS ? counter : find_counter(state, counters & ~programmable, event);
+    }
 
     for (uint64_t left = counters; left; left &= left - 1) {
         uint64_t counter = (uint64_t)__builtin_ctzll(left);
@@ -194,15 +248,20 @@ static enum vcpu_action counter_config_matching(const struct sbi_call *call)
     struct sbi_hart_state *state = &call->sbi->harts[call->hart];
     uint64_t counters, flags = call->args[2], event = call->args[3], event_data = call->args[4];
 
-    if (!resolve_counters(call->args[0], call->args[1], &counters) || (flags & ~(uint64_t)CONFIG_FLAGS))
+    if (!resolve_counters(call->sbi, call->args[0], call->args[1], &counters) || (flags & ~(uint64_t)CONFIG_FLAGS))
         return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
     uint64_t counter =
         flags & CONFIG_SKIP_MATCH ? first_counter(state, counters, event) : find_counter(state, counters, event);
     if (counter == SBI_COUNTERS)
         return sbi_return(call, SBI_ERR_NOT_SUPPORTED, 0);
-    if (event_data) /* reserved for every event that can be counted here */
+    bool raw = event == EVENT_TYPE_RAW;
+    if (!raw && event_data) /* reserved for every other event that can be counted here */
         return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
+    if (raw && (!event_data || event_data >= VCPU_EVENT_END))
+        return sbi_return(call, SBI_ERR_NOT_SUPPORTED, 0);
     state->event_idx[counter] = (uint32_t)event;
+    if (is_programmable(counter))
+        program(call, counter, raw ? event_data : event, flags);
     if (flags & CONFIG_CLEAR_VALUE)
         clear(call, state, counter);
     if ((flags & CONFIG_AUTO_START) && !state->started[counter])
@@ -226,7 +285,7 @@ static enum vcpu_action counter_start(const struct sbi_call *call)
     const uint64_t *value = flags & START_SET_INIT_VALUE ? &call->args[3] : NULL;
     int error = SBI_SUCCESS;
 
-    if (!resolve_counters(call->args[0], call->args[1], &counters) || (flags & ~(uint64_t)SNAPSHOT_FLAGS) ||
+    if (!resolve_counters(call->sbi, call->args[0], call->args[1], &counters) || (flags & ~(uint64_t)SNAPSHOT_FLAGS) ||
         flags == (START_SET_INIT_VALUE | START_INIT_SNAPSHOT) || !all_configured(state, counters))
         return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
     if (flags & START_INIT_SNAPSHOT)
@@ -248,7 +307,7 @@ static enum vcpu_action counter_stop(const struct sbi_call *call)
     uint64_t counters, flags = call->args[2];
     int error = SBI_SUCCESS;
 
-    if (!resolve_counters(call->args[0], call->args[1], &counters) || (flags & ~(uint64_t)SNAPSHOT_FLAGS))
+    if (!resolve_counters(call->sbi, call->args[0], call->args[1], &counters) || (flags & ~(uint64_t)SNAPSHOT_FLAGS))
         return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
     if (flags & STOP_TAKE_SNAPSHOT)
         return sbi_return(call, SBI_ERR_NO_SHMEM, 0);
@@ -270,7 +329,7 @@ static enum vcpu_action counter_fw_read(const struct sbi_call *call, bool high)
     const struct sbi_hart_state *state = &call->sbi->harts[call->hart];
     uint64_t counter = call->args[0];
 
-    if (counter >= SBI_COUNTERS || is_hardware(counter))
+    if (counter >= counter_count(call->sbi) || is_hardware(counter))
         return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
     uint64_t value = state->value[counter];
     if (state->started[counter])
@@ -282,7 +341,7 @@ enum vcpu_action sbi_pmu_call(const struct sbi_call *call)
 {
     switch (call->fid) {
     case 0:
-        return sbi_return(call, SBI_SUCCESS, SBI_COUNTERS);
+        return sbi_return(call, SBI_SUCCESS, counter_count(call->sbi));
     case 1:
         return counter_get_info(call);
     case 2:

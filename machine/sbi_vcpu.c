@@ -6,7 +6,9 @@
 
 #include <string.h>
 
-enum { REG_A0 = 10, REG_A1 = 11, CSR_CYCLE = 0xc00 };
+enum { REG_A0 = 10, REG_A1 = 11, CSR_CYCLE = 0xc00, CSR_INSTRET = 0xc02 };
+
+#define EVENT_OF (1ull << 63)
 
 enum vcpu_action sbi_ecall(void *opaque, struct vcpu *vcpu)
 {
@@ -21,20 +23,40 @@ enum vcpu_action sbi_ecall(void *opaque, struct vcpu *vcpu)
     return action;
 }
 
-void sbi_vcpu_counter_control(struct vcpu *vcpu, uint32_t csr, bool running, const uint64_t *value)
+static void set_state(struct vcpu *vcpu, uint32_t csr, const struct vcpu_state *state)
 {
-    struct vcpu_state state;
-    uint64_t inhibit = 1ull << (csr - CSR_CYCLE);
+    int rc = vcpu_set_state(vcpu, state);
 
-    vcpu_get_state(vcpu, &state);
-    state.mcountinhibit = running ? state.mcountinhibit & ~inhibit : state.mcountinhibit | inhibit;
-    /* Both machine counters are the retired instructions and an offset (struct vcpu_state). */
-    if (value && csr == CSR_CYCLE)
-        state.cycle_offset = *value - state.instret;
-    else if (value)
-        state.instret_offset = *value - state.instret;
-    int rc = vcpu_set_state(vcpu, &state);
     if (rc)
         log_warn(LOG_SBI, "hart %u: counter 0x%x was not changed: the vCPU refused its own state (%d)",
                  vcpu_hart_id(vcpu), csr, rc);
+}
+
+void sbi_vcpu_counter_control(struct vcpu *vcpu, uint32_t csr, bool running, const uint64_t *value)
+{
+    struct vcpu_state state;
+    uint32_t number = csr - CSR_CYCLE;
+    uint64_t inhibit = 1ull << number;
+
+    vcpu_get_state(vcpu, &state);
+    state.mcountinhibit = running ? state.mcountinhibit & ~inhibit : state.mcountinhibit | inhibit;
+    /* cycle and instret are the retired instructions and an offset (struct vcpu_state). */
+    if (value && csr == CSR_CYCLE)
+        state.cycle_offset = *value - state.instret;
+    else if (value && csr == CSR_INSTRET)
+        state.instret_offset = *value - state.instret;
+    else if (value)
+        state.mhpmcounter[number] = *value;
+    if (running)
+        state.mhpmevent[number] &= ~EVENT_OF;
+    set_state(vcpu, csr, &state);
+}
+
+void sbi_vcpu_counter_event(struct vcpu *vcpu, uint32_t csr, uint64_t event)
+{
+    struct vcpu_state state;
+
+    vcpu_get_state(vcpu, &state);
+    state.mhpmevent[csr - CSR_CYCLE] = event;
+    set_state(vcpu, csr, &state);
 }

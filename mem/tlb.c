@@ -6,15 +6,20 @@
 #include <string.h>
 
 enum {
-    LEVELS = 3,
+    LEVELS = 5,
     LEAVES_4K = 1024, /* second-level entries by page size */
     LEAVES_2M = 256,
     LEAVES_1G = 32,
+    LEAVES_512G = 4,
+    LEAVES_256T = 4,
+    LEAVES = LEAVES_4K + LEAVES_2M + LEAVES_1G + LEAVES_512G + LEAVES_256T,
     REGION_SHIFT = 30,
+    REGION_LEVEL = 2, /* of a leaf that covers a whole region */
 };
 
-static const unsigned leaf_slots[LEVELS] = {LEAVES_4K, LEAVES_2M, LEAVES_1G};
-static const unsigned leaf_base[LEVELS] = {0, LEAVES_4K, LEAVES_4K + LEAVES_2M};
+static const unsigned leaf_slots[LEVELS] = {LEAVES_4K, LEAVES_2M, LEAVES_1G, LEAVES_512G, LEAVES_256T};
+static const unsigned leaf_base[LEVELS] = {0, LEAVES_4K, LEAVES_4K + LEAVES_2M, LEAVES_4K + LEAVES_2M + LEAVES_1G,
+                                           LEAVES - LEAVES_256T};
 
 struct leaf_entry {
     uint64_t page; /* gva >> the level's shift */
@@ -26,7 +31,8 @@ struct leaf_entry {
 
 struct tlb {
     struct tlb_bank banks[TLB_BANKS];
-    struct leaf_entry leaves[LEAVES_4K + LEAVES_2M + LEAVES_1G];
+    struct leaf_entry leaves[LEAVES];
+    unsigned levels; /* of leaves seen so far: 1 + the highest. Guests hardly use the upper ones */
     uint64_t uses;
     uint64_t stamps; /* given out */
 };
@@ -139,8 +145,10 @@ static bool in_big_region(const struct tlb_bank *bank, uint64_t gva)
     return false;
 }
 
-static void note_big(struct tlb_bank *bank, uint64_t gva)
+static void note_big(struct tlb_bank *bank, uint64_t gva, unsigned level)
 {
+    if (level > REGION_LEVEL) /* its entries are in many regions */
+        bank->big_count = TLB_BIG_REGIONS + 1;
     if (in_big_region(bank, gva))
         return;
     if (bank->big_count < TLB_BIG_REGIONS)
@@ -167,7 +175,7 @@ void tlb_fill(struct tlb_bank *bank, uint64_t gva, void *host_page, bool read, b
     if (leaf) {
         bank->has_private |= !leaf->global;
         if (leaf->level > 0)
-            note_big(bank, gva);
+            note_big(bank, gva, leaf->level);
     }
 }
 
@@ -181,7 +189,7 @@ static struct leaf_entry *leaf_slot(const struct tlb *tlb, uint64_t gva, unsigne
 
 bool tlb_leaf_find(const struct tlb *tlb, uint64_t gva, uint16_t asid, struct walk_leaf *leaf)
 {
-    for (unsigned level = 0; level < LEVELS; level++) {
+    for (unsigned level = 0; level < tlb->levels; level++) {
         const struct leaf_entry *entry = leaf_slot(tlb, gva, level);
         if (!entry->valid || entry->page != gva >> level_shift(level) || !(entry->global || entry->asid == asid))
             continue;
@@ -195,6 +203,8 @@ bool tlb_leaf_find(const struct tlb *tlb, uint64_t gva, uint16_t asid, struct wa
 
 void tlb_leaf_insert(struct tlb *tlb, uint64_t gva, uint16_t asid, const struct walk_leaf *leaf)
 {
+    if (leaf->level >= tlb->levels)
+        tlb->levels = leaf->level + 1;
     *leaf_slot(tlb, gva, leaf->level) = (struct leaf_entry){
         .page = gva >> level_shift(leaf->level),
         .pte = leaf->pte,
@@ -207,7 +217,7 @@ void tlb_leaf_insert(struct tlb *tlb, uint64_t gva, uint16_t asid, const struct 
 
 void tlb_leaf_drop(struct tlb *tlb, uint64_t gva)
 {
-    for (unsigned level = 0; level < LEVELS; level++) {
+    for (unsigned level = 0; level < tlb->levels; level++) {
         struct leaf_entry *entry = leaf_slot(tlb, gva, level);
         if (entry->page == gva >> level_shift(level))
             entry->valid = false;
@@ -246,7 +256,7 @@ static void flush_first(struct tlb *tlb, const uint64_t *gva, const uint16_t *as
 static void flush_second(struct tlb *tlb, const uint64_t *gva, const uint16_t *asid)
 {
     if (gva) {
-        for (unsigned level = 0; level < LEVELS; level++) {
+        for (unsigned level = 0; level < tlb->levels; level++) {
             struct leaf_entry *entry = leaf_slot(tlb, *gva, level);
             if (entry->page == *gva >> level_shift(level) && (!asid || (!entry->global && entry->asid == *asid)))
                 entry->valid = false;

@@ -68,7 +68,8 @@ struct tlb_bank {
     bool used;
     bool has_private; /* holds an entry that is not global */
     uint64_t last_use;
-    /* 1 GiB regions with entries filled from large pages: a flush by address inside one flushes the bank. */
+    /* 1 GiB regions with entries filled from large pages: a flush by address inside one flushes the bank, as does any
+     * where there was a page larger than a region. */
     uint64_t big_regions[TLB_BIG_REGIONS];
     unsigned big_count; /* TLB_BIG_REGIONS + 1: more than fit */
 };

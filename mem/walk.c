@@ -1,4 +1,5 @@
-/* Sv39 walks; see walk.h. Steps in comments are those of the algorithm in the Privileged Architecture, section 12.3.2.
+/* Sv39, Sv48 and Sv57 walks; see walk.h. Steps in comments are those of the algorithm in the Privileged Architecture,
+ * section 12.3.2.
  */
 #include "mem/walk.h"
 
@@ -6,8 +7,9 @@
 
 enum { PTE_BYTES_SHIFT = 3, LEVEL_BITS = 9 };
 
-/* N, PBMT and the reserved bits 60..54: zero until Svnapot and Svpbmt say otherwise. */
-#define PTE_RESERVED (0x3ffull << 54)
+#define PTE_RESERVED (0x7full << 54)
+#define PTE_PBMT (3ull << 61)
+#define PTE_N (1ull << 63)
 #define PTE_PPN_MASK (((1ull << 44) - 1) << PTE_PPN_SHIFT)
 
 bool walk_permits(uint64_t pte, enum mem_access access, bool user, bool sum, bool mxr)
@@ -37,6 +39,23 @@ static bool canonical(uint64_t gva, unsigned levels)
     return (uint64_t)((int64_t)(gva << shift) >> shift) == gva;
 }
 
+/* Svnapot knows one size, 64 KiB: 16 PTEs alike, whose lowest four PPN bits say so instead of being an address. */
+enum { NAPOT_PAGES = 16, NAPOT_64K = 8 };
+
+/* Bits 63..54: N and PBMT where the extension is on, and in leaves only (section 12.4.1). */
+static bool upper_bits_reserved(const struct walk_params *params, uint64_t pte, unsigned level)
+{
+    bool is_leaf = pte & (PTE_R | PTE_X);
+
+    if (pte & PTE_RESERVED)
+        return true;
+    if ((pte & PTE_PBMT) && (!is_leaf || !params->pbmt || (pte & PTE_PBMT) == PTE_PBMT))
+        return true;
+    if (!(pte & PTE_N))
+        return false;
+    return !is_leaf || !params->napot || level > 0 || (pte >> PTE_PPN_SHIFT & (NAPOT_PAGES - 1)) != NAPOT_64K;
+}
+
 enum walk_result walk_page_table(const struct walk_params *params, uint64_t gva, struct walk_leaf *leaf)
 {
     uint64_t table_gpa = params->root_gpa;
@@ -53,7 +72,7 @@ enum walk_result walk_page_table(const struct walk_params *params, uint64_t gva,
         uint64_t pte = atomic_load_explicit(host, memory_order_relaxed);
     again:
         /* Step 3: invalid, or an encoding reserved for later. */
-        if (!(pte & PTE_V) || (!(pte & PTE_R) && (pte & PTE_W)) || (pte & PTE_RESERVED))
+        if (!(pte & PTE_V) || (!(pte & PTE_R) && (pte & PTE_W)) || upper_bits_reserved(params, pte, level))
             return WALK_PAGE_FAULT;
         global |= (pte & PTE_G) != 0;
         uint64_t next_gpa = ((pte & PTE_PPN_MASK) >> PTE_PPN_SHIFT) << MEM_PAGE_SHIFT;
@@ -79,6 +98,10 @@ enum walk_result walk_page_table(const struct walk_params *params, uint64_t gva,
                 goto again;
             mem_note_write(params->mem, pte_gpa, sizeof(uint64_t));
             pte = wanted;
+        }
+        if (pte & PTE_N) {
+            in_leaf = (NAPOT_PAGES - 1) << MEM_PAGE_SHIFT;
+            next_gpa &= ~in_leaf;
         }
         *leaf = (struct walk_leaf){.pte = pte, .gpa = next_gpa | (gva & in_leaf), .level = level, .global = global};
         return WALK_OK;

@@ -1,5 +1,5 @@
-/* Sv39 page-table walks (Privileged Architecture 1.13, sections 12.3 and 12.4): pure in their parameters but for
- * the page table, whose A and D bits they set by compare-exchange. */
+/* Sv39, Sv48 and Sv57 page-table walks (Privileged Architecture 1.13, sections 12.3 to 12.6, Svnapot, Svpbmt): pure in
+ * their parameters but for the page table, whose A and D bits they set by compare-exchange. */
 #ifndef TUFF_MEM_WALK_H
 #define TUFF_MEM_WALK_H
 
@@ -29,7 +29,9 @@ enum walk_result {
 struct walk_params {
     struct mem *mem;
     uint64_t root_gpa; /* satp.PPN << 12 */
-    unsigned levels;   /* 3 for Sv39 */
+    unsigned levels;   /* 3 for Sv39, 4 for Sv48, 5 for Sv57 */
+    bool napot;        /* PTE.N makes pages of 64 KiB (Svnapot), else it is reserved */
+    bool pbmt;         /* PTE.PBMT may be 1 or 2 (Svpbmt); all memory here is coherent, so it changes nothing */
     bool update_ad;    /* set A and D here (Svadu); false: a clear bit is a page fault (Svade) */
     bool user;         /* effective privilege is U */
     bool sum, mxr;
@@ -43,7 +45,7 @@ struct walk_params {
 struct walk_leaf {
     uint64_t pte;   /* with A, D as they are now */
     uint64_t gpa;   /* of the 4 KiB page that holds the address */
-    unsigned level; /* 0: 4 KiB, 1: 2 MiB, 2: 1 GiB */
+    unsigned level; /* 0: 4 KiB (or the one of 64 KiB that was asked for), 1: 2 MiB, ..., 4: 256 TiB */
     bool global;    /* G at the leaf or above it */
 };
 

@@ -93,9 +93,11 @@ START_TEST(isa_adds_and_takes_away_in_order)
     ck_assert_int_eq(values_isa("all", &isa, &err), 0);
     ck_assert_uint_eq(isa, ISA_ALL);
     ck_assert_int_eq(values_isa("-zba,-c,-zcb,-zcmop", &isa, &err), 0);
-    ck_assert_uint_eq(isa, ISA_ALL & ~(ISA_EXT(ZBA) | ISA_EXT(C) | ISA_EXT(ZCB) | ISA_EXT(ZCMOP)));
+    ck_assert_uint_eq(isa, ISA_DEFAULT & ~(ISA_EXT(ZBA) | ISA_EXT(C) | ISA_EXT(ZCB) | ISA_EXT(ZCMOP)));
     ck_assert_int_eq(values_isa("-zba,+zba", &isa, &err), 0);
-    ck_assert_uint_eq(isa, ISA_ALL);
+    ck_assert_uint_eq(isa, ISA_DEFAULT);
+    ck_assert_int_eq(values_isa("sv48", &isa, &err), 0);
+    ck_assert_uint_eq(isa, ISA_DEFAULT | ISA_EXT(SV48));
     ck_assert_int_eq(values_isa("-d", &isa, &err), 0);
     ck_assert_int_eq(values_isa("-zkn,-zks,-zbkc,-zknd", &isa, &err), 0);
     ck_assert_int_eq(values_isa("-d,-f,-zfa,-zfbfmin,-zfh,-zfhmin", &isa, &err), 0);
@@ -128,6 +130,10 @@ START_TEST(isa_refuses_unknown_names_and_missing_foundations)
                                         "-zfhmin",
                                         "-zfh,-zfhmin",
                                         "-a",
+                                        "sv57",
+                                        "zkt",
+                                        "-zihpm",
+                                        "-ssstateen",
                                         "zba--zbb"};
     struct error err;
     uint64_t isa = 77;
@@ -152,8 +158,10 @@ START_TEST(isa_strings_mean_what_they_name_and_what_that_needs)
         {"rv64imafdc_zicsr_zba", (ISA_G & ~ISA_EXT(ZIFENCEI)) | ISA_EXT(C) | ISA_EXT(ZBA)},
         {"rv64id", ISA_EXT(I) | ISA_EXT(D) | ISA_EXT(F) | ISA_EXT(ZICSR)},
         {"rv64i2p1_m2p0_zba1p0_zbb", ISA_EXT(I) | ISA_EXT(M) | ISA_EXT(ZBA) | ISA_EXT(ZBB)},
-        {"rv64izicsr_zihintpause_zihpm", ISA_EXT(I) | ISA_EXT(ZICSR) | ISA_EXT(ZIHINTPAUSE)},
+        {"rv64izicsr_zihintpause_zihpm", ISA_EXT(I) | ISA_EXT(ZICSR) | ISA_EXT(ZIHINTPAUSE) | ISA_EXT(ZIHPM)},
         {"rv64i_zfh", ISA_EXT(I) | ISA_EXT(ZFH) | ISA_EXT(ZFHMIN) | ISA_EXT(F) | ISA_EXT(ZICSR)},
+        {"rv64i_sv57_svinval", ISA_EXT(I) | ISA_EXT(SV48) | ISA_EXT(SV57) | ISA_EXT(SVINVAL)},
+        {"rv64i_sv39_svade", ISA_EXT(I)},
         {"rv64i_zacas", ISA_EXT(I) | ISA_EXT(A) | ISA_EXT(ZACAS)},
         {"rv64ib", ISA_EXT(I) | ISA_EXT(ZBA) | ISA_EXT(ZBB) | ISA_EXT(ZBS)},
         {"rv64gc-d", (ISA_G | ISA_EXT(C)) & ~ISA_EXT(D)},
@@ -188,6 +196,9 @@ END_TEST
 START_TEST(isa_profiles_are_their_mandatory_extensions_or_say_what_is_missing)
 {
     const uint64_t rva20 = ISA_G | ISA_EXT(C) | ISA_EXT(ZICNTR) | ISA_EXT(ZICCRSE);
+    const uint64_t rva22 = rva20 | ISA_EXT(ZA64RS) | ISA_EXT(ZIHINTPAUSE) | ISA_EXT(ZIHPM) | ISA_EXT(ZBA) |
+                           ISA_EXT(ZBB) | ISA_EXT(ZBS) | ISA_EXT(ZIC64B) | ISA_EXT(ZICBOM) | ISA_EXT(ZICBOP) |
+                           ISA_EXT(ZICBOZ) | ISA_EXT(ZFHMIN) | ISA_EXT(SVPBMT) | ISA_EXT(SVINVAL);
     struct error err;
     uint64_t isa;
 
@@ -195,12 +206,18 @@ START_TEST(isa_profiles_are_their_mandatory_extensions_or_say_what_is_missing)
     ck_assert_uint_eq(isa, rva20);
     ck_assert_int_eq(values_isa("rva20s64+zba,-c", &isa, &err), 0);
     ck_assert_uint_eq(isa, (rva20 | ISA_EXT(ZBA)) & ~ISA_EXT(C));
+    ck_assert_int_eq(values_isa("rva22s64", &isa, &err), 0);
+    ck_assert_uint_eq(isa, rva22);
+    ck_assert_int_eq(values_isa("rva22s64,sv48", &isa, &err), 0);
+    ck_assert_uint_eq(isa, rva22 | ISA_EXT(SV48));
     isa = 77;
     ck_assert_int_eq(values_isa("rva23s64", &isa, &err), -ENOTSUP);
     ck_assert_uint_eq(isa, 77);
     ck_assert_ptr_nonnull(strstr(err.text, "'rva23s64'"));
     ck_assert_ptr_nonnull(strstr(err.text, " v "));
     ck_assert_ptr_null(strstr(err.text, "zicbom")); /* is there */
+    ck_assert_ptr_null(strstr(err.text, "svnapot"));
+    ck_assert_ptr_null(strstr(err.text, "zkt"));
     ck_assert_ptr_null(strstr(err.text, "\n"));
 }
 END_TEST

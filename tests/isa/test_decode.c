@@ -52,6 +52,7 @@ static const struct example examples[] = {
     {0x8330000f, RV_SEM_fence, 0, 0, 0, 0, 0, 0x833},       /* fence.tso */
     {0x0100000f, RV_SEM_fence, 0, 0, 0, 0, 0, 0x10},        /* pause */
     {0x12b50073, RV_SEM_sfence_vma, 0, 10, 11, 0, 0, 0},    /* sfence.vma a0, a1 */
+    {0x16b50073, RV_SEM_sfence_vma, 0, 10, 11, 0, 0, 0},    /* sinval.vma a0, a1 */
     {0x7d01, RV_SEM_lui, 26, 0, 0, 0, 0, -(32 << 12)},      /* c.lui s10, -32 */
     {0x83c0, RV_SEM_lbu, 8, 15, 0, 0, 0, 1},                /* c.lbu s0, 1(a5) */
     {0x83a0, RV_SEM_lbu, 8, 15, 0, 0, 0, 2},                /* c.lbu s0, 2(a5) */

@@ -19,7 +19,7 @@
     ",+zicond,+zbc,+zbkb,+zbkc,+zbkx,+zimop,+zmmul,+zcb,+zcmop" \
     ",+zknd,+zkne,+zknh,+zksed,+zksh"                           \
     ",+zfa,+zfbfmin,+zfh,+zfhmin"                               \
-    ",+zicbom,+zicbop,+zicboz,+zabha,+experimental-zacas,+zawrs"
+    ",+zicbom,+zicbop,+zicboz,+zabha,+experimental-zacas,+zawrs,+svinval"
 
 enum {
     OPERANDS_PER_ROW = 60,
@@ -286,6 +286,7 @@ static const struct gate gates[] = {
     {ISA_EXT(ZABHA), "-zabha"},
     {ISA_EXT(ZACAS), "-experimental-zacas"},
     {ISA_EXT(ZAWRS), "-zawrs"},
+    {ISA_EXT(SVINVAL), "-svinval"},
 };
 
 /* The row's first encoding that decodes to it: exceptions may give the very first ones to other rows. */

@@ -220,6 +220,24 @@ START_TEST(flushing_inside_a_large_page_ends_all_of_it)
 }
 END_TEST
 
+/* One of 512 GiB has entries in many regions, and each address in it names the same PTE. */
+START_TEST(flushing_inside_a_page_larger_than_a_region_ends_all_of_it)
+{
+    static const struct walk_leaf huge_leaf = {.level = 3};
+    struct tlb_bank *bank = bank_of(1);
+    uint64_t far = GVA + (UINT64_C(100) << 30);
+
+    fill(bank, GVA, &huge_leaf);
+    tlb_leaf_insert(tlb, GVA, 1, &huge_leaf);
+    struct walk_leaf found;
+    ck_assert(tlb_leaf_find(tlb, far, 1, &found));
+    ck_assert_uint_eq(found.gpa, far & ((UINT64_C(1) << 39) - 1));
+    tlb_flush(tlb, &far, NULL);
+    ck_assert(!readable(bank, GVA));
+    ck_assert(!tlb_leaf_find(tlb, GVA, 1, &found));
+}
+END_TEST
+
 START_TEST(leaves_are_found_by_size_and_asid)
 {
     struct walk_leaf leaf = {.pte = 7, .gpa = 0x80603000, .level = 1}, found;
@@ -291,6 +309,7 @@ int main(void)
         flushes_take_what_they_name,
         flushes_leave_untranslated_and_global_entries_where_they_may,
         flushing_inside_a_large_page_ends_all_of_it,
+        flushing_inside_a_page_larger_than_a_region_ends_all_of_it,
         leaves_are_found_by_size_and_asid,
         flushes_end_leaves_alike,
         dropping_writes_leaves_reads,

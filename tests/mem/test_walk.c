@@ -1,4 +1,4 @@
-/* Sv39 walks, fault by fault, against page tables built by hand (Privileged Architecture, section 12.3.2). */
+/* Walks, fault by fault, against page tables built by hand (Privileged Architecture, section 12.3.2). */
 #include "mem/walk.h"
 #include "mem_test.h"
 
@@ -122,6 +122,106 @@ START_TEST(reserved_encodings_fault)
 }
 END_TEST
 
+/* The tables again under more levels: slot 0 of each upper one leads down. */
+static void add_levels(unsigned levels)
+{
+    for (unsigned level = 3; level < levels; level++) {
+        uint64_t table = RAM_GPA + 0x1000 * (uint64_t)level;
+        *slot(table, 0) = pte(params.root_gpa, PTE_V);
+        params.root_gpa = table;
+    }
+    params.levels = levels;
+}
+
+START_TEST(more_levels_are_walked_from_their_root)
+{
+    for (unsigned levels = 4; levels <= 5; levels++) {
+        params.root_gpa = ROOT;
+        add_levels(levels);
+        ck_assert_int_eq(walk(ADDRESS), WALK_OK);
+        ck_assert_uint_eq(leaf.gpa, PAGE);
+        ck_assert_uint_eq(leaf.level, 0);
+        /* Bits above the address's own sign must repeat it. */
+        for (unsigned bit = 12 + 9 * levels - 1; bit < 64; bit++)
+            ck_assert_int_eq(walk(ADDRESS | UINT64_C(1) << bit), WALK_PAGE_FAULT);
+        *slot(params.root_gpa, 511) = *slot(params.root_gpa, 0);
+        ck_assert_int_eq(walk(ADDRESS | ~UINT64_C(0) << (12 + 9 * (levels - 1))), WALK_OK);
+        *slot(params.root_gpa, 511) = 0;
+    }
+}
+END_TEST
+
+START_TEST(leaves_of_upper_levels_want_alignment_too)
+{
+    for (unsigned levels = 4; levels <= 5; levels++) {
+        params.root_gpa = ROOT;
+        add_levels(levels);
+        unsigned shift = 12 + 9 * (levels - 1);
+        *slot(params.root_gpa, 1) = pte(0, KERNEL);
+        ck_assert_int_eq(walk(UINT64_C(1) << shift | 0x12345678), WALK_OK);
+        ck_assert_uint_eq(leaf.gpa, 0x12345000);
+        ck_assert_uint_eq(leaf.level, levels - 1);
+        for (unsigned bit = 12; bit < shift; bit++) {
+            *slot(params.root_gpa, 1) = pte(UINT64_C(1) << bit, KERNEL);
+            ck_assert_msg(walk(UINT64_C(1) << shift) == WALK_PAGE_FAULT, "bit %u", bit);
+        }
+    }
+}
+END_TEST
+
+START_TEST(tables_that_lead_to_themselves_end)
+{
+    for (unsigned levels = 3; levels <= 5; levels++) {
+        params.root_gpa = ROOT;
+        params.levels = levels;
+        for (unsigned i = 0; i < 512; i++)
+            *slot(ROOT, i) = pte(ROOT, PTE_V);
+        ck_assert_int_eq(walk(ADDRESS), WALK_PAGE_FAULT);
+    }
+}
+END_TEST
+
+START_TEST(napot_pages_are_64_kib_and_any_other_size_is_reserved)
+{
+    const uint64_t n = UINT64_C(1) << 63;
+
+    params.napot = true;
+    for (unsigned ppn = 0; ppn < 16; ppn++) {
+        *slot(LAST, 3) = pte(UINT64_C(0x80100000) + (ppn << 12), KERNEL) | n;
+        ck_assert_msg(walk(ADDRESS) == (ppn == 8 ? WALK_OK : WALK_PAGE_FAULT), "low bits %#x", ppn);
+    }
+    *slot(LAST, 3) = pte(0x80108000, KERNEL) | n;
+    ck_assert_int_eq(walk(ADDRESS), WALK_OK);
+    ck_assert_uint_eq(leaf.gpa, 0x80103000); /* the page of the address, not the one the PTE seems to name */
+    ck_assert_uint_eq(leaf.level, 0);
+    /* Not in larger leaves, nor in pointers. */
+    *slot(MIDDLE, 2) = pte(LAST, PTE_V) | n;
+    ck_assert_int_eq(walk(ADDRESS), WALK_PAGE_FAULT);
+    for (unsigned ppn = 0; ppn < 1 << 9; ppn++) {
+        *slot(MIDDLE, 2) = pte(UINT64_C(0x80000000) + ((uint64_t)ppn << 12), KERNEL) | n;
+        ck_assert_int_eq(walk(ADDRESS), WALK_PAGE_FAULT);
+    }
+}
+END_TEST
+
+START_TEST(memory_types_are_for_leaves_where_they_are_on)
+{
+    for (unsigned on = 0; on < 2; on++)
+        for (uint64_t type = 0; type < 4; type++) {
+            bool ok = !type || (on && type < 3);
+            params.pbmt = on;
+            *slot(LAST, 3) = pte(PAGE, KERNEL) | type << 61;
+            ck_assert_msg(walk(ADDRESS) == (ok ? WALK_OK : WALK_PAGE_FAULT), "type %lu", (unsigned long)type);
+            *slot(MIDDLE, 2) = pte(0x40200000, KERNEL) | type << 61;
+            ck_assert_int_eq(walk(ADDRESS), ok ? WALK_OK : WALK_PAGE_FAULT);
+            *slot(MIDDLE, 2) = pte(LAST, PTE_V) | type << 61;
+            *slot(LAST, 3) = pte(PAGE, KERNEL);
+            ck_assert_int_eq(walk(ADDRESS), type ? WALK_PAGE_FAULT : WALK_OK);
+            *slot(MIDDLE, 2) = pte(LAST, PTE_V);
+        }
+}
+END_TEST
+
 START_TEST(pointers_have_no_a_d_u_and_end_above_level_0)
 {
     static const uint64_t bits[] = {PTE_A, PTE_D, PTE_U};
@@ -242,6 +342,11 @@ int main(void)
         misaligned_large_pages_fault,
         addresses_must_be_canonical,
         reserved_encodings_fault,
+        more_levels_are_walked_from_their_root,
+        leaves_of_upper_levels_want_alignment_too,
+        tables_that_lead_to_themselves_end,
+        napot_pages_are_64_kib_and_any_other_size_is_reserved,
+        memory_types_are_for_leaves_where_they_are_on,
         pointers_have_no_a_d_u_and_end_above_level_0,
         global_is_inherited,
         permissions_are_those_of_the_table,

@@ -25,6 +25,9 @@ static const uint16_t excluded_rows[] = {
     RV_ROW_sret,
     RV_ROW_wfi,
     RV_ROW_sfence_vma,
+    RV_ROW_sinval_vma,
+    RV_ROW_sfence_w_inval,
+    RV_ROW_sfence_inval_ir,
     RV_ROW_unimp,
     /* the emulator's user mode does not enable them */
     RV_ROW_cbo_inval,

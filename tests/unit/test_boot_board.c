@@ -110,7 +110,7 @@ START_TEST(tree_cpus_come_in_order_with_their_handles)
             continue;
         ck_assert_int_eq(fdt_get_path(tree, node, path, sizeof(path)), 0);
         ck_assert_uint_eq(number_at(path, "reg"), hart);
-        ck_assert_str_eq(string_at(path, "mmu-type"), "riscv,sv39");
+        ck_assert_str_eq(string_at(path, "mmu-type"), "riscv,sv57");
         ck_assert_str_eq(string_at(path, "status"), "okay");
         ck_assert_uint_eq(fdt_get_phandle(tree, node), BOARD_PHANDLE_CPU0 + hart);
         int intc = fdt_node_offset_by_phandle(tree, BOARD_PHANDLE_INTC0 + hart);
@@ -149,6 +149,19 @@ START_TEST(tree_isa_is_told_in_both_ways)
     ck_assert_int_eq(strncmp(all, "rv64imafdc_", 11), 0);
     ck_assert_ptr_nonnull(strstr(all, "_sstc"));
     ck_assert_ptr_null(strstr(all, "__"));
+    ck_assert_ptr_nonnull(strstr(all, "_svnapot"));
+    ck_assert_ptr_null(strstr(all, "_sv48")); /* mmu-type tells */
+}
+END_TEST
+
+START_TEST(tree_tells_the_largest_mode_of_page_tables)
+{
+    config.isa = ISA_ALL & ~ISA_EXT(SV57);
+    make_tree();
+    ck_assert_str_eq(string_at("/cpus/cpu@0", "mmu-type"), "riscv,sv48");
+    config.isa = ISA_DEFAULT;
+    make_tree();
+    ck_assert_str_eq(string_at("/cpus/cpu@0", "mmu-type"), "riscv,sv39");
 }
 END_TEST
 
@@ -451,11 +464,12 @@ START_TEST(supervisor_state_is_what_firmware_leaves)
     ck_assert_uint_eq(state.x[0], 0);
     ck_assert_uint_eq(state.satp, 0);
     ck_assert_uint_eq(state.mstatus, 3ull << 13); /* SIE, MIE, MPRV, SUM, MXR gone, FS kept */
-    ck_assert_uint_eq(state.mideleg, 0x222);
+    ck_assert_uint_eq(state.mideleg, 0x2222);
     ck_assert_uint_eq(state.medeleg, 0xb1ff);
     ck_assert_uint_eq(state.mie, 0);
-    ck_assert_uint_eq(state.menvcfg, 1ull << 63 | 1ull << 61 | 0xf0);
-    ck_assert_uint_eq(state.mcounteren & 7, 7);
+    ck_assert_uint_eq(state.menvcfg, 7ull << 61 | 0xf0);
+    ck_assert_uint_eq(state.mcounteren, 0xffffffff);
+    ck_assert_uint_eq(state.mstateen[0], 3ull << 62);
     ck_assert_uint_eq(state.pmpcfg[0], 0x1f);
     ck_assert_uint_eq(state.stimecmp, UINT64_MAX);
     boot_supervisor_state(&state, ISA_EXT(I), 0x80200000, 0);
@@ -501,6 +515,7 @@ int main(void)
     tcase_add_test(board, tree_memory_is_all_of_ram);
     tcase_add_test(board, tree_cpus_come_in_order_with_their_handles);
     tcase_add_test(board, tree_isa_is_told_in_both_ways);
+    tcase_add_test(board, tree_tells_the_largest_mode_of_page_tables);
     tcase_add_test(board, extensions_are_in_canonical_order);
     tcase_add_test(board, tree_tells_the_size_of_cache_blocks_where_they_can_be_operated_on);
     tcase_add_test(board, tree_chosen_has_what_was_asked_for);

@@ -25,8 +25,11 @@ static struct fake_machine {
     bool counter_running;
     bool counter_has_value;
     uint64_t counter_value;
+    uint32_t event_csr;
+    uint64_t event;
 } fake;
 
+static bool test_overflow_interrupts;
 static struct sbi *test_sbi;
 static struct sbi_ret test_ret;
 
@@ -122,6 +125,12 @@ static void fake_counter_control(void *opaque, uint32_t self, uint32_t csr, bool
     fake.counter_value = value ? *value : 0;
 }
 
+static void fake_counter_event(void *opaque, uint32_t self, uint32_t csr, uint64_t event)
+{
+    fake.event_csr = csr;
+    fake.event = event;
+}
+
 static const struct sbi_ops fake_ops = {
     .hart_state = fake_hart_state,
     .hart_start = fake_hart_start,
@@ -134,11 +143,16 @@ static const struct sbi_ops fake_ops = {
     .console_write = fake_console_write,
     .console_read = fake_console_read,
     .counter_control = fake_counter_control,
+    .counter_event = fake_counter_event,
 };
 
 static inline void test_sbi_create(uint32_t hart_count)
 {
-    struct sbi_config config = {.hart_count = hart_count, .mem = test_mem, .ops = &fake_ops, .opaque = &fake};
+    struct sbi_config config = {.hart_count = hart_count,
+                                .mem = test_mem,
+                                .ops = &fake_ops,
+                                .opaque = &fake,
+                                .overflow_interrupts = test_overflow_interrupts};
 
     sbi_destroy(test_sbi);
     test_sbi = NULL;

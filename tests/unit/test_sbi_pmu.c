@@ -29,7 +29,9 @@ enum {
     FW_SFENCE_VMA_SENT = 0xf000a,
     FW_SFENCE_VMA_ASID_RECEIVED = 0xf000d,
 
-    ALL_COUNTERS = (1 << SBI_COUNTERS) - 1,
+    COUNTERS = 19, /* without Sscofpmf */
+    ALL_COUNTERS = (1 << COUNTERS) - 1,
+    RAW = 0x20000,
 };
 
 #define pmu(hart, fid, ...) call((hart), SBI_EID_PMU, (fid), __VA_ARGS__)
@@ -54,8 +56,8 @@ START_TEST(counters_are_two_csrs_and_the_firmwares)
     int hardware = 0, firmware = 0;
 
     pmu(0, NUM_COUNTERS, 0);
-    expect_ret(SBI_SUCCESS, SBI_COUNTERS);
-    for (uint64_t i = 0; i < SBI_COUNTERS; i++) {
+    expect_ret(SBI_SUCCESS, COUNTERS);
+    for (uint64_t i = 0; i < COUNTERS; i++) {
         pmu(0, GET_INFO, i);
         ck_assert_int_eq(test_ret.error, SBI_SUCCESS);
         ck_assert_uint_eq(test_ret.value >> 12 & 0x3f, 63);
@@ -65,12 +67,12 @@ START_TEST(counters_are_two_csrs_and_the_firmwares)
             hardware++;
     }
     ck_assert_int_eq(hardware, 2);
-    ck_assert_int_eq(firmware, SBI_COUNTERS - 2);
+    ck_assert_int_eq(firmware, COUNTERS - 2);
     pmu(0, GET_INFO, 0);
     ck_assert_uint_eq(test_ret.value & 0xfff, 0xc00);
     pmu(0, GET_INFO, 2);
     ck_assert_uint_eq(test_ret.value & 0xfff, 0xc02);
-    pmu(0, GET_INFO, SBI_COUNTERS);
+    pmu(0, GET_INFO, COUNTERS);
     expect_ret(SBI_ERR_INVALID_PARAM, 0);
     pmu(0, GET_INFO, UINT64_MAX);
     expect_ret(SBI_ERR_INVALID_PARAM, 0);
@@ -108,8 +110,8 @@ END_TEST
 
 START_TEST(counter_sets_are_checked_in_every_function)
 {
-    static const uint64_t bad[][2] = {{0, 1 << SBI_COUNTERS}, {SBI_COUNTERS, 1}, {1, ALL_COUNTERS}, {0, 0},
-                                      {UINT64_MAX, 1},        {18, 2},           {1, 1ull << 63},   {64, 1}};
+    static const uint64_t bad[][2] = {{0, 1 << COUNTERS}, {COUNTERS, 1}, {1, ALL_COUNTERS}, {0, 0},
+                                      {UINT64_MAX, 1},    {18, 2},       {1, 1ull << 63},   {64, 1}};
 
     for (size_t i = 0; i < TUFF_ARRAY_LEN(bad); i++) {
         pmu(0, CONFIG_MATCHING, bad[i][0], bad[i][1], 0, FW_SET_TIMER, 0);
@@ -212,7 +214,7 @@ START_TEST(configured_counters_are_not_given_twice)
 {
     uint64_t seen = 0;
 
-    for (int i = 0; i < SBI_COUNTERS - 2; i++) {
+    for (int i = 0; i < COUNTERS - 2; i++) {
         pmu(0, CONFIG_MATCHING, 0, ALL_COUNTERS, 0, FW_SET_TIMER, 0);
         ck_assert_int_eq(test_ret.error, SBI_SUCCESS);
         ck_assert(!(seen >> test_ret.value & 1));
@@ -259,7 +261,7 @@ END_TEST
 
 START_TEST(firmware_read_checks_the_counter)
 {
-    static const uint64_t bad[] = {0, 2, SBI_COUNTERS, UINT64_MAX};
+    static const uint64_t bad[] = {0, 2, COUNTERS, UINT64_MAX};
 
     for (size_t i = 0; i < TUFF_ARRAY_LEN(bad); i++)
         for (uint64_t fid = FW_READ; fid <= FW_READ_HI; fid++) {
@@ -308,7 +310,7 @@ START_TEST(probing_leaves_everything_free)
             pmu(0, STOP, test_ret.value, 1, RESET);
     }
     ck_assert_uint_eq(fake.calls, 0);
-    for (int i = 0; i < SBI_COUNTERS; i++)
+    for (int i = 0; i < COUNTERS; i++)
         ck_assert_uint_eq(sbi_hart_state(test_sbi, 0)->event_idx[i], 0);
 }
 END_TEST
@@ -368,7 +370,7 @@ END_TEST
 START_TEST(any_restored_state_is_safe)
 {
     memset(sbi_hart_state(test_sbi, 0), 0xff, sizeof(struct sbi_hart_state));
-    for (uint64_t i = 0; i < SBI_COUNTERS; i++) {
+    for (uint64_t i = 0; i < COUNTERS; i++) {
         pmu(0, FW_READ, i);
         pmu(0, STOP, i, 1, 0);
         ck_assert_int_eq(test_ret.error, SBI_SUCCESS);
@@ -377,7 +379,7 @@ START_TEST(any_restored_state_is_safe)
         pmu(0, STOP, i, 1, RESET);
         ck_assert_int_eq(test_ret.error, SBI_SUCCESS);
     }
-    ck_assert_uint_lt(counting(0, FW_SET_TIMER), SBI_COUNTERS);
+    ck_assert_uint_lt(counting(0, FW_SET_TIMER), COUNTERS);
 }
 END_TEST
 
@@ -422,12 +424,60 @@ START_TEST(events_from_other_threads_are_all_counted)
 }
 END_TEST
 
+START_TEST(programmable_counters_are_there_with_overflow_interrupts)
+{
+    const uint64_t all = (1ull << SBI_COUNTERS) - 1;
+
+    pmu(0, CONFIG_MATCHING, 0, all, 0, RAW, 3);
+    expect_ret(SBI_ERR_INVALID_PARAM, 0);
+    test_overflow_interrupts = true;
+    test_sbi_create(3);
+    pmu(0, NUM_COUNTERS, 0);
+    expect_ret(SBI_SUCCESS, SBI_COUNTERS);
+    pmu(0, GET_INFO, 20);
+    expect_ret(SBI_SUCCESS, 63 << 12 | 0xc04);
+    /* Preferred for what the fixed ones count, too; filters go into the event. */
+    pmu(0, CONFIG_MATCHING, 0, all, 1 << 5 | 1 << 7, CYCLES, 0);
+    expect_ret(SBI_SUCCESS, 19);
+    ck_assert_uint_eq(fake.event_csr, 0xc03);
+    ck_assert_uint_eq(fake.event, 5ull << 60 | 1);
+    pmu(0, CONFIG_MATCHING, 0, all, AUTO_START, RAW, 3);
+    expect_ret(SBI_SUCCESS, 20);
+    ck_assert_uint_eq(fake.event_csr, 0xc04);
+    ck_assert_uint_eq(fake.event, 3);
+    ck_assert_uint_eq(fake.csr, 0xc04);
+    ck_assert(fake.counter_running);
+    pmu(0, CONFIG_MATCHING, 0, all, 0, RAW, 0);
+    expect_ret(SBI_ERR_NOT_SUPPORTED, 0);
+    pmu(0, CONFIG_MATCHING, 0, all, 0, RAW, 1000);
+    expect_ret(SBI_ERR_NOT_SUPPORTED, 0);
+    pmu(0, CONFIG_MATCHING, 0, 1, 0, CYCLES, 0);
+    expect_ret(SBI_SUCCESS, 0);
+    pmu(0, START, 19, 1, SET_INIT, UINT64_MAX - 99);
+    expect_ret(SBI_SUCCESS, 0);
+    ck_assert_uint_eq(fake.csr, 0xc03);
+    ck_assert_uint_eq(fake.counter_value, UINT64_MAX - 99);
+    pmu(0, FW_READ, 19);
+    expect_ret(SBI_ERR_INVALID_PARAM, 0);
+    pmu(0, START, 26, 2, 0, 0);
+    expect_ret(SBI_ERR_INVALID_PARAM, 0);
+    /* All eight taken: the fixed one counts. */
+    for (unsigned i = 0; i < 6; i++)
+        pmu(0, CONFIG_MATCHING, 0, all, AUTO_START, INSTRUCTIONS, 0);
+    expect_ret(SBI_SUCCESS, 26);
+    pmu(0, CONFIG_MATCHING, 0, all, 0, INSTRUCTIONS, 0);
+    expect_ret(SBI_SUCCESS, 2);
+    test_overflow_interrupts = false;
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("sbi_pmu");
     TCase *sbi = tcase_create("pmu");
 
     tcase_add_checked_fixture(sbi, test_sbi_setup, test_sbi_teardown);
+    tcase_add_test(sbi, programmable_counters_are_there_with_overflow_interrupts);
     tcase_add_test(sbi, counters_are_two_csrs_and_the_firmwares);
     tcase_add_test(sbi, hardware_events_match_their_counters);
     tcase_add_test(sbi, events_that_cannot_be_counted_are_not_supported);

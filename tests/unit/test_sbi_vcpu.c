@@ -104,6 +104,23 @@ START_TEST(counter_control_sets_inhibit_and_offset_of_one_counter)
 }
 END_TEST
 
+START_TEST(programmable_counters_have_an_event_and_may_overflow_again)
+{
+    uint64_t value = 100;
+
+    sbi_vcpu_counter_event(&vcpu, 0xc04, 1ull << 63 | 5);
+    ck_assert_uint_eq(vcpu.state.mhpmevent[4], 1ull << 63 | 5);
+    sbi_vcpu_counter_control(&vcpu, 0xc04, false, NULL);
+    ck_assert_uint_eq(vcpu.state.mcountinhibit, 0x10);
+    ck_assert_uint_eq(vcpu.state.mhpmevent[4], 1ull << 63 | 5);
+    sbi_vcpu_counter_control(&vcpu, 0xc04, true, &value);
+    ck_assert_uint_eq(vcpu.state.mhpmevent[4], 5);
+    ck_assert_uint_eq(vcpu.state.mhpmcounter[4], 100);
+    ck_assert_uint_eq(vcpu.state.mcountinhibit, 0);
+    ck_assert_uint_eq(vcpu.state.instret_offset, 9);
+}
+END_TEST
+
 START_TEST(counter_control_survives_a_refusing_vcpu)
 {
     struct vcpu_state before = vcpu.state;
@@ -124,6 +141,7 @@ int main(void)
     tcase_add_test(sbi, ecall_gives_errors_as_negative_numbers);
     tcase_add_test(sbi, ecall_passes_stop_on);
     tcase_add_test(sbi, counter_control_sets_inhibit_and_offset_of_one_counter);
+    tcase_add_test(sbi, programmable_counters_have_an_event_and_may_overflow_again);
     tcase_add_test(sbi, counter_control_survives_a_refusing_vcpu);
     suite_add_tcase(suite, sbi);
     return run_suite(suite);

@@ -15,6 +15,8 @@ enum {
     CSR_STVEC = 0x105,
     CSR_SCOUNTEREN = 0x106,
     CSR_SENVCFG = 0x10a,
+    CSR_SSTATEEN0 = 0x10c,
+    CSR_SSTATEEN3 = 0x10f,
     CSR_SSCRATCH = 0x140,
     CSR_SEPC = 0x141,
     CSR_SCAUSE = 0x142,
@@ -30,15 +32,19 @@ enum {
     CSR_MTVEC = 0x305,
     CSR_MCOUNTEREN = 0x306,
     CSR_MENVCFG = 0x30a,
+    CSR_MSTATEEN0 = 0x30c,
+    CSR_MSTATEEN3 = 0x30f,
     CSR_MCOUNTINHIBIT = 0x320,
     CSR_MHPMEVENT3 = 0x323,
     CSR_MHPMEVENT31 = 0x33f,
+    CSR_SCOUNTOVF = 0xda0,
     CSR_MSCRATCH = 0x340,
     CSR_MEPC = 0x341,
     CSR_MCAUSE = 0x342,
     CSR_MTVAL = 0x343,
     CSR_MIP = 0x344,
     CSR_PMPCFG0 = 0x3a0,
+    CSR_MSECCFG = 0x747,
     CSR_PMPCFG15 = 0x3af,
     CSR_PMPADDR0 = 0x3b0,
     CSR_PMPADDR63 = 0x3ef,
@@ -59,11 +65,12 @@ enum {
 
 /* clang-format on */
 
-enum { PMP_ENTRIES = 16 };
+enum { PMP_ENTRIES = 16, PMPCFG_L = 0x80 };
 enum { COUNTER_CY = 1, COUNTER_TM = 2, COUNTER_IR = 4 };
 #define COUNTERS 0xffffffffull /* all of the counter-enable bits stick */
 
 #define INTERRUPTS_S (1ull << VCPU_IRQ_SSI | 1ull << VCPU_IRQ_STI | 1ull << VCPU_IRQ_SEI)
+#define INTERRUPT_LCOF (1ull << VCPU_IRQ_LCOFI)
 #define INTERRUPTS_M (1ull << VCPU_IRQ_MSI | 1ull << VCPU_IRQ_MTI | 1ull << VCPU_IRQ_MEI)
 /* Exceptions 0..9, 12, 13, 15: those an S-mode handler can get (section 3.1.8). */
 #define DELEGABLE 0xb3ffull
@@ -136,7 +143,10 @@ static void counter_inhibit(struct hart *h, uint64_t value)
     uint64_t cycle = counter_read(h, h->cycle_offset, COUNTER_CY);
     uint64_t instret = counter_read(h, h->instret_offset, COUNTER_IR);
 
-    h->mcountinhibit = value & (COUNTER_CY | COUNTER_IR);
+    uint64_t monitors = h->isa & ISA_EXT(ZIHPM) ? ~7ull : 0;
+
+    h->mcountinhibit = value & (COUNTER_CY | COUNTER_IR | monitors) & COUNTERS;
+    hpm_update(h, hart_retired(h));
     h->cycle_offset = h->mcountinhibit & COUNTER_CY ? cycle : cycle - hart_retired(h);
     h->instret_offset = h->mcountinhibit & COUNTER_IR ? instret : instret - hart_retired(h);
 }
@@ -167,7 +177,7 @@ static uint64_t envcfg_fields(const struct hart *h)
 static uint64_t menvcfg_fields(const struct hart *h)
 {
     return envcfg_fields(h) | (h->isa & ISA_EXT(SSTC) ? MENVCFG_STCE : 0) |
-           (h->isa & ISA_EXT(SVADU) ? MENVCFG_ADUE : 0);
+           (h->isa & ISA_EXT(SVADU) ? MENVCFG_ADUE : 0) | (h->isa & ISA_EXT(SVPBMT) ? MENVCFG_PBMTE : 0);
 }
 
 /* What becomes of a register on a write: CBIE is WARL, its reserved value 2 leaves the old one. */
@@ -185,6 +195,21 @@ bool csr_cbo_enabled(const struct hart *h, uint64_t field)
     return h->priv != VCPU_PRIV_U || (h->senvcfg & field);
 }
 
+/* ---- state enables (chapter "Smstateen") ---- */
+
+/* Of what the registers control there is senvcfg and, one level down, sstateen. What sstateen would control for U-mode
+ * (Zfinx's fcsr, Zcmt's jvt) is not there: all zero. */
+static uint64_t mstateen_fields(unsigned i)
+{
+    return i ? MSTATEEN_SE : MSTATEEN_SE | MSTATEEN0_ENVCFG;
+}
+
+/* May this mode look at state that the bits of mstateen `i` control? */
+static bool stateen_allows(const struct hart *h, unsigned i, uint64_t bits)
+{
+    return h->priv == VCPU_PRIV_M || !(h->isa & ISA_EXT(SMSTATEEN)) || (h->mstateen[i] & bits);
+}
+
 /* ---- PMP (section 3.7.1) ---- */
 
 static bool pmpcfg_read(const struct hart *h, unsigned number, uint64_t *value)
@@ -199,6 +224,35 @@ static bool pmpcfg_read(const struct hart *h, unsigned number, uint64_t *value)
     return true;
 }
 
+/* Smepmp: RLB lifts the locks. */
+static bool pmp_locked(const struct hart *h, unsigned i)
+{
+    return (h->pmpcfg[i] & PMPCFG_L) && !(h->mseccfg & MSECCFG_RLB);
+}
+
+/* Smepmp: under MML no rule is added that lets M-mode execute, unless RLB is set. Of the locked ones those are all with
+ * X but RWX (shared data, read only), and W alone (shared code). */
+static bool pmp_adds_machine_code(const struct hart *h, uint8_t cfg)
+{
+    if (!(h->mseccfg & MSECCFG_MML) || (h->mseccfg & MSECCFG_RLB) || !(cfg & PMPCFG_L))
+        return false;
+    return (cfg & 7) == 2 || ((cfg & 4) && (cfg & 7) != 7);
+}
+
+/* Smepmp: MML and MMWP stay once they are set; RLB cannot be set again while something is locked. */
+static void write_mseccfg(struct hart *h, uint64_t value)
+{
+    uint64_t sticky = h->mseccfg & (MSECCFG_MML | MSECCFG_MMWP);
+    bool locked = false;
+
+    for (unsigned i = 0; i < PMP_ENTRIES; i++)
+        locked |= pmp_locked(h, i);
+    if (locked)
+        value &= ~MSECCFG_RLB;
+    h->mseccfg = (value & (MSECCFG_MML | MSECCFG_MMWP | MSECCFG_RLB)) | sticky;
+    pmp_update(h);
+}
+
 static bool pmpcfg_write(struct hart *h, unsigned number, uint64_t value)
 {
     unsigned first = (number - CSR_PMPCFG0) * 4;
@@ -207,9 +261,9 @@ static bool pmpcfg_write(struct hart *h, unsigned number, uint64_t value)
         return false;
     for (unsigned i = 0; i < 8 && first + i < PMP_ENTRIES; i++) {
         uint8_t byte = (uint8_t)(value >> (8 * i)) & 0x9f;
-        if (h->pmpcfg[first + i] & 0x80)
+        if (pmp_locked(h, first + i) || pmp_adds_machine_code(h, byte))
             continue;
-        if ((byte & 3) == 2) /* W without R is reserved: WARL, the old permissions stay */
+        if ((byte & 3) == 2 && !(h->mseccfg & MSECCFG_MML)) /* W without R is reserved: the old permissions stay */
             byte = (uint8_t)((byte & ~7) | (h->pmpcfg[first + i] & 7));
         h->pmpcfg[first + i] = byte;
     }
@@ -219,9 +273,9 @@ static bool pmpcfg_write(struct hart *h, unsigned number, uint64_t value)
 
 static void pmpaddr_write(struct hart *h, unsigned i, uint64_t value)
 {
-    bool next_locks = i + 1 < PMP_ENTRIES && (h->pmpcfg[i + 1] & 0x80) && (h->pmpcfg[i + 1] >> 3 & 3) == 1;
+    bool next_locks = i + 1 < PMP_ENTRIES && pmp_locked(h, i + 1) && (h->pmpcfg[i + 1] >> 3 & 3) == 1;
 
-    if (i >= PMP_ENTRIES || (h->pmpcfg[i] & 0x80) || next_locks)
+    if (i >= PMP_ENTRIES || pmp_locked(h, i) || next_locks)
         return;
     h->pmpaddr[i] = value & ((1ull << 54) - 1);
     pmp_update(h);
@@ -251,8 +305,16 @@ static bool read_counter(struct hart *h, unsigned number, uint64_t *value)
     else if (number == CSR_INSTRET)
         *value = counter_read(h, h->instret_offset, COUNTER_IR);
     else
-        *value = 0; /* a performance monitor: counts nothing */
+        *value = hpm_read(h, number - CSR_CYCLE);
     return true;
+}
+
+/* Sscofpmf: below M-mode the bits of the counters that mcounteren shows. */
+static bool read_overflows(struct hart *h, uint64_t *value)
+{
+    hpm_check(h);
+    *value = hpm_overflows(h) & (h->priv == VCPU_PRIV_M ? COUNTERS : h->mcounteren);
+    return h->isa & ISA_EXT(SSCOFPMF);
 }
 
 static bool read_supervisor(struct hart *h, unsigned number, uint64_t *value)
@@ -275,7 +337,7 @@ static bool read_supervisor(struct hart *h, unsigned number, uint64_t *value)
         return true;
     case CSR_SENVCFG:
         *value = h->senvcfg;
-        return true;
+        return stateen_allows(h, 0, MSTATEEN0_ENVCFG);
     case CSR_SSCRATCH:
         *value = h->sscratch;
         return true;
@@ -291,11 +353,15 @@ static bool read_supervisor(struct hart *h, unsigned number, uint64_t *value)
     case CSR_STIMECMP:
         *value = h->stimecmp;
         return stimecmp_allowed(h);
+    case CSR_SCOUNTOVF:
+        return read_overflows(h, value);
     case CSR_SATP:
         *value = h->satp;
         return h->priv == VCPU_PRIV_M || !(h->mstatus & MSTATUS_TVM);
     default:
-        return false;
+        *value = 0;
+        return number >= CSR_SSTATEEN0 && number <= CSR_SSTATEEN3 && (h->isa & ISA_EXT(SSSTATEEN)) &&
+               stateen_allows(h, number - CSR_SSTATEEN0, MSTATEEN_SE);
     }
 }
 
@@ -368,10 +434,25 @@ static bool read_machine(struct hart *h, unsigned number, uint64_t *value)
         *value = h->pmpaddr[number - CSR_PMPADDR0];
         return true;
     }
-    /* Hardware performance monitors exist and count nothing. */
-    *value = 0;
-    return (number >= CSR_MHPMEVENT3 && number <= CSR_MHPMEVENT31) ||
-           (number >= CSR_MHPMCOUNTER3 && number <= CSR_MHPMCOUNTER31);
+    if (number == CSR_MSECCFG) {
+        *value = h->mseccfg;
+        return h->isa & ISA_EXT(SMEPMP);
+    }
+    if (number >= CSR_MSTATEEN0 && number <= CSR_MSTATEEN3) {
+        *value = h->mstateen[number - CSR_MSTATEEN0];
+        return h->isa & ISA_EXT(SMSTATEEN);
+    }
+    /* Without Zihpm all of the monitors are zero and stay so. */
+    if (number >= CSR_MHPMEVENT3 && number <= CSR_MHPMEVENT31) {
+        hpm_check(h);
+        *value = h->hpm_event[number - CSR_MHPMEVENT3 + HPM_FIRST];
+        return true;
+    }
+    if (number >= CSR_MHPMCOUNTER3 && number <= CSR_MHPMCOUNTER31) {
+        *value = hpm_read(h, number - CSR_MHPMCOUNTER3 + HPM_FIRST);
+        return true;
+    }
+    return false;
 }
 
 static bool csr_read(struct hart *h, unsigned number, uint64_t *value)
@@ -383,12 +464,29 @@ static bool csr_read(struct hart *h, unsigned number, uint64_t *value)
         return (h->isa & ISA_EXT(F)) && read_fp(h, number, value);
     default:
         if (number >= CSR_CYCLE && number <= CSR_HPMCOUNTER31)
-            return (h->isa & ISA_EXT(ZICNTR)) && read_counter(h, number, value);
+            return (h->isa & (number <= CSR_INSTRET ? ISA_EXT(ZICNTR) : ISA_EXT(ZIHPM))) &&
+                   read_counter(h, number, value);
         return (number >> 8 & 3) == VCPU_PRIV_S ? read_supervisor(h, number, value) : read_machine(h, number, value);
     }
 }
 
 /* ---- writes ---- */
+
+static uint64_t overflow_interrupt(const struct hart *h)
+{
+    return h->isa & ISA_EXT(SSCOFPMF) ? INTERRUPT_LCOF : 0;
+}
+
+static void write_monitor(struct hart *h, unsigned number, uint64_t value)
+{
+    if (!(h->isa & ISA_EXT(ZIHPM)))
+        return;
+    hpm_check(h);
+    if (number >= CSR_MHPMEVENT3 && number <= CSR_MHPMEVENT31)
+        hpm_event_write(h, number - CSR_MHPMEVENT3 + HPM_FIRST, value);
+    else if (number >= CSR_MHPMCOUNTER3 && number <= CSR_MHPMCOUNTER31)
+        hpm_write(h, number - CSR_MHPMCOUNTER3 + HPM_FIRST, value);
+}
 
 static void write_fp(struct hart *h, unsigned number, uint64_t value)
 {
@@ -412,21 +510,20 @@ static void write_epc(const struct hart *h, uint64_t *epc, uint64_t value)
     *epc = value & (h->isa & ISA_EXT(C) ? ~1ull : ~3ull);
 }
 
-/* Bits of sip that S-mode may write: SSIP, where it is delegated (section 12.1.3). */
+/* Bits of sip that S-mode may write: SSIP and LCOFIP, where they are delegated (section 12.1.3, Sscofpmf). */
 static void write_sip(struct hart *h, uint64_t value)
 {
-    uint64_t writable = (1ull << VCPU_IRQ_SSI) & h->mideleg;
+    uint64_t writable = (1ull << VCPU_IRQ_SSI | overflow_interrupt(h)) & h->mideleg;
 
     h->mip = (h->mip & ~writable) | (value & writable);
     /* A line-driven SSIP (SBI's IPI) is cleared by the guest too. */
-    if (!(value & writable) && writable)
-        atomic_fetch_and(&h->lines, ~writable);
+    atomic_fetch_and(&h->lines, ~(writable & ~value));
     h->irq_check = true;
 }
 
 static void write_mip(struct hart *h, uint64_t value)
 {
-    uint64_t writable = INTERRUPTS_S;
+    uint64_t writable = INTERRUPTS_S | overflow_interrupt(h);
 
     if (h->menvcfg & MENVCFG_STCE) /* Sstc: STIP is read-only */
         writable &= ~(1ull << VCPU_IRQ_STI);
@@ -436,13 +533,34 @@ static void write_mip(struct hart *h, uint64_t value)
     h->irq_check = true;
 }
 
+bool csr_satp_mode_exists(const struct hart *h, uint64_t mode)
+{
+    switch (mode) {
+    case 0:
+    case SATP_MODE_SV39:
+        return true;
+    case SATP_MODE_SV48:
+        return h->isa & ISA_EXT(SV48);
+    case SATP_MODE_SV57:
+        return h->isa & ISA_EXT(SV57);
+    default:
+        return false;
+    }
+}
+
 static void write_satp(struct hart *h, uint64_t value)
 {
-    uint64_t mode = value >> 60;
+    uint64_t mode = value >> SATP_MODE_SHIFT;
 
     /* Section 12.1.11: a write with an unsupported mode has no effect. */
-    if (mode != 0 && mode != SATP_MODE_SV39)
+    if (!csr_satp_mode_exists(h, mode))
         return;
+    /* What was cached under one number of levels means nothing under another. */
+    if (mode && mode != h->tlb_mode) {
+        if (h->tlb_mode)
+            tlb_flush(h->tlb, NULL, NULL);
+        h->tlb_mode = (uint8_t)mode;
+    }
     h->satp = value;
     hart_update_context(h);
 }
@@ -491,7 +609,7 @@ static bool write_supervisor(struct hart *h, unsigned number, uint64_t value)
         write_satp(h, value);
         return true;
     default:
-        return false;
+        return true; /* sstateen: zero; what is not there or not allowed did not get here */
     }
 }
 
@@ -507,10 +625,10 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
         h->medeleg = value & DELEGABLE;
         return true;
     case CSR_MIDELEG:
-        h->mideleg = value & INTERRUPTS_S;
+        h->mideleg = value & (INTERRUPTS_S | overflow_interrupt(h));
         break;
     case CSR_MIE:
-        h->mie = value & (INTERRUPTS_S | INTERRUPTS_M);
+        h->mie = value & (INTERRUPTS_S | INTERRUPTS_M | overflow_interrupt(h));
         break;
     case CSR_MIP:
         write_mip(h, value);
@@ -528,6 +646,9 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
         h->menvcfg = envcfg_written(h->menvcfg, value, menvcfg_fields(h));
         tlb_flush(h->tlb, NULL, NULL);
         hart_update_timers(h);
+        return true;
+    case CSR_MSECCFG:
+        write_mseccfg(h, value);
         return true;
     case CSR_MSCRATCH:
         h->mscratch = value;
@@ -552,7 +673,10 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
             return pmpcfg_write(h, number, value);
         if (number >= CSR_PMPADDR0 && number <= CSR_PMPADDR63)
             pmpaddr_write(h, number - CSR_PMPADDR0, value);
-        return true; /* the monitors' registers: read-only zero */
+        else if (number >= CSR_MSTATEEN0 && number <= CSR_MSTATEEN3)
+            h->mstateen[number - CSR_MSTATEEN0] = value & mstateen_fields(number - CSR_MSTATEEN0);
+        write_monitor(h, number, value);
+        return true;
     }
     h->irq_check = true;
     return true;

@@ -59,6 +59,9 @@ enum {
     REQUEST_REGIONS = 1 << 4, /* compiled code came for this hart, or is to go */
 };
 
+/* Performance monitors (hpm.c). */
+enum { HPM_FIRST = 3, HPM_END = 32 };
+
 struct trap {
     uint64_t cause;
     uint64_t tval;
@@ -92,10 +95,11 @@ struct hart {
     uint8_t priv;               /* enum vcpu_priv */
     uint8_t fflags;             /* accrued outside the host's flags */
     uint8_t frm;
-    bool host_fp;   /* the host's FP control register holds the guest's mode and flags */
-    bool irq_check; /* an enabled interrupt may be pending */
-    bool stop;      /* leave run() with `exit` */
-    bool ram_only;  /* slow accesses refuse devices: a compiled region cannot say exactly where it is */
+    uint8_t tlb_mode; /* satp.MODE of what the TLB holds; 0: nothing yet */
+    bool host_fp;     /* the host's FP control register holds the guest's mode and flags */
+    bool irq_check;   /* an enabled interrupt may be pending */
+    bool stop;        /* leave run() with `exit` */
+    bool ram_only;    /* slow accesses refuse devices: a compiled region cannot say exactly where it is */
     enum vcpu_exit exit;
     uint32_t host_fpcr; /* host's FP control register while the guest's is loaded */
     struct tlb *tlb;
@@ -118,6 +122,13 @@ struct hart {
     _Atomic uint64_t mtimecmp; /* any thread */
     uint64_t miselect, siselect;
     uint64_t cycle_offset, instret_offset;
+    uint64_t mstateen[4];
+    uint64_t hpm_event[HPM_END];  /* mhpmevent */
+    uint64_t hpm_offset[HPM_END]; /* of a counter's value from its event's total while it runs, else the value */
+    uint64_t hpm_seen[HPM_END];   /* value when overflow was last looked for */
+    uint32_t hpm_running;         /* bits of counters */
+    bool hpm_filtered;            /* some counter runs in some modes only */
+    bool hpm_watch;               /* an event other than instructions may let a counter overflow */
     uint64_t pmpaddr[64];
     uint8_t pmpcfg[64];
     uint8_t pmp_count; /* highest entry in use + 1 */
@@ -157,6 +168,14 @@ _Static_assert(offsetof(struct hart, countdown) % 8 == 0, "one atomic word");
 #define HART_COUNT(h, name, n)                                                                                    \
     __atomic_store_n(&(h)->counters.name, __atomic_load_n(&(h)->counters.name, __ATOMIC_RELAXED) + (uint64_t)(n), \
                      __ATOMIC_RELAXED)
+
+/* The same for what a performance monitor may count; the run loop looks for overflows. */
+#define HART_EVENT(h, name)                                                                     \
+    do {                                                                                        \
+        HART_COUNT(h, name, 1);                                                                 \
+        if (TUFF_UNLIKELY((h)->hpm_watch))                                                      \
+            atomic_store_explicit(&(h)->countdown.attention, UINT32_MAX, memory_order_relaxed); \
+    } while (0)
 
 /* Instructions retired before the one at hand. */
 static inline uint64_t hart_retired(const struct hart *h)
@@ -282,6 +301,20 @@ bool pmp_allows(const struct hart *h, uint64_t gpa, unsigned size_bytes, enum me
 bool pmp_uniform(const struct hart *h, uint64_t gpa);
 void pmp_update(struct hart *h);
 
+/* ---- performance monitors (hpm.c); `counter` is HPM_FIRST to HPM_END - 1 ---- */
+
+uint64_t hpm_read(const struct hart *h, unsigned counter);
+void hpm_write(struct hart *h, unsigned counter, uint64_t value);
+void hpm_event_write(struct hart *h, unsigned counter, uint64_t event);
+/* Starts and stops counters after a change of privilege or mcountinhibit. `retired`: instructions before it. */
+void hpm_update(struct hart *h, uint64_t retired);
+/* Notes what overflowed and makes the interrupt pending. */
+void hpm_check(struct hart *h);
+/* The overflow bits, one a counter. hpm_check() first. */
+uint32_t hpm_overflows(const struct hart *h);
+/* Instructions until a counter overflows, UINT64_MAX for none; the counters were just looked at. */
+uint64_t hpm_insns_to_overflow(const struct hart *h);
+
 /* ---- CSRs (csr.c) ---- */
 
 /* Reads into h->csr_old, then writes when `write`: the instruction's order. False: illegal. Changing the context is the
@@ -293,6 +326,8 @@ bool csr_cbo_enabled(const struct hart *h, uint64_t field);
 /* The CSRs of the AIA (aia.c), where the machine has an IMSIC; after the checks by number and privilege. */
 bool aia_is_csr(const struct hart *h, unsigned number);
 bool aia_access(struct hart *h, unsigned number, bool write, uint64_t operand, int op);
+/* Is this a value that satp.MODE takes? */
+bool csr_satp_mode_exists(const struct hart *h, uint64_t mode);
 /* For restoring state and tests: mstatus bits that exist. */
 void csr_set_mstatus(struct hart *h, uint64_t value);
 uint64_t csr_get_mstatus(const struct hart *h);
@@ -317,9 +352,20 @@ uint64_t csr_get_mstatus(const struct hart *h);
 #define ENVCFG_CBIE (3ull << 4)
 #define ENVCFG_CBCFE (1ull << 6)
 #define ENVCFG_CBZE (1ull << 7)
+#define MSECCFG_MML (1ull << 0)
+#define MSECCFG_MMWP (1ull << 1)
+#define MSECCFG_RLB (1ull << 2)
+#define MSTATEEN_SE (1ull << 63)
+#define MSTATEEN0_ENVCFG (1ull << 62)
 #define MENVCFG_ADUE (1ull << 61)
+#define MENVCFG_PBMTE (1ull << 62)
 #define MENVCFG_STCE (1ull << 63)
+#define SATP_MODE_SHIFT 60
 #define SATP_MODE_SV39 8ull
+#define SATP_MODE_SV48 9ull
+#define SATP_MODE_SV57 10ull
+/* Levels of page tables in a mode that translates. */
+#define SATP_MODE_LEVELS(mode) ((unsigned)(mode) - 5)
 
 /* ---- floating point (fp.c) ---- */
 

@@ -9,8 +9,8 @@
  * Some names bring no instruction of their own: Zkn and Zks stand for others, Zihintntl and Zihintpause are hints, and
  * these say what the memory system does in any case (RVA22 profile): Zic64b, blocks of caches are 64 bytes and aligned;
  * Ziccrse, an LR/SC loop in RAM comes to its end; Za64rs, a reservation covers an aligned block of 64 bytes
- * (mem/reservation.h). Zkt is not among them: S-boxes are tables where the host has no instruction, and compilers may
- * make branches of selects. */
+ * (mem/reservation.h); Svvptc, a PTE that becomes valid is seen without a fence: only valid ones are cached. Zkt is not
+ * among them: S-boxes are tables where the host has no instruction, and compilers may make branches of selects. */
 #define ISA_EXTENSIONS(X)         \
     X(I, "i")                     \
     X(M, "m")                     \
@@ -29,6 +29,7 @@
     X(ZIFENCEI, "zifencei")       \
     X(ZIHINTNTL, "zihintntl")     \
     X(ZIHINTPAUSE, "zihintpause") \
+    X(ZIHPM, "zihpm")             \
     X(ZIMOP, "zimop")             \
     X(ZMMUL, "zmmul")             \
     X(ZA64RS, "za64rs")           \
@@ -55,8 +56,18 @@
     X(ZKS, "zks")                 \
     X(ZKSED, "zksed")             \
     X(ZKSH, "zksh")               \
+    X(SMEPMP, "smepmp")           \
+    X(SMSTATEEN, "smstateen")     \
+    X(SSCOFPMF, "sscofpmf")       \
+    X(SSSTATEEN, "ssstateen")     \
     X(SSTC, "sstc")               \
-    X(SVADU, "svadu")
+    X(SV48, "sv48")               \
+    X(SV57, "sv57")               \
+    X(SVADU, "svadu")             \
+    X(SVINVAL, "svinval")         \
+    X(SVNAPOT, "svnapot")         \
+    X(SVPBMT, "svpbmt")           \
+    X(SVVPTC, "svvptc")
 
 /* X(id, members): extensions that have instructions in common. A row of the table that any one of them brings has
  * ISA_ANY(id) where others have ISA_EXT(). */
@@ -86,8 +97,13 @@ _Static_assert(ISA_BIT_COUNT <= 64, "a set of extensions is one word");
 /* Size of a cache block, which the CMO instructions take and the device tree tells. */
 enum { ISA_BLOCK_BYTES = 64 };
 
-/* Everything the engine implements; the default of a machine. */
+/* Everything the engine implements. */
 #define ISA_ALL ((1ull << ISA_EXT_COUNT) - 1)
+/* The default of a machine. A guest that finds four or five levels of page tables uses them, and pays for each walk and
+ * for each process; who wants more than the 256 GiB of a process under Sv39 asks for it. */
+#define ISA_DEFAULT (ISA_ALL & ~(ISA_EXT(SV48) | ISA_EXT(SV57)))
+/* What the device tree tells by mmu-type instead of by name. */
+#define ISA_TOLD_BY_MMU_TYPE (ISA_EXT(SV48) | ISA_EXT(SV57))
 
 /* `isa` and the groups that one of its extensions is in: what a row's bits are compared with. */
 static inline uint64_t isa_with_groups(uint64_t isa)

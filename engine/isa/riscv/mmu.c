@@ -40,7 +40,9 @@ static struct walk_params walk_params(struct hart *h, const struct tlb_view *vie
     return (struct walk_params){
         .mem = h->mem,
         .root_gpa = (h->satp & ((1ull << 44) - 1)) << MEM_PAGE_SHIFT,
-        .levels = 3,
+        .levels = SATP_MODE_LEVELS(h->satp >> SATP_MODE_SHIFT),
+        .napot = h->isa & ISA_EXT(SVNAPOT),
+        .pbmt = h->menvcfg & MENVCFG_PBMTE,
         .update_ad = h->menvcfg & MENVCFG_ADUE,
         .user = view->priv == VCPU_PRIV_U,
         .sum = view->sum,
@@ -58,7 +60,7 @@ static bool find_leaf(struct hart *h, uint64_t gva, enum mem_access access, cons
         return true;
     struct walk_params params = walk_params(h, view, access);
 
-    HART_COUNT(h, page_walks, 1);
+    HART_EVENT(h, page_walks);
     switch (walk_page_table(&params, gva, leaf)) {
     case WALK_OK:
         tlb_leaf_drop(h->tlb, gva);
@@ -218,7 +220,7 @@ static bool load_piece(struct hart *h, const struct mmu_target *target, uint64_t
     }
     if (h->ram_only)
         return fault(h, CAUSE_LOAD_ACCESS, gva);
-    HART_COUNT(h, mmio_accesses, 1);
+    HART_EVENT(h, mmio_accesses);
     *value = 0;
     if (mem_mmio_read(h->mem, target->gpa, size_bytes, value) != 0)
         return fault(h, CAUSE_LOAD_ACCESS, gva);
@@ -234,7 +236,7 @@ static bool store_piece(struct hart *h, const struct mmu_target *target, uint64_
     }
     if (h->ram_only)
         return fault(h, CAUSE_STORE_ACCESS, gva);
-    HART_COUNT(h, mmio_accesses, 1);
+    HART_EVENT(h, mmio_accesses);
     if (mem_mmio_write(h->mem, target->gpa, size_bytes, value) != 0)
         return fault(h, CAUSE_STORE_ACCESS, gva);
     /* The store may have moved this hart's own timer; what follows in the same block must see it. */

@@ -1,4 +1,4 @@
-/* Physical memory protection (Privileged Architecture 1.13, section 3.7), 4-byte granularity. */
+/* Physical memory protection (Privileged Architecture 1.13, section 3.7, and Smepmp), 4-byte granularity. */
 #include "engine/isa/riscv/hart.h"
 
 enum { PMP_R = 1, PMP_W = 2, PMP_X = 4, PMP_A_SHIFT = 3, PMP_L = 0x80 };
@@ -46,6 +46,30 @@ void pmp_update(struct hart *h)
     tlb_flush_first_level(h->tlb);
 }
 
+/* Smepmp's truth table for mseccfg.MML: a rule is M-mode's (L) or the others', but for W without R and a locked RWX,
+ * which are shared. */
+static uint8_t mml_permissions(uint8_t cfg, uint8_t priv)
+{
+    static const struct {
+        uint8_t machine, others;
+    } shared[2][2] = {
+        /* W alone, W and X: data, which the others read, or write as well */
+        {{PMP_R | PMP_W, PMP_R}, {PMP_R | PMP_W, PMP_R | PMP_W}},
+        /* the same locked: code, which M-mode may read as well with X */
+        {{PMP_X, PMP_X}, {PMP_R | PMP_X, PMP_X}},
+    };
+    bool locked = cfg & PMP_L, machine = priv == VCPU_PRIV_M;
+    uint8_t rwx = cfg & (PMP_R | PMP_W | PMP_X);
+
+    if ((rwx & (PMP_R | PMP_W)) == PMP_W) {
+        bool x = rwx & PMP_X;
+        return machine ? shared[locked][x].machine : shared[locked][x].others;
+    }
+    if (locked && rwx == (PMP_R | PMP_W | PMP_X))
+        return PMP_R;
+    return locked == machine ? rwx : 0;
+}
+
 bool pmp_allows(const struct hart *h, uint64_t gpa, unsigned size_bytes, enum mem_access access, uint8_t priv)
 {
     static const uint8_t needed[] = {[MEM_READ] = PMP_R, [MEM_WRITE] = PMP_W, [MEM_EXECUTE] = PMP_X};
@@ -58,11 +82,15 @@ bool pmp_allows(const struct hart *h, uint64_t gpa, unsigned size_bytes, enum me
         /* The lowest-numbered entry that matches any byte decides, and must match all. */
         if (gpa < first || last_byte > last)
             return false;
+        if (h->mseccfg & MSECCFG_MML)
+            return mml_permissions(h->pmpcfg[i], priv) & needed[access];
         if (priv == VCPU_PRIV_M && !(h->pmpcfg[i] & PMP_L))
             return true;
         return h->pmpcfg[i] & needed[access];
     }
-    return priv == VCPU_PRIV_M;
+    if (priv != VCPU_PRIV_M || (h->mseccfg & MSECCFG_MMWP))
+        return false;
+    return !(h->mseccfg & MSECCFG_MML) || access != MEM_EXECUTE;
 }
 
 bool pmp_uniform(const struct hart *h, uint64_t gpa)

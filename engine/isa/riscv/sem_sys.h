@@ -94,6 +94,10 @@ SEM(sfence_vma)
 {
     return system_sfence_vma(h, rs1, RS1, rs2, RS2, npc);
 }
+SEM(sfence_w_inval)
+{
+    return system_sfence_order(h, npc);
+}
 
 /* clang-format on */
 

@@ -112,3 +112,11 @@ enum sem_next system_sfence_vma(struct hart *h, unsigned rs1, uint64_t gva, unsi
     tlb_flush(h->tlb, rs1 ? &gva : NULL, rs2 ? &asid_bits : NULL);
     return end_at(h, npc);
 }
+
+enum sem_next system_sfence_order(struct hart *h, uint64_t npc)
+{
+    /* Chapter "Svinval": TVM is for SINVAL.VMA alone. */
+    if (h->priv == VCPU_PRIV_U)
+        return sem_raise(h, CAUSE_ILLEGAL, 0);
+    return end_at(h, npc);
+}

@@ -13,5 +13,7 @@ enum sem_next system_wrs(struct hart *h, bool limited, uint64_t npc);
 enum sem_next system_fence_i(struct hart *h, uint64_t npc);
 /* rs1 and rs2 by number, because x0 means "all". */
 enum sem_next system_sfence_vma(struct hart *h, unsigned rs1, uint64_t gva, unsigned rs2, uint64_t asid, uint64_t npc);
+/* SFENCE.W.INVAL and SFENCE.INVAL.IR: what they would order is done where it happens. */
+enum sem_next system_sfence_order(struct hart *h, uint64_t npc);
 
 #endif

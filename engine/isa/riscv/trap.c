@@ -36,9 +36,9 @@ bool hart_interrupt_deliverable(const struct hart *h)
 
 unsigned hart_first_interrupt(uint64_t candidates)
 {
-    /* Section 3.1.9: external, software, timer; M before S. */
-    static const uint8_t by_priority[] = {VCPU_IRQ_MEI, VCPU_IRQ_MSI, VCPU_IRQ_MTI,
-                                          VCPU_IRQ_SEI, VCPU_IRQ_SSI, VCPU_IRQ_STI};
+    /* Section 3.1.9: external, software, timer; M before S; overflow last. */
+    static const uint8_t by_priority[] = {VCPU_IRQ_MEI, VCPU_IRQ_MSI, VCPU_IRQ_MTI,  VCPU_IRQ_SEI,
+                                          VCPU_IRQ_SSI, VCPU_IRQ_STI, VCPU_IRQ_LCOFI};
 
     for (unsigned i = 0; candidates && i < TUFF_ARRAY_LEN(by_priority); i++) {
         if (candidates >> by_priority[i] & 1)
@@ -53,9 +53,18 @@ bool hart_take_interrupt(struct hart *h)
 
     if (!first)
         return false;
-    HART_COUNT(h, interrupts, 1);
+    HART_EVENT(h, interrupts);
     hart_take_trap(h, CAUSE_INTERRUPT | first, 0, h->pc);
     return true;
+}
+
+/* Counters with a filter by mode start and stop where the privilege changes. `own`: the instruction that changes it
+ * retires in the mode it leaves. */
+static void privilege_changed(struct hart *h, unsigned own)
+{
+    if (TUFF_UNLIKELY(h->hpm_filtered))
+        hpm_update(h, hart_retired(h) + own);
+    hart_update_context(h);
 }
 
 static uint64_t vector(uint64_t tvec, uint64_t cause)
@@ -72,7 +81,7 @@ void hart_take_trap(struct hart *h, uint64_t cause, uint64_t tval, uint64_t epc)
     uint64_t delegated = interrupt ? h->mideleg : h->medeleg;
 
     if (!interrupt)
-        HART_COUNT(h, exceptions, 1);
+        HART_EVENT(h, exceptions);
     reservation_clear(mem_reservations(h->mem), h->config.hart_id);
     if (h->priv <= VCPU_PRIV_S && (delegated >> number & 1)) {
         h->scause = cause;
@@ -95,7 +104,7 @@ void hart_take_trap(struct hart *h, uint64_t cause, uint64_t tval, uint64_t epc)
         h->priv = VCPU_PRIV_M;
         h->pc = vector(h->mtvec, cause);
     }
-    hart_update_context(h);
+    privilege_changed(h, 0);
 }
 
 void hart_return_m(struct hart *h)
@@ -110,7 +119,7 @@ void hart_return_m(struct hart *h)
     h->mstatus = status;
     h->priv = previous;
     h->pc = h->mepc;
-    hart_update_context(h);
+    privilege_changed(h, 1);
 }
 
 void hart_return_s(struct hart *h)
@@ -123,5 +132,5 @@ void hart_return_s(struct hart *h)
     h->mstatus = status;
     h->priv = previous;
     h->pc = h->sepc;
-    hart_update_context(h);
+    privilege_changed(h, 1);
 }

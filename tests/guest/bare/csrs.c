@@ -99,6 +99,56 @@ static void stimecmp_gate(void)
     rt_csr_write(mcounteren, 7);
 }
 
+/* In one probe, so that a handler's own use of the CSR does not come between: swap in a0, read back into a1, restore.
+ */
+static uint64_t written(uint32_t csr, uint64_t value)
+{
+    uint32_t code[] = {rt_csrrw(12, csr, 10), rt_csrrs(11, csr, 0), rt_csrrw(0, csr, 12)};
+    struct outcome out = rt_run(RT_M, code, 3, value, 0, 0);
+    return out.trapped ? 0xdeadull << 48 | out.cause : out.a1;
+}
+
+/* senvcfg and sstateen below M-mode want their bits of mstateen (Smstateen). */
+static void state_enables(void)
+{
+    static const struct {
+        uint32_t csr;
+        unsigned stateen; /* its mstateen, */
+        uint64_t bit;     /* and the bit there */
+    } gated[] = {{0x10a, 0, 1ull << 62},
+                 {0x10c, 0, 1ull << 63},
+                 {0x10d, 1, 1ull << 63},
+                 {0x10e, 2, 1ull << 63},
+                 {0x10f, 3, 1ull << 63}};
+    static const int privs[] = {RT_M, RT_S, RT_U};
+    for (unsigned on = 0; on < 3; on++) {
+        for (unsigned i = 0; i < RT_COUNT(gated); i++) {
+            /* 0: nothing, 1: everything but the bit, 2: the bit alone. */
+            uint64_t value = on == 0 ? 0 : on == 1 ? ~gated[i].bit : gated[i].bit;
+            rt_csr_write(0x30c, gated[i].stateen == 0 ? value : on == 1 ? -1ull : 0);
+            rt_csr_write(0x30d, gated[i].stateen == 1 ? value : on == 1 ? -1ull : 0);
+            rt_csr_write(0x30e, gated[i].stateen == 2 ? value : on == 1 ? -1ull : 0);
+            rt_csr_write(0x30f, gated[i].stateen == 3 ? value : on == 1 ? -1ull : 0);
+            for (unsigned p = 0; p < 3; p++)
+                for (unsigned write = 0; write < 2; write++) {
+                    uint32_t insn = write ? rt_csrrw(11, gated[i].csr, 10) : rt_csrrs(11, gated[i].csr, 0);
+                    struct outcome out = rt_run1(privs[p], insn, 0, 0, 0);
+                    rt_print("stateen.%d.%x.%c.%s: %s", (int64_t)on, (uint64_t)gated[i].csr, mode_name[privs[p]],
+                             write ? "write" : "read", rt_describe(&out, (uint64_t)rt_code_buffer));
+                    bool want = privs[p] == RT_M || (privs[p] == RT_S && on == 2);
+                    rt_expect(out.trapped == !want && (want || out.cause == CAUSE_ILLEGAL), "stateen.%d.%x.%c",
+                              (int64_t)on, (uint64_t)gated[i].csr, mode_name[privs[p]]);
+                }
+        }
+    }
+    rt_csr_write(0x30c, -1ull);
+    rt_csr_write(0x30d, -1ull);
+    rt_csr_write(0x30e, -1ull);
+    rt_csr_write(0x30f, -1ull);
+    for (uint32_t csr = 0x10c; csr < 0x110; csr++)
+        rt_expect(written(csr, -1ull) == 0, "stateen.zero.%x", (uint64_t)csr);
+}
+
 /* ---- WARL ---- */
 
 struct warl {
@@ -111,6 +161,8 @@ struct warl {
 #define ALL (-1ull)
 #define XLS (15ull << 32) /* UXL and SXL: 32-bit modes are optional */
 #define CAUSES ((1ull << 63) | 15)
+
+#define STATEEN0 (3ull << 62) /* of mstateen0: SE0 and ENVCFG; the others are of other extensions */
 
 static const struct warl warl[] = {
     {"fflags", 0x001, ALL, ALL},
@@ -134,7 +186,12 @@ static const struct warl warl[] = {
     {"mie", 0x304, ALL, 0xaaa},
     {"mtvec", 0x305, ~2ull, ALL},
     {"mcounteren", 0x306, ALL, 7},
-    {"menvcfg", 0x30a, ~0x20ull, 5ull << 61 | 0xd1}, /* STCE, ADUE, and those */
+    {"menvcfg", 0x30a, ~0x20ull, 7ull << 61 | 0xd1}, /* STCE, PBMTE, ADUE, and those */
+    {"mstateen0", 0x30c, ALL, STATEEN0 | 6},
+    {"mstateen1", 0x30d, ALL, ALL},
+    {"mstateen3", 0x30f, ALL, ALL},
+    {"sstateen0", 0x10c, ALL, 0xffffffff}, /* the upper half is for higher modes: zero, not so in QEMU */
+    {"sstateen1", 0x10d, ALL, 0xffffffff},
     {"mcountinhibit", 0x320, ALL, 7},
     {"mscratch", 0x340, ALL, ALL},
     {"mepc", 0x341, ~1ull, ALL},
@@ -144,15 +201,6 @@ static const struct warl warl[] = {
     {"mip", 0x344, 2, 2},
     {"pmpaddr15", 0x3bf, ALL, (1ull << 54) - 1},
 };
-
-/* In one probe, so that a handler's own use of the CSR does not come between: swap in a0, read back into a1, restore.
- */
-static uint64_t written(uint32_t csr, uint64_t value)
-{
-    uint32_t code[] = {rt_csrrw(12, csr, 10), rt_csrrs(11, csr, 0), rt_csrrw(0, csr, 12)};
-    struct outcome out = rt_run(RT_M, code, 3, value, 0, 0);
-    return out.trapped ? 0xdeadull << 48 | out.cause : out.a1;
-}
 
 static void warl_fields(void)
 {
@@ -194,7 +242,7 @@ static void mstatus_fields(void)
         uint64_t got = written(0x180, mode << 60 | 0x80000);
         rt_print("satp.mode%d: %x", mode, got);
         /* A write with an unsupported mode has no effect at all (section 12.1.11). */
-        if (mode != 0 && mode != 8)
+        if (mode != 0 && (mode < 8 || mode > 10))
             rt_expect(got == 0, "satp.mode%d: %x", mode, got);
     }
     /* Physical addresses have 56 bits: the rest of pmpaddr is zero (section 3.7.1). */
@@ -280,6 +328,7 @@ void bare_main(void)
     read_modify_write();
     counter_gates();
     stimecmp_gate();
+    state_enables();
     warl_fields();
     warl_bits();
     mstatus_fields();

@@ -274,11 +274,13 @@ static void page_sizes(void)
     page_size("pointer.level0", &level0[9], pointer(page_a), WINDOW + 9 * 4096 + 56, false, true);
 }
 
-/* Bits 54 to 63 without Svnapot, Svpbmt; A, D, U in a pointer (section 12.3.1, 12.4.1); W without R at upper levels. */
+/* Bits 54 to 63 (menvcfg.PBMTE is 0); A, D, U in a pointer (section 12.3.1, 12.4.1); W without R at upper levels. */
 static void reserved_bits(void)
 {
     for (unsigned bit = 54; bit < 64; bit++) {
-        page_size("reserved.leaf", &level0[9], leaf(page_a, FULL) | 1ull << bit, WINDOW + 9 * 4096 + 56, false, true);
+        if (bit < 63) /* N there is mmu_ext.c's */
+            page_size("reserved.leaf", &level0[9], leaf(page_a, FULL) | 1ull << bit, WINDOW + 9 * 4096 + 56, false,
+                      true);
         page_size("reserved.leaf2m", &level1[1], leaf(big, FULL) | 1ull << bit, WINDOW + (2 << 20) + 56, false, true);
         page_size("reserved.pointer", &level1[0], pointer(level0) | 1ull << bit, WINDOW + 9 * 4096 + 56, false, true);
     }
@@ -652,6 +654,7 @@ static void delegated_faults(void)
 void bare_main(void)
 {
     map_common(root, level1, level0);
+    rt_csr_clear(menvcfg, 1ull << 62); /* PBMTE: free at reset */
     rt_csr_set(menvcfg, 1ull << 61);
     prepare_page(page_a);
     prepare_page(page_b);
