@@ -1,6 +1,8 @@
 /* The RISC-V back end of the vCPU interface: creating a hart, its run loop, requests from other threads, time, neutral
  * state. */
 #include "engine/isa/riscv/hart.h"
+
+#include "engine/baseline/baseline.h"
 #include "engine/interp/block.h"
 #include "engine/interp/interp.h"
 #include "engine/region/region_cache.h"
@@ -153,6 +155,8 @@ static bool serve_requests(struct hart *h)
         serve_fences(h);
     if (requests & REQUEST_REGIONS)
         region_serve_request(h);
+    if (requests & REQUEST_DROP_BLOCKS)
+        block_cache_flush(h);
     if (requests & (REQUEST_TIMER | REQUEST_KICK))
         hart_update_timers(h);
     return requests & REQUEST_KICK;
@@ -345,7 +349,7 @@ bool vcpu_has_work(struct vcpu *vcpu)
 {
     struct hart *h = HART_OF(vcpu);
 
-    if (atomic_load(&h->requests) & ~(uint32_t)(REQUEST_FENCES | REQUEST_REGIONS))
+    if (atomic_load(&h->requests) & ~(uint32_t)(REQUEST_FENCES | REQUEST_REGIONS | REQUEST_DROP_BLOCKS))
         return true;
     return hart_interrupt_pending(h);
 }
@@ -395,6 +399,7 @@ static void destroy(struct vcpu *vcpu)
 
     region_hart_destroy(h);
     block_cache_destroy(h->blocks);
+    baseline_destroy(h->baseline);
     tlb_destroy(h->tlb);
     pthread_mutex_destroy(&h->fences_lock);
     free((void *)h->peers);
@@ -433,6 +438,8 @@ static int create(const struct vcpu_config *config, struct vcpu **out)
     rc = tlb_create(&h->tlb);
     if (rc == 0)
         rc = block_cache_create(h, &h->blocks);
+    if (rc == 0 && config->baseline_after)
+        rc = baseline_create(&h->baseline);
     if (rc == 0 && config->region_cache)
         rc = region_hart_create(h);
     if (rc) {

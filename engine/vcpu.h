@@ -68,7 +68,8 @@ struct vcpu_config {
     bool clock_insns; /* time is derived from retired instructions: insns_per_tick each */
     uint32_t insns_per_tick;
     struct region_cache
-        *region_cache; /* engine/tier.h; borrowed, shared by the machine's vCPUs; NULL: interpreter only */
+        *region_cache; /* engine/tier.h; borrowed, shared by the machine's vCPUs; NULL: no regions */
+    uint32_t baseline_after; /* executions of a block after which the baseline tier compiles it; 0: never */
 };
 
 /* Neutral architectural state of one RISC-V hart (RV64). Integers in host order. Fields are only ever
@@ -98,6 +99,8 @@ struct vcpu_state {
 #define VCPU_COUNTERS(X)                                                \
     X(insns, "instructions retired")                                    \
     X(blocks_decoded, "blocks decoded")                                 \
+    X(blocks_compiled, "blocks compiled by the baseline tier")          \
+    X(block_code_bytes, "bytes of code that this made")                 \
     X(blocks_invalidated, "blocks dropped because their bytes changed") \
     X(block_lookups, "block look-ups that missed the jump cache")       \
     X(tlb_fills, "TLB fills")                                           \

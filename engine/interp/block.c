@@ -2,6 +2,7 @@
  * through the frame protocol of mem/frame.h. */
 #include "engine/interp/block.h"
 
+#include "engine/baseline/baseline.h"
 #include "engine/isa/riscv/sem.h"
 #include "engine/region/region_cache.h"
 #include "mem/frame.h"
@@ -106,6 +107,8 @@ void block_cache_flush(struct hart *h)
     (void)madvise(cache->arena, BLOCK_ARENA_BYTES, MADV_DONTNEED);
     cache->used = 0;
     cache->generation++;
+    if (h->baseline)
+        baseline_flush(h->baseline);
     tlb_flush_jumps(h->tlb);
 }
 
@@ -197,13 +200,15 @@ static unsigned revalidate_frame(struct hart *h, uint32_t frame)
             continue;
         }
         *at = b->frame_next;
-        region_detach(b);
+        region_detach(h, b);
         unhash(cache, b);
         dropped++;
     }
     if (dropped) {
-        for (struct block *b = cache->frame_heads[frame]; b; b = b->frame_next)
+        for (struct block *b = cache->frame_heads[frame]; b; b = b->frame_next) {
             b->link[BLOCK_FALL] = b->link[BLOCK_TAKEN] = NULL;
+            baseline_unlink(h, b);
+        }
         HART_COUNT(h, blocks_invalidated, dropped);
     }
     return dropped;
@@ -428,7 +433,7 @@ static void forget(struct hart *h, struct block *b)
     while (*at != b)
         at = &(*at)->frame_next;
     *at = b->frame_next;
-    region_detach(b);
+    region_detach(h, b);
     unhash(cache, b);
 }
 

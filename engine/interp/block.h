@@ -77,6 +77,7 @@ struct block {
     op_fn *saved_run;                   /* that handler */
     uint64_t checked_pc, checked_stamp; /* where, and in which state of the bank, the region's pages were looked up */
     uint32_t pending;                   /* number of the last region that was to contain this block */
+    uint32_t code;                      /* its baseline code: where in the arena; 0: none */
     struct block *hash_next;
     struct block *frame_next;
     /* insns of them, an end marker, `bytes` source bytes, and BLOCK_TARGETS targets where it has them */

@@ -33,14 +33,23 @@ enum sem_next {
         uint64_t npc, const uint64_t site, const bool slow
 #define SEM(name) TUFF_INLINE enum sem_next sem_##name(SEM_PARAMS)
 
-#define RS1 (r->x[rs1])
-#define RS2 (r->x[rs2])
-#define RS1_W ((uint32_t)r->x[rs1])
-#define RS2_W ((uint32_t)r->x[rs2])
+/* The registers that an operand (rd, rs1, rs2) numbers. A tier that has them elsewhere, or knows operands by other means
+ * than their numbers, may define these before it includes this. */
+#ifndef SEM_X
+#define SEM_X(operand) (r->x[operand])
+#define SEM_F(operand) (r->f[operand])
+#define SEM_F_RS3 (r->f[imm & 31])
+#define SEM_RD_IS_X0 (rd == RV_X_SINK)
+#endif
+
+#define RS1 SEM_X(rs1)
+#define RS2 SEM_X(rs2)
+#define RS1_W ((uint32_t)RS1)
+#define RS2_W ((uint32_t)RS2)
 #define IMM ((uint64_t)imm)
-#define SET_RD(value) (r->x[rd] = (uint64_t)(value))
+#define SET_RD(value) (SEM_X(rd) = (uint64_t)(value))
 /* The -W forms: the low 32 bits, sign-extended. */
-#define SET_RD_W(value) (r->x[rd] = (uint64_t)(int64_t)(int32_t)(value))
+#define SET_RD_W(value) (SEM_X(rd) = (uint64_t)(int64_t)(int32_t)(value))
 #define NEXT return SEM_NEXT
 #define TRAP(cause, tval) return sem_raise(h, cause, tval)
 

@@ -65,12 +65,12 @@ TUFF_INLINE uint64_t fp_reg_d(double v)
 
 #define SET_F(value)        \
     do {                    \
-        r->f[rd] = (value); \
+        SEM_F(rd) = (value); \
         r->fs_dirty = 1;    \
     } while (0)
-#define FS1 r->f[rs1]
-#define FS2 r->f[rs2]
-#define FS3 r->f[imm & 31]
+#define FS1 SEM_F(rs1)
+#define FS2 SEM_F(rs2)
+#define FS3 SEM_F_RS3
 
 /* Operations in another mode than the host's: outlined. */
 #define ROUNDED_S(op, a, b, c)                                      \

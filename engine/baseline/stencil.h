@@ -1,0 +1,73 @@
+/* The table of stencils, which stencilgen makes from the object file of stencils.c. */
+#ifndef TUFF_ENGINE_BASELINE_STENCIL_H
+#define TUFF_ENGINE_BASELINE_STENCIL_H
+
+#include "engine/baseline/holes.h"
+#include "engine/isa/riscv/decode.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* How a value is written at a relocation's place: its low 32 bits; all 64; as a distance from the place. */
+enum stencil_form { STENCIL_ABS32, STENCIL_ABS64, STENCIL_PC32 };
+enum stencil_kind { STENCIL_HOLE, STENCIL_WAY, STENCIL_HELPER, STENCIL_CONSTANT };
+
+struct stencil_reloc {
+    uint16_t offset;
+    uint8_t form;   /* enum stencil_form */
+    uint8_t kind;   /* enum stencil_kind: what `index` numbers; for a constant its offset in stencil_constants */
+    uint16_t index;
+    int32_t addend;
+};
+
+struct stencil {
+    const uint8_t *code; /* NULL: there is none */
+    const struct stencil_reloc *relocs;
+    uint16_t bytes, reloc_count;
+    uint8_t last;      /* enum stencil_way: it ends in a jump there, which is left out; WAY_there: it does not */
+    bool positive_imm; /* right only for an immediate that is not negative */
+};
+
+/* Variants of a row with a rounding mode: RM_HOST, RM_RTZ. Of any other row: 0 is the shorter one, 1 is right for every
+ * immediate. */
+enum { STENCIL_VARIANTS = 2 };
+
+/* Those that stand for no row. X(name) */
+#define STENCIL_PARTS(X) \
+    X(enter)             \
+    X(edge)              \
+    X(count_taken)       \
+    X(indirect)          \
+    X(far)               \
+    X(with_op)           \
+    X(go)                \
+    X(region)
+
+enum stencil_part {
+#define X(name) STENCIL_##name,
+    STENCIL_PARTS(X)
+#undef X
+        STENCIL_PART_COUNT
+};
+
+/* Rows that end their block (RV_END) have no stencil: what they do is in calls. Neither have these. X(id, reason) */
+#define STENCIL_EXCEPTIONS(X)                                             \
+    X(csrrs_fflags, "whether it writes depends on the number of rs1")     \
+    X(amocas_q, "its operands are pairs of registers, by their numbers")  \
+    X(fli_s, "its constant comes from a table whose place is not copied") \
+    X(fli_d, "the same")                                                  \
+    X(fli_h, "the same")
+
+extern const struct stencil stencil_rows[RV_SEM_COUNT][STENCIL_VARIANTS];
+extern const struct stencil stencil_parts[STENCIL_PART_COUNT];
+/* To be copied to within 2 GiB of the stencils' copies, at a multiple of 64. */
+extern const uint8_t stencil_constants[];
+extern const uint32_t stencil_constants_bytes;
+extern const uint32_t stencil_bytes_max; /* of the largest */
+
+/* Functions that stencils call. */
+typedef void stencil_helper_fn(void);
+extern stencil_helper_fn *const stencil_helpers[];
+extern const uint32_t stencil_helper_count;
+
+#endif
