@@ -67,9 +67,8 @@ struct vcpu_config {
     uint32_t timebase_hz;
     bool clock_insns; /* time is derived from retired instructions: insns_per_tick each */
     uint32_t insns_per_tick;
-    struct region_cache
-        *region_cache; /* engine/tier.h; borrowed, shared by the machine's vCPUs; NULL: no regions */
-    uint32_t baseline_after; /* executions of a block after which the baseline tier compiles it; 0: never */
+    struct region_cache *region_cache; /* engine/tier.h; borrowed, shared by the machine's vCPUs; NULL: no regions */
+    uint32_t baseline_after;           /* executions of a block after which the baseline tier compiles it; 0: never */
 };
 
 /* Neutral architectural state of one RISC-V hart (RV64). Integers in host order. Fields are only ever

@@ -166,8 +166,8 @@ struct translation {
     struct head head;
     uint32_t at;
     const uint8_t *run[BLOCK_INSNS_MAX + 1]; /* by op; the last is the end marker's */
-    bool op_ended; /* the last op was left by ways of its own */
-    uint8_t tail;  /* the way that the last op's stencil leads to where it ends: placed there */
+    bool op_ended;                           /* the last op was left by ways of its own */
+    uint8_t tail; /* the way that the last op's stencil leads to where it ends: placed there */
 };
 
 static int64_t x_offset(unsigned reg)
@@ -423,9 +423,10 @@ void baseline_link(struct hart *h, const struct block *block, unsigned edge, con
     uint32_t at = head_of(b, block).edge[edge];
     if (at == AT_NONE)
         return;
-    struct values v = {.hole = {[HOLE_target] = edge_target(block, edge),
-                                [HOLE_next] = (const uint8_t *)next - (const uint8_t *)block},
-                       .way[WAY_there] = address_of(b, next->code)};
+    struct values v = {
+        .hole =
+            {[HOLE_target] = edge_target(block, edge), [HOLE_next] = (const uint8_t *)next - (const uint8_t *)block},
+        .way[WAY_there] = address_of(b, next->code)};
     patched(b, at, copy_part(b, at, STENCIL_edge, &v) - at);
 }
 

@@ -2,8 +2,9 @@
  *
  * A block that was interpreted a few times is compiled on its hart's own thread. Then the `run` of each of its ops
  * points at the host code of that op, so whoever goes on at an op (the interpreter's slow instances, a region that
- * declines) goes on in compiled code, and regions take a compiled block over as they do an interpreted one. Code belongs
- * to a hart as blocks do, in an arena that is mapped twice, writable and executable; it goes when the blocks go.
+ * declines) goes on in compiled code, and regions take a compiled block over as they do an interpreted one. Code
+ * belongs to a hart as blocks do, in an arena that is mapped twice, writable and executable; it goes when the blocks
+ * go.
  *
  * Edges inside a page are linked: the jump at a compiled block's end is patched to lead to the next one's code. Links
  * are followed wherever struct block has them, and are taken out with those.
@@ -24,8 +25,8 @@ bool baseline_is_built(void);
 int baseline_create(struct baseline **out) TUFF_MUST_CHECK;
 void baseline_destroy(struct baseline *baseline);
 
-/* Compiles a block of the hart's, which has no code yet and enters no region. False: it stays as it is; when that is for
- * want of room, the hart was asked to drop its blocks. */
+/* Compiles a block of the hart's, which has no code yet and enters no region. False: it stays as it is; when that is
+ * for want of room, the hart was asked to drop its blocks. */
 bool baseline_compile(struct hart *h, struct block *block);
 /* The edge's link was set: jumps directly from now on if both blocks have code. */
 void baseline_link(struct hart *h, const struct block *block, unsigned edge, const struct block *next);

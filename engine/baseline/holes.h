@@ -25,15 +25,15 @@
     X(next, "offset of the next block's description from this one's")
 
 /* X(name, text) */
-#define STENCIL_WAYS(X)                                            \
-    X(next, "to what follows: dropped where that is a stencil")    \
-    X(fall, "over the edge that goes on behind the block")         \
-    X(taken, "over the edge of a jump or branch")                  \
-    X(indirect, "to hart.pc, which an indirect jump has set")      \
-    X(miss, "to the slow instance of the same instruction")        \
-    X(trap, "the instruction traps")                               \
-    X(hot, "the block's heat has run out")                         \
-    X(leave, "to the run loop: the block is not charged")          \
+#define STENCIL_WAYS(X)                                         \
+    X(next, "to what follows: dropped where that is a stencil") \
+    X(fall, "over the edge that goes on behind the block")      \
+    X(taken, "over the edge of a jump or branch")               \
+    X(indirect, "to hart.pc, which an indirect jump has set")   \
+    X(miss, "to the slow instance of the same instruction")     \
+    X(trap, "the instruction traps")                            \
+    X(hot, "the block's heat has run out")                      \
+    X(leave, "to the run loop: the block is not charged")       \
     X(there, "wherever the translation says")
 
 enum stencil_hole {

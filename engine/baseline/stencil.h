@@ -14,8 +14,8 @@ enum stencil_kind { STENCIL_HOLE, STENCIL_WAY, STENCIL_HELPER, STENCIL_CONSTANT 
 
 struct stencil_reloc {
     uint16_t offset;
-    uint8_t form;   /* enum stencil_form */
-    uint8_t kind;   /* enum stencil_kind: what `index` numbers; for a constant its offset in stencil_constants */
+    uint8_t form; /* enum stencil_form */
+    uint8_t kind; /* enum stencil_kind: what `index` numbers; for a constant its offset in stencil_constants */
     uint16_t index;
     int32_t addend;
 };

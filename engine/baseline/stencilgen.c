@@ -66,8 +66,8 @@ static const char *section_name(const struct object *o, size_t index)
 {
     GElf_Shdr header;
     Elf_Scn *section = elf_getscn(o->elf, index);
-    const char *name = section && gelf_getshdr(section, &header) ? elf_strptr(o->elf, o->section_names, header.sh_name)
-                                                                 : NULL;
+    const char *name =
+        section && gelf_getshdr(section, &header) ? elf_strptr(o->elf, o->section_names, header.sh_name) : NULL;
 
     return name ? name : "?";
 }
@@ -227,7 +227,7 @@ static void add_reloc(struct object *o, struct text *t, const GElf_Rela *rela)
 
     if (gelf_getsym(o->symbols, (int)GELF_R_SYM(rela->r_info), &symbol))
         name = GELF_ST_TYPE(symbol.st_info) == STT_SECTION ? section_name(o, symbol.st_shndx)
-                                                            : elf_strptr(o->elf, o->symbol_names, symbol.st_name);
+                                                           : elf_strptr(o->elf, o->symbol_names, symbol.st_name);
     if (!name)
         name = "?";
     *out = (struct stencil_reloc){.offset = (uint16_t)rela->r_offset, .addend = (int32_t)rela->r_addend};

@@ -1,6 +1,6 @@
-/* The stencils of the baseline tier: each semantic body once more, as a function that is not linked but copied. Operands
- * are addresses of undefined symbols (holes.h), so that they fold into the instructions as displacements and immediates;
- * a stencil ends in tail calls of undefined functions, and a tail call of what follows is dropped.
+/* The stencils of the baseline tier: each semantic body once more, as a function that is not linked but copied.
+ * Operands are addresses of undefined symbols (holes.h), so that they fold into the instructions as displacements and
+ * immediates; a stencil ends in tail calls of undefined functions, and a tail call of what follows is dropped.
  *
  * They have a handler's type and convention (engine/interp/block.h), so that compiled blocks and the interpreter go on
  * in each other's places; `op` is not up to date in compiled code. A stencil's name is stencil_ID_N, where N is what
@@ -34,8 +34,8 @@ extern const char number_of_register[];
 #define OP_PARAMS struct hart *h, const struct op *op, uint64_t pc, struct block *block
 #define OP_ARGS h, op, pc, block
 #define TAIL __attribute__((musttail)) return
-#define STENCIL(name)                                 \
-    PRESERVE_NONE void stencil_##name(OP_PARAMS);     \
+#define STENCIL(name)                             \
+    PRESERVE_NONE void stencil_##name(OP_PARAMS); \
     PRESERVE_NONE void stencil_##name(OP_PARAMS)
 
 #define X(name, text) PRESERVE_NONE void way_##name(OP_PARAMS);
@@ -45,21 +45,21 @@ STENCIL_WAYS(X)
 #define NUMBER ((unsigned)(uintptr_t)number_of_register)
 #define OPERANDS(imm) h, &h->r, NUMBER, NUMBER, NUMBER, imm, pc + (uint64_t)HOLE(here), pc + (uint64_t)HOLE(after), 0
 
-#define FINISH(next, effects)        \
-    switch (next) {                  \
-    case SEM_NEXT:                   \
-        if ((effects) & RV_BRANCH)   \
-            TAIL way_fall(OP_ARGS);  \
-        TAIL way_next(OP_ARGS);      \
-    case SEM_TAKEN:                  \
-        TAIL way_taken(OP_ARGS);     \
-    case SEM_INDIRECT:               \
-        TAIL way_indirect(OP_ARGS);  \
-    case SEM_MISS:                   \
-        TAIL way_miss(OP_ARGS);      \
-    case SEM_END:                    \
-    case SEM_TRAP:                   \
-        TAIL way_trap(OP_ARGS);      \
+#define FINISH(next, effects)       \
+    switch (next) {                 \
+    case SEM_NEXT:                  \
+        if ((effects) & RV_BRANCH)  \
+            TAIL way_fall(OP_ARGS); \
+        TAIL way_next(OP_ARGS);     \
+    case SEM_TAKEN:                 \
+        TAIL way_taken(OP_ARGS);    \
+    case SEM_INDIRECT:              \
+        TAIL way_indirect(OP_ARGS); \
+    case SEM_MISS:                  \
+        TAIL way_miss(OP_ARGS);     \
+    case SEM_END:                   \
+    case SEM_TRAP:                  \
+        TAIL way_trap(OP_ARGS);     \
     }
 
 /* An immediate of which the compiler knows nothing, not even that it is the address of an object below 2^31. */
@@ -72,17 +72,16 @@ TUFF_INLINE int64_t any_imm(void)
 }
 
 /* Rows that end a block are run by the interpreter's handlers: they get no stencil. */
-#define DEFINE(id, effects)                                                                                      \
-    STENCIL(id##_0)                                                                                              \
-    {                                                                                                            \
-        enum sem_next next =                                                                                     \
-            sem_##id(OPERANDS((effects) & RV_RM ? SEM_RM_IMM(0, RM_HOST) : HOLE(imm)), false);                   \
-        FINISH(next, effects)                                                                                    \
-    }                                                                                                            \
-    STENCIL(id##_1)                                                                                              \
-    {                                                                                                            \
-        enum sem_next next = sem_##id(OPERANDS((effects) & RV_RM ? SEM_RM_IMM(0, RM_RTZ) : any_imm()), false);   \
-        FINISH(next, effects)                                                                                    \
+#define DEFINE(id, effects)                                                                                     \
+    STENCIL(id##_0)                                                                                             \
+    {                                                                                                           \
+        enum sem_next next = sem_##id(OPERANDS((effects) & RV_RM ? SEM_RM_IMM(0, RM_HOST) : HOLE(imm)), false); \
+        FINISH(next, effects)                                                                                   \
+    }                                                                                                           \
+    STENCIL(id##_1)                                                                                             \
+    {                                                                                                           \
+        enum sem_next next = sem_##id(OPERANDS((effects) & RV_RM ? SEM_RM_IMM(0, RM_RTZ) : any_imm()), false);  \
+        FINISH(next, effects)                                                                                   \
     }
 
 #define INSN(id, mnemonic, format, match, mask, isa, effects, syntax) DEFINE(id, effects)
@@ -114,18 +113,18 @@ STENCIL(count_taken)
 }
 
 /* Charges and enters the block that the jump cache has for `target`; where it has none, the interpreter finds it. */
-#define ENTER_CACHED(target, and_also)                                                                         \
-    const struct tlb_jump *jump = &h->exec_bank->jumps[tlb_jump_index(target)];                                \
-    struct block *found = jump->target;                                                                        \
-    if (TUFF_UNLIKELY(jump->pc != (target) || !found || found->ctx != h->ctx))                                 \
-        TAIL way_there(OP_ARGS);                                                                               \
-    int32_t left = hart_charge(h, found->insns);                                                               \
-    and_also;                                                                                                  \
-    if (TUFF_UNLIKELY(left < 0))                                                                               \
-        TAIL way_leave(h, op, target, found);                                                                  \
-    atomic_store_explicit(&h->countdown.insns, (uint32_t)left, memory_order_relaxed);                          \
-    if (TUFF_UNLIKELY(!--found->heat))                                                                         \
-        TAIL way_hot(h, op, target, found);                                                                    \
+#define ENTER_CACHED(target, and_also)                                                \
+    const struct tlb_jump *jump = &h->exec_bank->jumps[tlb_jump_index(target)];       \
+    struct block *found = jump->target;                                               \
+    if (TUFF_UNLIKELY(jump->pc != (target) || !found || found->ctx != h->ctx))        \
+        TAIL way_there(OP_ARGS);                                                      \
+    int32_t left = hart_charge(h, found->insns);                                      \
+    and_also;                                                                         \
+    if (TUFF_UNLIKELY(left < 0))                                                      \
+        TAIL way_leave(h, op, target, found);                                         \
+    atomic_store_explicit(&h->countdown.insns, (uint32_t)left, memory_order_relaxed); \
+    if (TUFF_UNLIKELY(!--found->heat))                                                \
+        TAIL way_hot(h, op, target, found);                                           \
     TAIL found->ops[0].run(h, found->ops, target, found)
 
 /* The end of a block that jumps to hart.pc. What its target is counted as, the interpreter says where it is not the

@@ -146,17 +146,17 @@ DEFINE_DIRECT(go_fall, BLOCK_FALL)
 DEFINE_DIRECT(go_taken, BLOCK_TAKEN)
 
 /* The same from compiled code. Once both blocks have code, it is not asked again. */
-#define DEFINE_LINK(name, edge, target_pc, look_up)         \
-    TUFF_NOINLINE PRESERVE_NONE void name(OP_PARAMS)        \
-    {                                                       \
-        uint64_t target = (target_pc);                      \
-        struct block *next = block->link[edge];             \
-        if (next) {                                         \
-            baseline_link(h, block, edge, next);            \
-            ENTER(next, target);                            \
-        }                                                   \
-        h->pc = target;                                     \
-        TAIL look_up(h, op, pc, block);                     \
+#define DEFINE_LINK(name, edge, target_pc, look_up)  \
+    TUFF_NOINLINE PRESERVE_NONE void name(OP_PARAMS) \
+    {                                                \
+        uint64_t target = (target_pc);               \
+        struct block *next = block->link[edge];      \
+        if (next) {                                  \
+            baseline_link(h, block, edge, next);     \
+            ENTER(next, target);                     \
+        }                                            \
+        h->pc = target;                              \
+        TAIL look_up(h, op, pc, block);              \
     }
 
 TUFF_INLINE uint64_t taken_target(const struct block *block, uint64_t pc)
@@ -249,11 +249,11 @@ TUFF_NOINLINE PRESERVE_NONE void interp_trap(OP_PARAMS)
         h->pc = pc + op_offset(op) + (uint64_t)(int64_t)op->imm;                              \
         TAIL go_taken(h, op, pc, block);                                                      \
     case SEM_INDIRECT:                                                                        \
-        TAIL interp_indirect(h, op, pc, block);                                                   \
+        TAIL interp_indirect(h, op, pc, block);                                               \
     case SEM_END:                                                                             \
         TAIL go_end(h, op, pc, block);                                                        \
     case SEM_TRAP:                                                                            \
-        TAIL interp_trap(h, op, pc, block);                                                       \
+        TAIL interp_trap(h, op, pc, block);                                                   \
     case SEM_MISS:                                                                            \
         TAIL miss(h, op, pc, block);                                                          \
     }

@@ -471,8 +471,8 @@ static uint32_t threshold_of(const struct hart *h)
     return threshold ? threshold : 1;
 }
 
-/* --jit-random: what becomes of a block follows from its address and the seed alone, so that it is the same on each hart
- * and in each run. */
+/* --jit-random: what becomes of a block follows from its address and the seed alone, so that it is the same on each
+ * hart and in each run. */
 static uint64_t random_bits(const struct tier_config *config, const struct block *block)
 {
     uint64_t x = (block->gpa >> 1) + config->seed * 0x9e3779b97f4a7c15ull;
@@ -509,8 +509,7 @@ static bool may_be_compiled(const struct hart *h, const struct block *block)
 {
     bool random = h->region_cache && h->region_cache->config.random;
 
-    return h->baseline && !block->straddling &&
-           (!random || (random_bits(&h->region_cache->config, block) >> 32 & 1));
+    return h->baseline && !block->straddling && (!random || (random_bits(&h->region_cache->config, block) >> 32 & 1));
 }
 
 /* Executions after which somebody looks at the block again: for a region, unless the baseline tier comes before. */

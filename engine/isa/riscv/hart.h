@@ -54,10 +54,10 @@ enum {
 /* Requests of other threads, bits of hart.requests. */
 enum {
     REQUEST_KICK = 1 << 0,
-    REQUEST_IRQ = 1 << 1,     /* an interrupt line changed */
-    REQUEST_TIMER = 1 << 2,   /* a deadline passed or was changed */
-    REQUEST_FENCES = 1 << 3,  /* hart.fences has entries */
-    REQUEST_REGIONS = 1 << 4, /* compiled code came for this hart, or is to go */
+    REQUEST_IRQ = 1 << 1,         /* an interrupt line changed */
+    REQUEST_TIMER = 1 << 2,       /* a deadline passed or was changed */
+    REQUEST_FENCES = 1 << 3,      /* hart.fences has entries */
+    REQUEST_REGIONS = 1 << 4,     /* compiled code came for this hart, or is to go */
     REQUEST_DROP_BLOCKS = 1 << 5, /* of its own: there is no room for more code */
 };
 

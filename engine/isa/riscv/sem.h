@@ -33,8 +33,8 @@ enum sem_next {
         uint64_t npc, const uint64_t site, const bool slow
 #define SEM(name) TUFF_INLINE enum sem_next sem_##name(SEM_PARAMS)
 
-/* The registers that an operand (rd, rs1, rs2) numbers. A tier that has them elsewhere, or knows operands by other means
- * than their numbers, may define these before it includes this. */
+/* The registers that an operand (rd, rs1, rs2) numbers. A tier that has them elsewhere, or knows operands by other
+ * means than their numbers, may define these before it includes this. */
 #ifndef SEM_X
 #define SEM_X(operand) (r->x[operand])
 #define SEM_F(operand) (r->f[operand])

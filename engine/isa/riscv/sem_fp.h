@@ -63,10 +63,10 @@ TUFF_INLINE uint64_t fp_reg_d(double v)
     return __builtin_bit_cast(uint64_t, TUFF_UNLIKELY(__builtin_isunordered(v, v)) ? fp_d(FP_NAN_D) : v);
 }
 
-#define SET_F(value)        \
-    do {                    \
+#define SET_F(value)         \
+    do {                     \
         SEM_F(rd) = (value); \
-        r->fs_dirty = 1;    \
+        r->fs_dirty = 1;     \
     } while (0)
 #define FS1 SEM_F(rs1)
 #define FS2 SEM_F(rs2)
