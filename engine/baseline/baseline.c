@@ -8,6 +8,7 @@
  *     op 0, op 1, ...  a stencil each; ops[i].run points here
  *     ways out         the edges, the indirect jump
  *     stubs            set `op`, for ways that need it: the slow instance of a body, traps
+ *     reloads          entries of ops that count on values in host registers, for who comes from elsewhere
  *
  * Addresses in the arena are offsets (`at`), good for both views.
  */
@@ -30,6 +31,7 @@ enum {
     /* A block of the longest stencils, with its stubs and ways out. */
     BLOCK_ROOM_BYTES = 1 << 17,
     AT_NONE = 0,
+    NOT_RECENT = 0, /* x0 is nobody's result */
 };
 
 /* A jump of a stencil to what is not placed yet. */
@@ -128,9 +130,11 @@ static void put_way(struct baseline *b, uint32_t at, const struct stencil_reloc 
 /* Copies it to `at`; returns where it ends. */
 static uint32_t copy(struct baseline *b, uint32_t at, const struct stencil *s, const struct values *v)
 {
-    memcpy(b->arena.write + at, s->code, s->bytes);
+    const struct stencil_reloc *relocs = &stencil_relocs[s->relocs];
+
+    memcpy(b->arena.write + at, &stencil_code[s->code], s->bytes);
     for (unsigned i = 0; i < s->reloc_count; i++) {
-        const struct stencil_reloc *r = &s->relocs[i];
+        const struct stencil_reloc *r = &relocs[i];
         uint32_t place = at + r->offset;
         int64_t value;
         switch ((enum stencil_kind)r->kind) {
@@ -152,9 +156,14 @@ static uint32_t copy(struct baseline *b, uint32_t at, const struct stencil *s, c
     return at + s->bytes;
 }
 
+static const struct stencil *part_of(enum stencil_part part)
+{
+    return &stencils[stencil_parts[part]];
+}
+
 static uint32_t copy_part(struct baseline *b, uint32_t at, enum stencil_part part, const struct values *v)
 {
-    return copy(b, at, &stencil_parts[part], v);
+    return copy(b, at, part_of(part), v);
 }
 
 /* ---- a block ---- */
@@ -165,8 +174,14 @@ struct translation {
     struct block *block;
     struct head head;
     uint32_t at;
-    const uint8_t *run[BLOCK_INSNS_MAX + 1]; /* by op; the last is the end marker's */
-    bool op_ended;                           /* the last op was left by ways of its own */
+    uint32_t run[BLOCK_INSNS_MAX + 1]; /* where ops are entered; the last is the end marker's */
+    bool op_ended;                     /* the last op was left by ways of its own */
+    uint8_t recent[STENCIL_RECENT];    /* x registers whose values are at hand, newest first; NOT_RECENT */
+    struct {
+        uint16_t op;
+        uint8_t recent[STENCIL_RECENT];
+    } reloads[BLOCK_INSNS_MAX]; /* ops that count on them, and may be entered from a slow instance */
+    unsigned reload_count;
     uint8_t tail; /* the way that the last op's stencil leads to where it ends: placed there */
 };
 
@@ -196,27 +211,91 @@ static void fill_values(struct values *v, const struct op *op, unsigned index)
     v->hole[HOLE_op] = (int64_t)(offsetof(struct block, ops) + sizeof(struct op) * index);
 }
 
-/* NULL: the interpreter's handler runs it. */
-static const struct stencil *choose(const struct op *op, const struct rv_insn *insn)
+/* The variant of a row that the rounding mode asks for; false: there is none. */
+static bool choose_rounding(const struct op *op, unsigned *variant)
 {
-    const struct stencil *s;
+    unsigned rm = (unsigned)op->imm >> 8 & 15;
+
+    *variant = rm == RM_RTZ;
+    return rm == RM_HOST || rm == RM_RTZ;
+}
+
+static enum stencil_source source_of(const struct translation *t, unsigned reg)
+{
+    if (reg == 0)
+        return STENCIL_ZERO;
+    for (unsigned i = 0; i < STENCIL_RECENT; i++) {
+        if (t->recent[i] == reg)
+            return STENCIL_FROM_RECENT + i;
+    }
+    return STENCIL_FROM_MEMORY;
+}
+
+static unsigned find_variant(unsigned sem, unsigned variant, unsigned rs1, unsigned rs2)
+{
+    const uint16_t(*rows)[STENCIL_SOURCES] = stencil_rows[sem][variant];
+
+    if (rows[rs1][rs2] == STENCIL_NONE)
+        rs2 = STENCIL_FROM_MEMORY;
+    return rows[rs1][rs2] == STENCIL_NONE ? rows[STENCIL_FROM_MEMORY][rs2] : rows[rs1][rs2];
+}
+
+/* NULL: the interpreter's handler runs it. */
+static const struct stencil *choose(const struct translation *t, const struct op *op, const struct rv_insn *insn)
+{
+    unsigned operands = rv_sem_operands(insn->sem);
+    unsigned rs1 = operands & RV_X_RS1 ? source_of(t, op->rs1) : STENCIL_FROM_MEMORY;
+    unsigned rs2 = operands & RV_X_RS2 ? source_of(t, op->rs2) : STENCIL_FROM_MEMORY;
+    unsigned variant = 0;
 
     /* The slow instance where the fast one would do: control flow without the C extension. */
-    if (insn->sem >= RV_SEM_COUNT || op->run != interp_handler(insn->sem, false))
+    if (op->run != interp_handler(insn->sem, false))
         return NULL;
-    s = stencil_rows[insn->sem];
-    if (insn->effects & RV_RM) {
-        unsigned rm = (unsigned)op->imm >> 8 & 15;
-        if (rm != RM_HOST && rm != RM_RTZ)
-            return NULL;
-        s += rm == RM_RTZ;
-    } else if (s->positive_imm && op->imm < 0) {
-        s++;
-    }
     /* An rd that is read as well, x0. */
-    if ((insn->effects & RV_ATOMIC) && op->rd == RV_X_SINK && (rv_sem_operands(insn->sem) & RV_X_RD_READ))
+    if ((operands & RV_X_RD_READ) && op->rd == RV_X_SINK)
         return NULL;
-    return s->code ? s : NULL;
+    if ((insn->effects & RV_RM) && !choose_rounding(op, &variant))
+        return NULL;
+    unsigned index = find_variant(insn->sem, variant, rs1, rs2);
+    if (!(insn->effects & RV_RM) && op->imm < 0 && stencils[index].positive_imm)
+        index = find_variant(insn->sem, 1, rs1, rs2);
+    return index == STENCIL_NONE ? NULL : &stencils[index];
+}
+
+static void forget_recent(struct translation *t)
+{
+    memset(t->recent, NOT_RECENT, sizeof(t->recent));
+}
+
+/* The stencil of an op that writes an x register has moved what is recent one place on. */
+static void note_result(struct translation *t, const struct op *op)
+{
+    for (unsigned i = STENCIL_RECENT - 1; i > 0; i--)
+        t->recent[i] = t->recent[i - 1] == op->rd ? NOT_RECENT : t->recent[i - 1];
+    t->recent[0] = op->rd == RV_X_SINK ? NOT_RECENT : op->rd;
+}
+
+static bool may_miss(const struct stencil *s)
+{
+    for (unsigned i = 0; i < s->reloc_count; i++) {
+        const struct stencil_reloc *r = &stencil_relocs[s->relocs + i];
+        if (r->kind == STENCIL_WAY && r->index == WAY_miss)
+            return true;
+    }
+    return false;
+}
+
+/* The op behind one that may miss is entered from the slow instance, which knows nothing of what is recent. */
+static void note_reload(struct translation *t, unsigned op)
+{
+    bool counts_on = false;
+
+    for (unsigned i = 0; i < STENCIL_RECENT; i++)
+        counts_on |= t->recent[i] != NOT_RECENT;
+    if (!counts_on)
+        return;
+    t->reloads[t->reload_count].op = (uint16_t)op;
+    memcpy(t->reloads[t->reload_count++].recent, t->recent, sizeof(t->recent));
 }
 
 static void translate_op(struct translation *t, unsigned index)
@@ -227,19 +306,39 @@ static void translate_op(struct translation *t, unsigned index)
     struct op op;
 
     block_decode_insn(t->h, block, index, &insn, &op);
-    const struct stencil *s = choose(&op, &insn);
+    const struct stencil *s = choose(t, &op, &insn);
     fill_values(&v, &op, index);
-    t->run[index] = address_of(t->b, t->at);
+    t->run[index] = t->at;
     if (!s) {
         v.way[WAY_there] = (const void *)(uintptr_t)block->ops[index].run;
         t->at = copy_part(t->b, t->at, STENCIL_with_op, &v);
         t->op_ended = insn.effects & (RV_BRANCH | RV_JUMP | RV_INDIRECT | RV_END);
+        forget_recent(t);
         return;
     }
     t->at = copy(t->b, t->at, s, &v);
     t->op_ended = insn.effects & (RV_BRANCH | RV_JUMP | RV_INDIRECT);
     if (s->last != WAY_next)
         t->tail = s->last;
+    if (rv_sem_operands(insn.sem) & RV_X_RD)
+        note_result(t, &op);
+    if (may_miss(s) && !t->op_ended)
+        note_reload(t, index + 1);
+}
+
+/* From memory what the op takes for recent, then to it. */
+static void place_reloads(struct translation *t)
+{
+    for (unsigned i = 0; i < t->reload_count; i++) {
+        unsigned op = t->reloads[i].op;
+        struct values v = {
+            .hole =
+                {[HOLE_x_rs1] = x_offset(t->reloads[i].recent[0]), [HOLE_x_rs2] = x_offset(t->reloads[i].recent[1])},
+            .way[WAY_there] = address_of(t->b, t->run[op])};
+        uint32_t start = t->at;
+        t->at = copy_part(t->b, t->at, STENCIL_reload, &v);
+        t->run[op] = start;
+    }
 }
 
 static bool leaves_page(const struct block *block, int64_t target)
@@ -289,7 +388,7 @@ static void place_edge(struct translation *t, unsigned edge)
     }
     t->head.edge[edge] = t->at;
     (void)unlinked(t->b, t->at, edge);
-    t->at += stencil_parts[STENCIL_edge].bytes;
+    t->at += part_of(STENCIL_edge)->bytes;
 }
 
 static void place_indirect(struct translation *t)
@@ -361,15 +460,16 @@ static void translate(struct translation *t)
     t->b->fixup_count = 0;
     t->at = copy_part(t->b, t->at, STENCIL_enter, &v);
     t->head.gate = t->at;
-    host_fill_nothing(t->b->arena.write + t->at, stencil_parts[STENCIL_region].bytes);
-    t->at += stencil_parts[STENCIL_region].bytes;
+    host_fill_nothing(t->b->arena.write + t->at, part_of(STENCIL_region)->bytes);
+    t->at += part_of(STENCIL_region)->bytes;
     t->tail = WAY_there;
     for (unsigned i = 0; i < t->block->insns; i++)
         translate_op(t, i);
-    t->run[t->block->insns] = address_of(t->b, t->at);
+    t->run[t->block->insns] = t->at;
     if (!t->op_ended)
         t->tail = WAY_fall;
     place_ways(t);
+    place_reloads(t);
 }
 
 bool baseline_compile(struct hart *h, struct block *block)
@@ -392,7 +492,7 @@ bool baseline_compile(struct hart *h, struct block *block)
     b->used = t.at;
     block->code = start;
     for (unsigned i = 0; i <= block->insns; i++)
-        block->ops[i].run = (op_fn *)(uintptr_t)t.run[i];
+        block->ops[i].run = (op_fn *)(uintptr_t)address_of(b, t.run[i]);
     __builtin___clear_cache((char *)address_of(b, start), (char *)address_of(b, t.at));
     HART_COUNT(h, blocks_compiled, 1);
     HART_COUNT(h, block_code_bytes, t.head.bytes);
@@ -446,7 +546,7 @@ void baseline_unlink(struct hart *h, const struct block *block)
 void baseline_set_region(struct hart *h, const struct block *block, bool on)
 {
     struct baseline *b = h->baseline;
-    uint32_t bytes = stencil_parts[STENCIL_region].bytes;
+    uint32_t bytes = part_of(STENCIL_region)->bytes;
 
     if (!block->code)
         return;

@@ -21,16 +21,27 @@ struct stencil_reloc {
 };
 
 struct stencil {
-    const uint8_t *code; /* NULL: there is none */
-    const struct stencil_reloc *relocs;
-    uint16_t bytes, reloc_count;
+    uint32_t code;   /* index of stencil_code */
+    uint32_t relocs; /* of stencil_relocs */
+    uint16_t bytes;
+    uint8_t reloc_count;
     uint8_t last;      /* enum stencil_way: it ends in a jump there, which is left out; WAY_there: it does not */
     bool positive_imm; /* right only for an immediate that is not negative */
 };
 
 /* Variants of a row with a rounding mode: RM_HOST, RM_RTZ. Of any other row: 0 is the shorter one, 1 is right for every
- * immediate. */
+ * immediate; a row whose immediates are not negative has no 1. */
 enum { STENCIL_VARIANTS = 2 };
+
+/* Where an operand in an x register is: x0 is nowhere; what the last instructions wrote is in host registers, the
+ * newest result first. There are stencils for each place of both operands, as far as rows have them. */
+enum { STENCIL_RECENT = 2 };
+enum stencil_source {
+    STENCIL_FROM_MEMORY,
+    STENCIL_ZERO,
+    STENCIL_FROM_RECENT,
+    STENCIL_SOURCES = STENCIL_FROM_RECENT + STENCIL_RECENT
+};
 
 /* Those that stand for no row. X(name) */
 #define STENCIL_PARTS(X) \
@@ -41,7 +52,8 @@ enum { STENCIL_VARIANTS = 2 };
     X(far)               \
     X(with_op)           \
     X(go)                \
-    X(region)
+    X(region)            \
+    X(reload)
 
 enum stencil_part {
 #define X(name) STENCIL_##name,
@@ -58,8 +70,13 @@ enum stencil_part {
     X(fli_d, "the same")                                                  \
     X(fli_h, "the same")
 
-extern const struct stencil stencil_rows[RV_SEM_COUNT][STENCIL_VARIANTS];
-extern const struct stencil stencil_parts[STENCIL_PART_COUNT];
+enum { STENCIL_NONE = 0 }; /* index of what is no stencil */
+/* Indexes of stencils: by row, variant, places of rs1 and rs2. */
+extern const uint16_t stencil_rows[RV_SEM_COUNT][STENCIL_VARIANTS][STENCIL_SOURCES][STENCIL_SOURCES];
+extern const uint16_t stencil_parts[STENCIL_PART_COUNT];
+extern const struct stencil stencils[];
+extern const uint8_t stencil_code[];
+extern const struct stencil_reloc stencil_relocs[];
 /* To be copied to within 2 GiB of the stencils' copies, at a multiple of 64. */
 extern const uint8_t stencil_constants[];
 extern const uint32_t stencil_constants_bytes;

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SECTIONS_MAX = 8192, CONSTANTS_MAX = 4096, JUMP_BYTES = 5, JUMP_OPCODE = 0xe9 };
+enum { SECTIONS_MAX = 8192, CONSTANTS_MAX = 1 << 15, JUMP_BYTES = 5, JUMP_OPCODE = 0xe9 };
 
 static const char *const holes[] = {
 #define X(name, text) "hole_" #name,
@@ -38,11 +38,15 @@ static const char *const helpers[] = {
 #undef X
 };
 
+struct function;
+
 struct object {
     Elf *elf;
     size_t section_names, section_count;
     Elf_Data *symbols;
     size_t symbol_names, symbol_count;
+    struct function *functions; /* by name */
+    size_t function_count;
     Elf_Data *relocs[SECTIONS_MAX];         /* by the section they are for */
     int32_t constants_offset[SECTIONS_MAX]; /* of a section of constants in `constants`; -1: it is none */
     uint8_t constants[CONSTANTS_MAX];
@@ -145,16 +149,41 @@ static bool read_object(struct object *o, int fd)
     return o->errors == 0;
 }
 
-static bool find_symbol(const struct object *o, const char *wanted, GElf_Sym *symbol)
+struct function {
+    const char *name;
+    GElf_Sym symbol;
+};
+
+static int compare_functions(const void *a, const void *b)
 {
-    for (size_t i = 1; i < o->symbol_count; i++) {
-        if (!gelf_getsym(o->symbols, (int)i, symbol) || GELF_ST_TYPE(symbol->st_info) != STT_FUNC)
-            continue;
-        const char *name = elf_strptr(o->elf, o->symbol_names, symbol->st_name);
-        if (name && strcmp(name, wanted) == 0)
-            return true;
+    return strcmp(((const struct function *)a)->name, ((const struct function *)b)->name);
+}
+
+/* Makes the list of functions that find_function() looks into. */
+static bool list_functions(struct object *o)
+{
+    o->functions = calloc(o->symbol_count + 1, sizeof(o->functions[0]));
+    if (!o->functions) {
+        refuse(o, "out of memory");
+        return false;
     }
-    return false;
+    for (size_t i = 1; i < o->symbol_count; i++) {
+        struct function *f = &o->functions[o->function_count];
+        if (!gelf_getsym(o->symbols, (int)i, &f->symbol) || GELF_ST_TYPE(f->symbol.st_info) != STT_FUNC ||
+            f->symbol.st_shndx == SHN_UNDEF || f->symbol.st_shndx >= o->section_count)
+            continue;
+        f->name = elf_strptr(o->elf, o->symbol_names, f->symbol.st_name);
+        o->function_count += f->name != NULL;
+    }
+    qsort(o->functions, o->function_count, sizeof(o->functions[0]), compare_functions);
+    return true;
+}
+
+static const struct function *find_function(const struct object *o, const char *name)
+{
+    const struct function wanted = {.name = name};
+
+    return bsearch(&wanted, o->functions, o->function_count, sizeof(wanted), compare_functions);
 }
 
 /* ---- one stencil ---- */
@@ -288,24 +317,23 @@ static void cut_last_jump(struct text *t)
     t->bytes -= JUMP_BYTES;
 }
 
+/* False: there is none of that name, or it was refused. */
 static bool read_stencil(struct object *o, struct text *t, const char *name)
 {
-    GElf_Sym symbol;
+    const struct function *f = find_function(o, name);
     unsigned errors = o->errors;
 
     *t = (struct text){.name = name};
-    if (!find_symbol(o, name, &symbol) || symbol.st_shndx == SHN_UNDEF || symbol.st_shndx >= o->section_count) {
-        refuse(o, "%s: not there", name);
+    if (!f)
         return false;
-    }
-    const Elf_Data *data = elf_getdata(elf_getscn(o->elf, symbol.st_shndx), NULL);
-    if (!data || symbol.st_value != 0 || symbol.st_size > data->d_size || symbol.st_size > UINT16_MAX) {
+    const Elf_Data *data = elf_getdata(elf_getscn(o->elf, f->symbol.st_shndx), NULL);
+    if (!data || f->symbol.st_value != 0 || f->symbol.st_size > data->d_size || f->symbol.st_size > UINT16_MAX) {
         refuse(o, "%s: not the only one in its section, or too long", name);
         return false;
     }
     t->code = data->d_buf;
-    t->bytes = symbol.st_size;
-    Elf_Data *relocs = o->relocs[symbol.st_shndx];
+    t->bytes = f->symbol.st_size;
+    Elf_Data *relocs = o->relocs[f->symbol.st_shndx];
     GElf_Rela rela;
     for (int i = 0; relocs && gelf_getrela(relocs, i, &rela); i++) {
         if (t->reloc_count == TUFF_ARRAY_LEN(t->relocs)) {
@@ -318,30 +346,44 @@ static bool read_stencil(struct object *o, struct text *t, const char *name)
     return o->errors == errors;
 }
 
-/* ---- writing ---- */
+/* ---- the table ---- */
 
-static void write_bytes(const uint8_t *bytes, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        printf("%u,%s", bytes[i], i % 32 == 31 ? "\n" : "");
-}
+enum { CODE_MAX = 1 << 20, RELOCS_MAX = 1 << 16, STENCILS_MAX = 1 << 13 };
 
-static void write_text(const struct text *t)
+static struct {
+    uint8_t code[CODE_MAX];
+    struct stencil_reloc relocs[RELOCS_MAX];
+    struct stencil stencils[STENCILS_MAX];
+    uint32_t code_bytes, reloc_count, stencil_count, bytes_max;
+    uint16_t rows[RV_SEM_COUNT][STENCIL_VARIANTS][STENCIL_SOURCES][STENCIL_SOURCES];
+    uint16_t parts[STENCIL_PART_COUNT];
+} table = {.stencil_count = 1};
+
+/* Its index, or STENCIL_NONE. */
+static uint16_t add_stencil(struct object *o, const char *name)
 {
-    printf("static const uint8_t code_%s[] = {", t->name);
-    write_bytes(t->code, t->bytes);
-    printf("0};\nstatic const struct stencil_reloc relocs_%s[] = {", t->name);
-    for (size_t i = 0; i < t->reloc_count; i++) {
-        const struct stencil_reloc *r = &t->relocs[i];
-        printf("{%u,%u,%u,%u,%d},", r->offset, r->form, r->kind, r->index, r->addend);
+    struct text t;
+
+    if (!read_stencil(o, &t, name))
+        return STENCIL_NONE;
+    if (table.code_bytes + t.bytes > CODE_MAX || table.reloc_count + t.reloc_count > RELOCS_MAX ||
+        table.stencil_count == STENCILS_MAX) {
+        refuse(o, "%s: the table is full", name);
+        return STENCIL_NONE;
     }
-    printf("{0}};\n");
-}
-
-static void write_entry(const struct text *t)
-{
-    printf("{code_%s, relocs_%s, %zu, %zu, %d, %s},", t->name, t->name, t->bytes, t->reloc_count, t->last,
-           t->positive_imm ? "true" : "false");
+    memcpy(table.code + table.code_bytes, t.code, t.bytes);
+    memcpy(table.relocs + table.reloc_count, t.relocs, t.reloc_count * sizeof(t.relocs[0]));
+    table.stencils[table.stencil_count] = (struct stencil){.code = table.code_bytes,
+                                                           .relocs = table.reloc_count,
+                                                           .bytes = (uint16_t)t.bytes,
+                                                           .reloc_count = (uint8_t)t.reloc_count,
+                                                           .last = (uint8_t)t.last,
+                                                           .positive_imm = t.positive_imm};
+    table.code_bytes += (uint32_t)t.bytes;
+    table.reloc_count += (uint32_t)t.reloc_count;
+    if (t.bytes > table.bytes_max)
+        table.bytes_max = (uint32_t)t.bytes;
+    return (uint16_t)table.stencil_count++;
 }
 
 struct row {
@@ -360,61 +402,94 @@ static bool is_exception(const char *id)
     return find_name(exceptions, TUFF_ARRAY_LEN(exceptions), id) >= 0;
 }
 
-static struct text texts[2 * RV_SEM_COUNT + STENCIL_PART_COUNT];
-static char names[2 * RV_SEM_COUNT + STENCIL_PART_COUNT][64];
+static void add_row(struct object *o, const struct row *row, unsigned sem)
+{
+    char name[96];
 
-static void write_table(struct object *o)
+    for (unsigned i = 0; i < STENCIL_VARIANTS * STENCIL_SOURCES * STENCIL_SOURCES; i++) {
+        unsigned rs2 = i % STENCIL_SOURCES;
+        unsigned rs1 = i / STENCIL_SOURCES % STENCIL_SOURCES;
+        unsigned variant = i / STENCIL_SOURCES / STENCIL_SOURCES;
+        (void)snprintf(name, sizeof(name), "stencil_%s_%u%u%u", row->id, variant, rs1, rs2);
+        if (!(row->effects & RV_FP) || rs2 == STENCIL_FROM_MEMORY)
+            table.rows[sem][variant][rs1][rs2] = add_stencil(o, name);
+    }
+    if (table.rows[sem][0][0][0] == STENCIL_NONE)
+        refuse(o, "%s: no stencil", row->id);
+}
+
+static void make_table(struct object *o)
 {
     static const struct row rows[] = {
-#define INSN(id_, mnemonic, format, match, mask, isa, effects_, syntax) {#id_, effects_},
+#define INSN(id_, mnemonic, format, match, mask, isa, effects_, syntax) [RV_SEM_##id_] = {#id_, effects_},
 #include "engine/isa/riscv/rows.def"
     };
     static const char *const parts[] = {
-#define X(name) #name,
+#define X(name) "stencil_" #name,
         STENCIL_PARTS(X)
 #undef X
     };
-    struct text *parts_text = &texts[2 * TUFF_ARRAY_LEN(rows)];
-    size_t most = 0;
 
-    for (size_t i = 0; i < 2 * TUFF_ARRAY_LEN(rows); i++) {
-        const struct row *row = &rows[i / 2];
-        (void)snprintf(names[i], sizeof(names[i]), "stencil_%s_%zu", row->id, i % 2);
-        if (!(row->effects & RV_END) && !is_exception(row->id) && read_stencil(o, &texts[i], names[i]) &&
-            texts[i].bytes > most)
-            most = texts[i].bytes;
+    for (unsigned i = 0; i < TUFF_ARRAY_LEN(rows); i++) {
+        if (rows[i].id && !(rows[i].effects & RV_END) && !is_exception(rows[i].id))
+            add_row(o, &rows[i], i);
     }
-    for (size_t i = 0; i < STENCIL_PART_COUNT; i++) {
-        char *name = names[2 * TUFF_ARRAY_LEN(rows) + i];
-        (void)snprintf(name, sizeof(names[0]), "stencil_%s", parts[i]);
-        if (read_stencil(o, &parts_text[i], name) && parts_text[i].bytes > most)
-            most = parts_text[i].bytes;
+    for (unsigned i = 0; i < STENCIL_PART_COUNT; i++) {
+        table.parts[i] = add_stencil(o, parts[i]);
+        if (table.parts[i] == STENCIL_NONE)
+            refuse(o, "%s: not there", parts[i]);
     }
-    if (o->errors)
-        return;
+}
+
+static void write_bytes(const char *name, const uint8_t *bytes, size_t count)
+{
+    printf("_Alignas(64) const uint8_t %s[] = {", name);
+    for (size_t i = 0; i < count; i++)
+        printf("%u,%s", bytes[i], i % 32 == 31 ? "\n" : "");
+    printf("0};\n");
+}
+
+static void write_indexes(const uint16_t *indexes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        printf("%u,", indexes[i]);
+}
+
+static void write_table(const struct object *o)
+{
     printf("/* Made by stencilgen from stencils.c. */\n#include \"engine/baseline/stencil.h\"\n"
            "#include \"engine/region/symbols.h\"\n");
-    for (size_t i = 0; i < TUFF_ARRAY_LEN(texts); i++) {
-        if (texts[i].code)
-            write_text(&texts[i]);
+    write_bytes("stencil_code", table.code, table.code_bytes);
+    write_bytes("stencil_constants", o->constants, o->constants_bytes);
+    printf("const uint32_t stencil_constants_bytes = %zu;\nconst uint32_t stencil_bytes_max = %u;\n",
+           o->constants_bytes, table.bytes_max);
+    printf("const struct stencil_reloc stencil_relocs[] = {\n");
+    for (size_t i = 0; i < table.reloc_count; i++) {
+        const struct stencil_reloc *r = &table.relocs[i];
+        printf("{%u,%u,%u,%u,%d},\n", r->offset, r->form, r->kind, r->index, r->addend);
     }
-    printf("const struct stencil stencil_rows[RV_SEM_COUNT][STENCIL_VARIANTS] = {\n");
-    for (size_t i = 0; i < TUFF_ARRAY_LEN(rows); i++) {
-        if (!texts[2 * i].code)
-            continue;
-        printf("[RV_SEM_%s] = {", rows[i].id);
-        write_entry(&texts[2 * i]);
-        write_entry(&texts[2 * i + 1]);
+    printf("};\nconst struct stencil stencils[] = {\n");
+    for (size_t i = 0; i < table.stencil_count; i++) {
+        const struct stencil *s = &table.stencils[i];
+        printf("{%u,%u,%u,%u,%u,%d},\n", s->code, s->relocs, s->bytes, s->reloc_count, s->last, s->positive_imm);
+    }
+    printf("};\nconst uint16_t stencil_rows[RV_SEM_COUNT][STENCIL_VARIANTS][STENCIL_SOURCES][STENCIL_SOURCES] = {\n");
+    for (size_t sem = 0; sem < RV_SEM_COUNT; sem++) {
+        printf("{");
+        for (size_t v = 0; v < STENCIL_VARIANTS; v++) {
+            printf("{");
+            for (size_t rs1 = 0; rs1 < STENCIL_SOURCES; rs1++) {
+                printf("{");
+                write_indexes(table.rows[sem][v][rs1], STENCIL_SOURCES);
+                printf("},");
+            }
+            printf("},");
+        }
         printf("},\n");
     }
-    printf("};\nconst struct stencil stencil_parts[STENCIL_PART_COUNT] = {\n");
-    for (size_t i = 0; i < STENCIL_PART_COUNT; i++)
-        write_entry(&parts_text[i]);
-    printf("};\n_Alignas(64) const uint8_t stencil_constants[] = {");
-    write_bytes(o->constants, o->constants_bytes);
-    printf("0};\nconst uint32_t stencil_constants_bytes = %zu;\nconst uint32_t stencil_bytes_max = %zu;\n",
-           o->constants_bytes, most);
-    printf("stencil_helper_fn *const stencil_helpers[] = {\n");
+    printf("};\nconst uint16_t stencil_parts[STENCIL_PART_COUNT] = {");
+    write_indexes(table.parts, STENCIL_PART_COUNT);
+    printf("};\nstencil_helper_fn *const stencil_helpers[] = {\n");
     for (size_t i = 0; i < TUFF_ARRAY_LEN(helpers); i++)
         printf("(stencil_helper_fn *)%s,\n", helpers[i]);
     printf("};\nconst uint32_t stencil_helper_count = %zu;\n", TUFF_ARRAY_LEN(helpers));
@@ -429,8 +504,11 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "stencilgen: %s\n", argc == 2 ? strerror(errno) : "usage: stencilgen OBJECT >TABLE.c");
         return 1;
     }
-    if (read_object(&object, fd))
+    if (read_object(&object, fd) && list_functions(&object))
+        make_table(&object);
+    if (!object.errors)
         write_table(&object);
+    free(object.functions);
     (void)elf_end(object.elf);
     (void)close(fd);
     return object.errors ? 1 : 0;

@@ -3,13 +3,14 @@
  * immediates; a stencil ends in tail calls of undefined functions, and a tail call of what follows is dropped.
  *
  * They have a handler's type and convention (engine/interp/block.h), so that compiled blocks and the interpreter go on
- * in each other's places; `op` is not up to date in compiled code. A stencil's name is stencil_ID_N, where N is what
- * stencil.h calls its variant. stencilgen.c reads the object file and refuses what a copy could not do.
+ * in each other's places; `op` is not up to date in compiled code. A stencil's name is stencil_ID_VAB: what
+ * stencil.h calls its variant, and where rs1 and rs2 are. stencilgen.c reads the object file and refuses what a copy
+ * could not do.
  */
 /* Before the bodies: it governs what follows it. */
 #pragma STDC FENV_ACCESS ON
 
-#include "engine/baseline/holes.h"
+#include "engine/baseline/stencil.h"
 #include "engine/interp/block.h"
 
 #define X(name, text) extern const char hole_##name[];
@@ -20,8 +21,40 @@ extern const char number_of_register[];
 
 #define HOLE(name) ((int64_t)(uintptr_t)hole_##name)
 
-#define SEM_X(operand) (*(uint64_t *)((uint8_t *)h + HOLE(x_##operand)))
-#define SEM_F(operand) (*(uint64_t *)((uint8_t *)h + HOLE(f_##operand)))
+/* What the last instructions of the block wrote to x registers is also in host registers, newest first: a stencil may
+ * take an operand from there, which saves the wait for the store before it. The registers in memory are always up to
+ * date. `site` of a body is the address of this. */
+struct recent {
+    uint64_t value[STENCIL_RECENT];
+    enum stencil_source rs1, rs2; /* where the operands are */
+    uint64_t result;
+    bool has_result;
+};
+#define RECENT ((struct recent *)(uintptr_t)site)
+
+#define STATE(type, offset) (*(type *)((uint8_t *)h + (offset)))
+
+TUFF_INLINE uint64_t read_x(struct hart *h, const struct recent *recent, enum stencil_source source, int64_t offset)
+{
+    if (source == STENCIL_FROM_MEMORY)
+        return STATE(uint64_t, offset);
+    return source == STENCIL_ZERO ? 0 : recent->value[source - STENCIL_FROM_RECENT];
+}
+
+TUFF_INLINE void write_x_rd(struct hart *h, struct recent *recent, uint64_t value)
+{
+    STATE(uint64_t, HOLE(x_rd)) = value;
+    recent->result = value;
+    recent->has_result = true;
+}
+
+#define SOURCE_rs1 RECENT->rs1
+#define SOURCE_rs2 RECENT->rs2
+#define SOURCE_rd STENCIL_FROM_MEMORY
+
+#define SEM_X(operand) read_x(h, RECENT, SOURCE_##operand, HOLE(x_##operand))
+#define SEM_SET_X_RD(value) write_x_rd(h, RECENT, value)
+#define SEM_F(operand) STATE(uint64_t, HOLE(f_##operand))
 #define SEM_F_RS3 SEM_F(rs3)
 #define SEM_RD_IS_X0 false /* where it matters, such an instruction gets no stencil */
 
@@ -31,35 +64,49 @@ extern const char number_of_register[];
 #include "engine/isa/riscv/sem_mem.h"
 #include "engine/isa/riscv/sem_sys.h"
 
-#define OP_PARAMS struct hart *h, const struct op *op, uint64_t pc, struct block *block
-#define OP_ARGS h, op, pc, block
+/* A handler's parameters, then what is recent. */
+#define STENCIL_PARAMS \
+    struct hart *h, const struct op *op, uint64_t pc, struct block *block, uint64_t recent0, uint64_t recent1
+#define RECENT_ARGS recent0, recent1
+#define STENCIL_ARGS h, op, pc, block, RECENT_ARGS
+_Static_assert(STENCIL_RECENT == 2, "parameters of stencils");
 #define TAIL __attribute__((musttail)) return
-#define STENCIL(name)                             \
-    PRESERVE_NONE void stencil_##name(OP_PARAMS); \
-    PRESERVE_NONE void stencil_##name(OP_PARAMS)
+#define STENCIL(name)                                  \
+    PRESERVE_NONE void stencil_##name(STENCIL_PARAMS); \
+    PRESERVE_NONE void stencil_##name(STENCIL_PARAMS)
 
-#define X(name, text) PRESERVE_NONE void way_##name(OP_PARAMS);
+/* A tail call wants a callee of the caller's type; a handler does not look at what is recent. */
+typedef void PRESERVE_NONE stencil_fn(STENCIL_PARAMS);
+
+#define X(name, text) stencil_fn way_##name;
 STENCIL_WAYS(X)
 #undef X
 
 #define NUMBER ((unsigned)(uintptr_t)number_of_register)
-#define OPERANDS(imm) h, &h->r, NUMBER, NUMBER, NUMBER, imm, pc + (uint64_t)HOLE(here), pc + (uint64_t)HOLE(after), 0
+#define OPERANDS(imm)                                                                             \
+    h, &h->r, NUMBER, NUMBER, NUMBER, imm, pc + (uint64_t)HOLE(here), pc + (uint64_t)HOLE(after), \
+        (uint64_t)(uintptr_t)&recent
 
-#define FINISH(next, effects)       \
-    switch (next) {                 \
-    case SEM_NEXT:                  \
-        if ((effects) & RV_BRANCH)  \
-            TAIL way_fall(OP_ARGS); \
-        TAIL way_next(OP_ARGS);     \
-    case SEM_TAKEN:                 \
-        TAIL way_taken(OP_ARGS);    \
-    case SEM_INDIRECT:              \
-        TAIL way_indirect(OP_ARGS); \
-    case SEM_MISS:                  \
-        TAIL way_miss(OP_ARGS);     \
-    case SEM_END:                   \
-    case SEM_TRAP:                  \
-        TAIL way_trap(OP_ARGS);     \
+/* `nothing` has no value (the flags of the build allow that): on ways out nobody looks at what is recent, and a jump
+ * needs no moves before it. */
+#define FINISH(next, effects)                                        \
+    uint64_t nothing;                                                \
+    switch (next) {                                                  \
+    case SEM_NEXT:                                                   \
+        if ((effects) & RV_BRANCH)                                   \
+            TAIL way_fall(h, op, pc, block, nothing, nothing);       \
+        if (recent.has_result)                                       \
+            TAIL way_next(h, op, pc, block, recent.result, recent0); \
+        TAIL way_next(STENCIL_ARGS);                                 \
+    case SEM_TAKEN:                                                  \
+        TAIL way_taken(h, op, pc, block, nothing, nothing);          \
+    case SEM_INDIRECT:                                               \
+        TAIL way_indirect(h, op, pc, block, nothing, nothing);       \
+    case SEM_MISS:                                                   \
+        TAIL way_miss(h, op, pc, block, nothing, nothing);           \
+    case SEM_END:                                                    \
+    case SEM_TRAP:                                                   \
+        TAIL way_trap(h, op, pc, block, nothing, nothing);           \
     }
 
 /* An immediate of which the compiler knows nothing, not even that it is the address of an object below 2^31. */
@@ -71,20 +118,74 @@ TUFF_INLINE int64_t any_imm(void)
     return imm;
 }
 
-/* Rows that end a block are run by the interpreter's handlers: they get no stencil. */
-#define DEFINE(id, effects)                                                                                     \
-    STENCIL(id##_0)                                                                                             \
-    {                                                                                                           \
-        enum sem_next next = sem_##id(OPERANDS((effects) & RV_RM ? SEM_RM_IMM(0, RM_HOST) : HOLE(imm)), false); \
-        FINISH(next, effects)                                                                                   \
-    }                                                                                                           \
-    STENCIL(id##_1)                                                                                             \
-    {                                                                                                           \
-        enum sem_next next = sem_##id(OPERANDS((effects) & RV_RM ? SEM_RM_IMM(0, RM_RTZ) : any_imm()), false);  \
-        FINISH(next, effects)                                                                                   \
+/* One variant (stencil.h) of a row, with its operands where it finds them. Rows of floating point have what x registers
+ * they read in rs1 only: the others are not worth compiling. */
+#define DEFINE(id, effects, variant, imm, source1, source2)                                  \
+    STENCIL(id##_##variant##source1##source2)                                                \
+    {                                                                                        \
+        if (((effects) & RV_END) || (((effects) & RV_FP) && (source2)))                      \
+            TAIL way_next(STENCIL_ARGS);                                                     \
+        struct recent recent = {.value = {RECENT_ARGS}, .rs1 = (source1), .rs2 = (source2)}; \
+        enum sem_next next = sem_##id(OPERANDS(imm(source1)), false);                        \
+        FINISH(next, effects)                                                                \
     }
 
-#define INSN(id, mnemonic, format, match, mask, isa, effects, syntax) DEFINE(id, effects)
+#define SOURCES1(define, ...) \
+    define(__VA_ARGS__, 0, 0) define(__VA_ARGS__, 1, 0) define(__VA_ARGS__, 2, 0) define(__VA_ARGS__, 3, 0)
+#define SOURCES2(define, ...)                                                                                   \
+    SOURCES1(define, __VA_ARGS__)                                                                               \
+    define(__VA_ARGS__, 0, 1) define(__VA_ARGS__, 1, 1) define(__VA_ARGS__, 2, 1) define(__VA_ARGS__, 3, 1)     \
+        define(__VA_ARGS__, 0, 2) define(__VA_ARGS__, 1, 2) define(__VA_ARGS__, 2, 2) define(__VA_ARGS__, 3, 2) \
+            define(__VA_ARGS__, 0, 3) define(__VA_ARGS__, 1, 3) define(__VA_ARGS__, 2, 3) define(__VA_ARGS__, 3, 3)
+_Static_assert(STENCIL_SOURCES == 4, "variants of stencils");
+
+/* Compared with zero, an address would be known to be greater. */
+#define HOLE_IMM(source1) ((source1) == STENCIL_ZERO ? any_imm() : HOLE(imm))
+
+#define ANY_IMM(source1) any_imm()
+#define IMM_HOST(source1) SEM_RM_IMM(0, RM_HOST)
+#define IMM_RTZ(source1) SEM_RM_IMM(0, RM_RTZ)
+
+#define PLAIN(id, effects) DEFINE(id, effects, 0, HOLE_IMM, 0, 0)
+#define ONE(id, effects) SOURCES1(DEFINE, id, effects, 0, HOLE_IMM)
+#define TWO(id, effects) SOURCES2(DEFINE, id, effects, 0, HOLE_IMM)
+#define ANY_IMM_PLAIN(id, effects) PLAIN(id, effects) DEFINE(id, effects, 1, ANY_IMM, 0, 0)
+#define ANY_IMM_ONE(id, effects) ONE(id, effects) SOURCES1(DEFINE, id, effects, 1, ANY_IMM)
+#define ANY_IMM_TWO(id, effects) TWO(id, effects) SOURCES2(DEFINE, id, effects, 1, ANY_IMM)
+#define ROUNDED(id, effects)               \
+    DEFINE(id, effects, 0, IMM_HOST, 0, 0) \
+    DEFINE(id, effects, 1, IMM_RTZ, 0, 0)
+
+/* By operand format. */
+#define FORMAT_AMO PLAIN
+#define FORMAT_AMO_PAIR PLAIN
+#define FORMAT_B TWO
+#define FORMAT_BS TWO
+#define FORMAT_CBO PLAIN
+#define FORMAT_CSR PLAIN
+#define FORMAT_CSR_NAMED PLAIN
+#define FORMAT_FENCE PLAIN
+#define FORMAT_FENCE_I PLAIN
+#define FORMAT_FLI PLAIN
+#define FORMAT_I ANY_IMM_ONE
+#define FORMAT_J PLAIN
+#define FORMAT_LR PLAIN
+#define FORMAT_MOP_R PLAIN
+#define FORMAT_MOP_RR PLAIN
+#define FORMAT_NONE PLAIN
+#define FORMAT_R TWO
+#define FORMAT_R1 ONE
+#define FORMAT_R1_RM ROUNDED
+#define FORMAT_R4_RM ROUNDED
+#define FORMAT_RNUM ONE
+#define FORMAT_R_RM ROUNDED
+#define FORMAT_S ANY_IMM_TWO
+#define FORMAT_SFENCE PLAIN
+#define FORMAT_SHIFT32 ONE
+#define FORMAT_SHIFT64 ONE
+#define FORMAT_U ANY_IMM_PLAIN
+
+#define INSN(id, mnemonic, format, match, mask, isa, effects, syntax) FORMAT_##format(id, effects)
 #include "engine/isa/riscv/rows.def"
 
 /* What a jump from block to block comes to: charges the block, counts its execution. */
@@ -93,23 +194,23 @@ STENCIL(enter)
     uint32_t left = atomic_load_explicit(&h->countdown.insns, memory_order_relaxed) - (uint32_t)HOLE(insns);
 
     if (TUFF_UNLIKELY((int32_t)(left | atomic_load_explicit(&h->countdown.attention, memory_order_relaxed)) < 0))
-        TAIL way_leave(OP_ARGS);
+        TAIL way_leave(STENCIL_ARGS);
     atomic_store_explicit(&h->countdown.insns, left, memory_order_relaxed);
     if (TUFF_UNLIKELY(!--block->heat))
-        TAIL way_hot(OP_ARGS);
-    TAIL way_next(OP_ARGS);
+        TAIL way_hot(STENCIL_ARGS);
+    TAIL way_next(STENCIL_ARGS);
 }
 
 /* A linked edge, to the `enter` of a block on the same page. */
 STENCIL(edge)
 {
-    TAIL way_there(h, op, pc + (uint64_t)HOLE(target), (struct block *)((uint8_t *)block + HOLE(next)));
+    TAIL way_there(h, op, pc + (uint64_t)HOLE(target), (struct block *)((uint8_t *)block + HOLE(next)), RECENT_ARGS);
 }
 
 STENCIL(count_taken)
 {
     block->taken++;
-    TAIL way_next(OP_ARGS);
+    TAIL way_next(STENCIL_ARGS);
 }
 
 /* Charges and enters the block that the jump cache has for `target`; where it has none, the interpreter finds it. */
@@ -117,15 +218,15 @@ STENCIL(count_taken)
     const struct tlb_jump *jump = &h->exec_bank->jumps[tlb_jump_index(target)];       \
     struct block *found = jump->target;                                               \
     if (TUFF_UNLIKELY(jump->pc != (target) || !found || found->ctx != h->ctx))        \
-        TAIL way_there(OP_ARGS);                                                      \
+        TAIL way_there(STENCIL_ARGS);                                                 \
     int32_t left = hart_charge(h, found->insns);                                      \
     and_also;                                                                         \
     if (TUFF_UNLIKELY(left < 0))                                                      \
-        TAIL way_leave(h, op, target, found);                                         \
+        TAIL way_leave(h, op, target, found, RECENT_ARGS);                            \
     atomic_store_explicit(&h->countdown.insns, (uint32_t)left, memory_order_relaxed); \
     if (TUFF_UNLIKELY(!--found->heat))                                                \
-        TAIL way_hot(h, op, target, found);                                           \
-    TAIL found->ops[0].run(h, found->ops, target, found)
+        TAIL way_hot(h, op, target, found, RECENT_ARGS);                              \
+    TAIL((stencil_fn *)found->ops[0].run)(h, found->ops, target, found, RECENT_ARGS)
 
 /* The end of a block that jumps to hart.pc. What its target is counted as, the interpreter says where it is not the
  * most frequent one. */
@@ -135,7 +236,7 @@ STENCIL(indirect)
     struct block_target *first = block->indirect;
 
     if (TUFF_UNLIKELY(first->pc != target))
-        TAIL way_there(OP_ARGS);
+        TAIL way_there(STENCIL_ARGS);
     ENTER_CACHED(target, first->count++);
 }
 
@@ -151,16 +252,22 @@ STENCIL(far)
 /* Calls of what expects `op`: handlers of the interpreter. */
 STENCIL(with_op)
 {
-    TAIL way_there(h, (const struct op *)((const uint8_t *)block + HOLE(op)), pc, block);
+    TAIL way_there(h, (const struct op *)((const uint8_t *)block + HOLE(op)), pc, block, RECENT_ARGS);
 }
 
 STENCIL(go)
 {
-    TAIL way_there(OP_ARGS);
+    TAIL way_there(STENCIL_ARGS);
 }
 
 /* Over the first instruction of a block that enters a region. */
 STENCIL(region)
 {
-    TAIL block->ops[0].run(OP_ARGS);
+    TAIL((stencil_fn *)block->ops[0].run)(STENCIL_ARGS);
+}
+
+/* An op is entered from elsewhere: what it takes for recent comes from memory. */
+STENCIL(reload)
+{
+    TAIL way_there(h, op, pc, block, STATE(uint64_t, HOLE(x_rs1)), STATE(uint64_t, HOLE(x_rs2)));
 }

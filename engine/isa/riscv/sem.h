@@ -37,6 +37,7 @@ enum sem_next {
  * means than their numbers, may define these before it includes this. */
 #ifndef SEM_X
 #define SEM_X(operand) (r->x[operand])
+#define SEM_SET_X_RD(value) (r->x[rd] = (value))
 #define SEM_F(operand) (r->f[operand])
 #define SEM_F_RS3 (r->f[imm & 31])
 #define SEM_RD_IS_X0 (rd == RV_X_SINK)
@@ -47,9 +48,9 @@ enum sem_next {
 #define RS1_W ((uint32_t)RS1)
 #define RS2_W ((uint32_t)RS2)
 #define IMM ((uint64_t)imm)
-#define SET_RD(value) (SEM_X(rd) = (uint64_t)(value))
+#define SET_RD(value) SEM_SET_X_RD((uint64_t)(value))
 /* The -W forms: the low 32 bits, sign-extended. */
-#define SET_RD_W(value) (SEM_X(rd) = (uint64_t)(int64_t)(int32_t)(value))
+#define SET_RD_W(value) SEM_SET_X_RD((uint64_t)(int64_t)(int32_t)(value))
 #define NEXT return SEM_NEXT
 #define TRAP(cause, tval) return sem_raise(h, cause, tval)
 
