@@ -585,6 +585,17 @@ void vcpu_counters_read(struct vcpu *vcpu, struct vcpu_counters *out)
     out->insns = retired_seen_by_others(h);
 }
 
+void vcpu_book_tiers(struct vcpu *vcpu)
+{
+    struct hart *h = HART_OF(vcpu);
+
+    block_cache_book(h);
+    /* What a trap cut short was booked as a whole. */
+    uint64_t others = h->counters.insns_interp + h->counters.insns_baseline;
+    uint64_t all = hart_retired(h);
+    __atomic_store_n(&h->counters.insns_regions, h->regions && all > others ? all - others : 0, __ATOMIC_RELAXED);
+}
+
 int vcpu_read_virtual(struct vcpu *vcpu, uint64_t gva, void *buf, uint32_t len)
 {
     struct hart *h = HART_OF(vcpu);

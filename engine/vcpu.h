@@ -97,6 +97,9 @@ struct vcpu_state {
 /* Counters, one list: printed by --stats. X(name, text) */
 #define VCPU_COUNTERS(X)                                                \
     X(insns, "instructions retired")                                    \
+    X(insns_interp, "of them, about, by the interpreter")               \
+    X(insns_baseline, "by the baseline tier")                           \
+    X(insns_regions, "by compiled regions")                             \
     X(blocks_decoded, "blocks decoded")                                 \
     X(blocks_compiled, "blocks compiled by the baseline tier")          \
     X(block_code_bytes, "bytes of code that this made")                 \
@@ -167,6 +170,9 @@ uint64_t vcpu_instret(const struct vcpu *vcpu);
 /* Any thread. Exact when the vCPU does not run; while it runs, the instructions of the block at hand count as retired.
  */
 void vcpu_counters_read(struct vcpu *vcpu, struct vcpu_counters *out);
+
+/* Brings the counts of instructions by tier up to date. Own thread, outside vcpu_run(). */
+void vcpu_book_tiers(struct vcpu *vcpu);
 
 /* Arms the hart's supervisor timer for the SBI (as if stimecmp were written). Own thread. */
 void vcpu_set_supervisor_timer(struct vcpu *vcpu, uint64_t deadline_ticks);

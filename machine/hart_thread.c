@@ -257,6 +257,7 @@ static void *hart_main(void *opaque)
             wait_signal(hart, UINT64_MAX);
         }
     }
+    vcpu_book_tiers(hart->vcpu);
     return NULL;
 }
 

@@ -93,9 +93,33 @@ static struct block **bucket(struct block_cache *cache, uint64_t gpa, uint32_t c
     return &cache->hash[key >> (64 - HASH_SHIFT)];
 }
 
+void block_book(struct hart *h, struct block *block)
+{
+    uint64_t ran = block_executions(block);
+    uint64_t insns = (ran - block->booked) * block->insns;
+
+    block->booked = ran;
+    if (block->use)
+        return;
+    if (block->code)
+        HART_COUNT(h, insns_baseline, insns);
+    else
+        HART_COUNT(h, insns_interp, insns);
+}
+
+void block_cache_book(struct hart *h)
+{
+    for (size_t i = 0; i < (size_t)1 << HASH_SHIFT; i++) {
+        for (struct block *b = h->blocks->hash[i]; b; b = b->hash_next)
+            block_book(h, b);
+    }
+}
+
 void block_cache_flush(struct hart *h)
 {
     struct block_cache *cache = h->blocks;
+
+    block_cache_book(h);
 
     region_uninstall_all(h);
     for (size_t i = 0; i < (size_t)1 << HASH_SHIFT; i++) {
@@ -201,6 +225,7 @@ static unsigned revalidate_frame(struct hart *h, uint32_t frame)
         }
         *at = b->frame_next;
         region_detach(h, b);
+        block_book(h, b);
         unhash(cache, b);
         dropped++;
     }
@@ -434,6 +459,7 @@ static void forget(struct hart *h, struct block *b)
         at = &(*at)->frame_next;
     *at = b->frame_next;
     region_detach(h, b);
+    block_book(h, b);
     unhash(cache, b);
 }
 

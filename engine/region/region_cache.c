@@ -440,6 +440,7 @@ void region_detach(struct hart *h, struct block *block)
     if (!use)
         return;
     count_entry(use, block->region_entry);
+    block_book(h, block);
     use->blocks[block->region_entry] = NULL;
     block->ops[0].run = block->saved_run;
     block->use = NULL;
@@ -451,6 +452,7 @@ static void attach(struct hart *h, struct region_use *use, struct block *block, 
     if (use->blocks[entry])
         region_detach(h, use->blocks[entry]);
     region_detach(h, block);
+    block_book(h, block);
     block->saved_run = block->ops[0].run;
     use->counted[entry] = block_executions(block);
     block->region_entry = entry;
@@ -533,6 +535,7 @@ static bool compile_first(struct hart *h, struct block *block)
 
     if (!may_be_compiled(h, block) || block->code || block->use || h->config.baseline_after >= threshold)
         return false;
+    block_book(h, block);
     (void)baseline_compile(h, block);
     block_reheat(block, threshold == UINT32_MAX ? threshold : threshold - h->config.baseline_after);
     return true;
