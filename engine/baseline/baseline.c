@@ -220,7 +220,8 @@ static bool choose_rounding(const struct op *op, unsigned *variant)
     return rm == RM_HOST || rm == RM_RTZ;
 }
 
-static enum stencil_source source_of(const struct translation *t, unsigned reg)
+/* enum stencil_source: where an x register is. */
+static unsigned source_of(const struct translation *t, unsigned reg)
 {
     if (reg == 0)
         return STENCIL_ZERO;

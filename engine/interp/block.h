@@ -135,8 +135,8 @@ void block_cache_fence(struct hart *h);
 /* All blocks are dropped: ISA or state changed under them. */
 void block_cache_flush(struct hart *h);
 
-/* Adds what the block ran since the last time to the counts of the tier that runs it now: before that changes. Runs of a
- * region are not its entry's. */
+/* Adds what the block ran since the last time to the counts of the tier that runs it now: before that changes. Runs of
+ * a region are not its entry's. */
 void block_book(struct hart *h, struct block *block);
 /* The same for all blocks. */
 void block_cache_book(struct hart *h);
