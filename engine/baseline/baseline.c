@@ -31,7 +31,7 @@ enum {
     /* A block of the longest stencils, with its stubs and ways out. */
     BLOCK_ROOM_BYTES = 1 << 17,
     AT_NONE = 0,
-    NOT_RECENT = 0, /* x0 is nobody's result */
+    NOT_RECENT = 0xff,
 };
 
 /* A jump of a stencil to what is not placed yet. */
@@ -168,6 +168,12 @@ static uint32_t copy_part(struct baseline *b, uint32_t at, enum stencil_part par
 
 /* ---- a block ---- */
 
+/* An op that counts on what is recent, and may be entered from a slow instance. */
+struct reload {
+    uint16_t op;
+    uint8_t x[STENCIL_RECENT], f[STENCIL_RECENT];
+};
+
 struct translation {
     struct hart *h;
     struct baseline *b;
@@ -176,11 +182,9 @@ struct translation {
     uint32_t at;
     uint32_t run[BLOCK_INSNS_MAX + 1]; /* where ops are entered; the last is the end marker's */
     bool op_ended;                     /* the last op was left by ways of its own */
-    uint8_t recent[STENCIL_RECENT];    /* x registers whose values are at hand, newest first; NOT_RECENT */
-    struct {
-        uint16_t op;
-        uint8_t recent[STENCIL_RECENT];
-    } reloads[BLOCK_INSNS_MAX]; /* ops that count on them, and may be entered from a slow instance */
+    /* registers whose values are at hand, newest first; NOT_RECENT */
+    uint8_t recent_x[STENCIL_RECENT], recent_f[STENCIL_RECENT];
+    struct reload reloads[BLOCK_INSNS_MAX];
     unsigned reload_count;
     uint8_t tail; /* the way that the last op's stencil leads to where it ends: placed there */
 };
@@ -220,16 +224,23 @@ static bool choose_rounding(const struct op *op, unsigned *variant)
     return rm == RM_HOST || rm == RM_RTZ;
 }
 
-/* enum stencil_source: where an x register is. */
-static unsigned source_of(const struct translation *t, unsigned reg)
+/* enum stencil_source: where a register is whose number is looked for among what is recent. */
+static unsigned source_of(const uint8_t *recent, unsigned reg)
 {
-    if (reg == 0)
-        return STENCIL_ZERO;
     for (unsigned i = 0; i < STENCIL_RECENT; i++) {
-        if (t->recent[i] == reg)
+        if (recent[i] == reg)
             return STENCIL_FROM_RECENT + i;
     }
     return STENCIL_FROM_MEMORY;
+}
+
+static unsigned operand_source(const struct translation *t, unsigned reg, bool is_x, bool is_f)
+{
+    if (is_f)
+        return source_of(t->recent_f, reg);
+    if (!is_x)
+        return STENCIL_FROM_MEMORY;
+    return reg == 0 ? STENCIL_ZERO : source_of(t->recent_x, reg);
 }
 
 static unsigned find_variant(unsigned sem, unsigned variant, unsigned rs1, unsigned rs2)
@@ -245,8 +256,9 @@ static unsigned find_variant(unsigned sem, unsigned variant, unsigned rs1, unsig
 static const struct stencil *choose(const struct translation *t, const struct op *op, const struct rv_insn *insn)
 {
     unsigned operands = rv_sem_operands(insn->sem);
-    unsigned rs1 = operands & RV_X_RS1 ? source_of(t, op->rs1) : STENCIL_FROM_MEMORY;
-    unsigned rs2 = operands & RV_X_RS2 ? source_of(t, op->rs2) : STENCIL_FROM_MEMORY;
+    unsigned rs1 = operand_source(t, op->rs1, operands & RV_X_RS1, operands & RV_F_RS1);
+    unsigned rs2 = operand_source(t, op->rs2, operands & RV_X_RS2, operands & RV_F_RS2);
+    unsigned rs3 = operand_source(t, (unsigned)op->imm & 31, false, operands & RV_F_RS3);
     unsigned variant = 0;
 
     /* The slow instance where the fast one would do: control flow without the C extension. */
@@ -258,6 +270,8 @@ static const struct stencil *choose(const struct translation *t, const struct op
     if ((insn->effects & RV_RM) && !choose_rounding(op, &variant))
         return NULL;
     unsigned index = find_variant(insn->sem, variant, rs1, rs2);
+    if (variant == 0 && rs3 != STENCIL_FROM_MEMORY && stencil_rows[insn->sem][rs3][rs1][rs2] != STENCIL_NONE)
+        index = stencil_rows[insn->sem][rs3][rs1][rs2];
     if (!(insn->effects & RV_RM) && op->imm < 0 && stencils[index].positive_imm)
         index = find_variant(insn->sem, 1, rs1, rs2);
     return index == STENCIL_NONE ? NULL : &stencils[index];
@@ -265,15 +279,24 @@ static const struct stencil *choose(const struct translation *t, const struct op
 
 static void forget_recent(struct translation *t)
 {
-    memset(t->recent, NOT_RECENT, sizeof(t->recent));
+    memset(t->recent_x, NOT_RECENT, sizeof(t->recent_x));
+    memset(t->recent_f, NOT_RECENT, sizeof(t->recent_f));
 }
 
-/* The stencil of an op that writes an x register has moved what is recent one place on. */
-static void note_result(struct translation *t, const struct op *op)
+/* A stencil that has a result has moved what is recent one place on. */
+static void note_result(uint8_t *recent, unsigned rd)
 {
     for (unsigned i = STENCIL_RECENT - 1; i > 0; i--)
-        t->recent[i] = t->recent[i - 1] == op->rd ? NOT_RECENT : t->recent[i - 1];
-    t->recent[0] = op->rd == RV_X_SINK ? NOT_RECENT : op->rd;
+        recent[i] = recent[i - 1] == rd ? NOT_RECENT : recent[i - 1];
+    recent[0] = (uint8_t)rd;
+}
+
+static void note_results(struct translation *t, const struct op *op, unsigned operands)
+{
+    if (operands & RV_X_RD)
+        note_result(t->recent_x, op->rd == RV_X_SINK ? NOT_RECENT : op->rd);
+    if (operands & RV_F_RD)
+        note_result(t->recent_f, op->rd);
 }
 
 static bool may_miss(const struct stencil *s)
@@ -286,17 +309,26 @@ static bool may_miss(const struct stencil *s)
     return false;
 }
 
+static bool has_recent(const uint8_t *recent)
+{
+    for (unsigned i = 0; i < STENCIL_RECENT; i++) {
+        if (recent[i] != NOT_RECENT)
+            return true;
+    }
+    return false;
+}
+
 /* The op behind one that may miss is entered from the slow instance, which knows nothing of what is recent. */
 static void note_reload(struct translation *t, unsigned op)
 {
-    bool counts_on = false;
+    struct reload *reload = &t->reloads[t->reload_count];
 
-    for (unsigned i = 0; i < STENCIL_RECENT; i++)
-        counts_on |= t->recent[i] != NOT_RECENT;
-    if (!counts_on)
+    if (!has_recent(t->recent_x) && !has_recent(t->recent_f))
         return;
-    t->reloads[t->reload_count].op = (uint16_t)op;
-    memcpy(t->reloads[t->reload_count++].recent, t->recent, sizeof(t->recent));
+    reload->op = (uint16_t)op;
+    memcpy(reload->x, t->recent_x, sizeof(reload->x));
+    memcpy(reload->f, t->recent_f, sizeof(reload->f));
+    t->reload_count++;
 }
 
 static void translate_op(struct translation *t, unsigned index)
@@ -321,25 +353,34 @@ static void translate_op(struct translation *t, unsigned index)
     t->op_ended = insn.effects & (RV_BRANCH | RV_JUMP | RV_INDIRECT);
     if (s->last != WAY_next)
         t->tail = s->last;
-    if (rv_sem_operands(insn.sem) & RV_X_RD)
-        note_result(t, &op);
+    note_results(t, &op, rv_sem_operands(insn.sem));
     if (may_miss(s) && !t->op_ended)
         note_reload(t, index + 1);
+}
+
+static void place_reload(struct translation *t, const struct reload *r)
+{
+    struct values v = {.hole = {[HOLE_x_rs1] = x_offset(r->x[0] == NOT_RECENT ? 0 : r->x[0]),
+                                [HOLE_x_rs2] = x_offset(r->x[1] == NOT_RECENT ? 0 : r->x[1]),
+                                [HOLE_f_rs1] = f_offset(r->f[0]),
+                                [HOLE_f_rs2] = f_offset(r->f[1])},
+                       .way[WAY_there] = address_of(t->b, t->run[r->op])};
+    uint32_t start = t->at;
+
+    if (has_recent(r->f) && has_recent(r->x)) {
+        t->at = copy_part(t->b, t->at, STENCIL_reload_f, &v);
+        v.way[WAY_there] = address_of(t->b, start);
+        start = t->at;
+    }
+    t->at = copy_part(t->b, t->at, has_recent(r->x) ? STENCIL_reload : STENCIL_reload_f, &v);
+    t->run[r->op] = start;
 }
 
 /* From memory what the op takes for recent, then to it. */
 static void place_reloads(struct translation *t)
 {
-    for (unsigned i = 0; i < t->reload_count; i++) {
-        unsigned op = t->reloads[i].op;
-        struct values v = {
-            .hole =
-                {[HOLE_x_rs1] = x_offset(t->reloads[i].recent[0]), [HOLE_x_rs2] = x_offset(t->reloads[i].recent[1])},
-            .way[WAY_there] = address_of(t->b, t->run[op])};
-        uint32_t start = t->at;
-        t->at = copy_part(t->b, t->at, STENCIL_reload, &v);
-        t->run[op] = start;
-    }
+    for (unsigned i = 0; i < t->reload_count; i++)
+        place_reload(t, &t->reloads[i]);
 }
 
 static bool leaves_page(const struct block *block, int64_t target)
@@ -464,6 +505,7 @@ static void translate(struct translation *t)
     host_fill_nothing(t->b->arena.write + t->at, part_of(STENCIL_region)->bytes);
     t->at += part_of(STENCIL_region)->bytes;
     t->tail = WAY_there;
+    forget_recent(t);
     for (unsigned i = 0; i < t->block->insns; i++)
         translate_op(t, i);
     t->run[t->block->insns] = t->at;

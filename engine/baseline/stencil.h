@@ -29,9 +29,10 @@ struct stencil {
     bool positive_imm; /* right only for an immediate that is not negative */
 };
 
-/* Variants of a row with a rounding mode: RM_HOST, RM_RTZ. Of any other row: 0 is the shorter one, 1 is right for every
- * immediate; a row whose immediates are not negative has no 1. */
-enum { STENCIL_VARIANTS = 2 };
+/* Variants of a row with a rounding mode: RM_HOST; RM_RTZ; and RM_HOST again with rs3 in the newest or the second
+ * newest result. Of any other row: 0 is the shorter one, 1 is right for every immediate; a row whose immediates are not
+ * negative has no 1. */
+enum { STENCIL_VARIANTS = 4 };
 
 /* Where an operand in an x register is: x0 is nowhere; what the last instructions wrote is in host registers, the
  * newest result first. There are stencils for each place of both operands, as far as rows have them. */
@@ -53,7 +54,8 @@ enum stencil_source {
     X(with_op)           \
     X(go)                \
     X(region)            \
-    X(reload)
+    X(reload)            \
+    X(reload_f)
 
 enum stencil_part {
 #define X(name) STENCIL_##name,

@@ -411,8 +411,10 @@ static void add_row(struct object *o, const struct row *row, unsigned sem)
         unsigned rs1 = i / STENCIL_SOURCES % STENCIL_SOURCES;
         unsigned variant = i / STENCIL_SOURCES / STENCIL_SOURCES;
         (void)snprintf(name, sizeof(name), "stencil_%s_%u%u%u", row->id, variant, rs1, rs2);
-        if (!(row->effects & RV_FP) || rs2 == STENCIL_FROM_MEMORY)
-            table.rows[sem][variant][rs1][rs2] = add_stencil(o, name);
+        uint16_t index = add_stencil(o, name);
+        /* One without code says that it is not worth compiling. */
+        if (i == 0 || table.stencils[index].bytes > 0 || table.stencils[index].last != WAY_next)
+            table.rows[sem][variant][rs1][rs2] = index;
     }
     if (table.rows[sem][0][0][0] == STENCIL_NONE)
         refuse(o, "%s: no stencil", row->id);

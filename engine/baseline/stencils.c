@@ -21,14 +21,16 @@ extern const char number_of_register[];
 
 #define HOLE(name) ((int64_t)(uintptr_t)hole_##name)
 
-/* What the last instructions of the block wrote to x registers is also in host registers, newest first: a stencil may
+/* What the last instructions of the block wrote is also in host registers, x and f apart, newest first: a stencil may
  * take an operand from there, which saves the wait for the store before it. The registers in memory are always up to
  * date. `site` of a body is the address of this. */
 struct recent {
-    uint64_t value[STENCIL_RECENT];
-    enum stencil_source rs1, rs2; /* where the operands are */
-    uint64_t result;
-    bool has_result;
+    uint64_t x[STENCIL_RECENT];
+    double f[STENCIL_RECENT];
+    enum stencil_source rs1, rs2, rs3; /* where the operands are */
+    uint64_t x_result;
+    double f_result;
+    bool has_x_result, has_f_result;
 };
 #define RECENT ((struct recent *)(uintptr_t)site)
 
@@ -38,23 +40,40 @@ TUFF_INLINE uint64_t read_x(struct hart *h, const struct recent *recent, enum st
 {
     if (source == STENCIL_FROM_MEMORY)
         return STATE(uint64_t, offset);
-    return source == STENCIL_ZERO ? 0 : recent->value[source - STENCIL_FROM_RECENT];
+    return source == STENCIL_ZERO ? 0 : recent->x[source - STENCIL_FROM_RECENT];
 }
 
 TUFF_INLINE void write_x_rd(struct hart *h, struct recent *recent, uint64_t value)
 {
     STATE(uint64_t, HOLE(x_rd)) = value;
-    recent->result = value;
-    recent->has_result = true;
+    recent->x_result = value;
+    recent->has_x_result = true;
+}
+
+TUFF_INLINE uint64_t read_f(struct hart *h, const struct recent *recent, enum stencil_source source, int64_t offset)
+{
+    if (source < STENCIL_FROM_RECENT)
+        return STATE(uint64_t, offset);
+    return __builtin_bit_cast(uint64_t, recent->f[source - STENCIL_FROM_RECENT]);
+}
+
+TUFF_INLINE void write_f_rd(struct hart *h, struct recent *recent, uint64_t value)
+{
+    STATE(uint64_t, HOLE(f_rd)) = value;
+    recent->f_result = __builtin_bit_cast(double, value);
+    recent->has_f_result = true;
 }
 
 #define SOURCE_rs1 RECENT->rs1
 #define SOURCE_rs2 RECENT->rs2
+#define SOURCE_rs3 RECENT->rs3
 #define SOURCE_rd STENCIL_FROM_MEMORY
 
 #define SEM_X(operand) read_x(h, RECENT, SOURCE_##operand, HOLE(x_##operand))
 #define SEM_SET_X_RD(value) write_x_rd(h, RECENT, value)
-#define SEM_F(operand) STATE(uint64_t, HOLE(f_##operand))
+#define SEM_F(operand) read_f(h, RECENT, SOURCE_##operand, HOLE(f_##operand))
+#define SEM_SET_F_RD(value) write_f_rd(h, RECENT, value)
+#define SEM_NAN_MISSES true
 #define SEM_F_RS3 SEM_F(rs3)
 #define SEM_RD_IS_X0 false /* where it matters, such an instruction gets no stencil */
 
@@ -65,9 +84,10 @@ TUFF_INLINE void write_x_rd(struct hart *h, struct recent *recent, uint64_t valu
 #include "engine/isa/riscv/sem_sys.h"
 
 /* A handler's parameters, then what is recent. */
-#define STENCIL_PARAMS \
-    struct hart *h, const struct op *op, uint64_t pc, struct block *block, uint64_t recent0, uint64_t recent1
-#define RECENT_ARGS recent0, recent1
+#define STENCIL_PARAMS                                                                                          \
+    struct hart *h, const struct op *op, uint64_t pc, struct block *block, uint64_t x0, uint64_t x1, double f0, \
+        double f1
+#define RECENT_ARGS x0, x1, f0, f1
 #define STENCIL_ARGS h, op, pc, block, RECENT_ARGS
 _Static_assert(STENCIL_RECENT == 2, "parameters of stencils");
 #define TAIL __attribute__((musttail)) return
@@ -87,26 +107,26 @@ STENCIL_WAYS(X)
     h, &h->r, NUMBER, NUMBER, NUMBER, imm, pc + (uint64_t)HOLE(here), pc + (uint64_t)HOLE(after), \
         (uint64_t)(uintptr_t)&recent
 
-/* `nothing` has no value (the flags of the build allow that): on ways out nobody looks at what is recent, and a jump
- * needs no moves before it. */
-#define FINISH(next, effects)                                        \
-    uint64_t nothing;                                                \
-    switch (next) {                                                  \
-    case SEM_NEXT:                                                   \
-        if ((effects) & RV_BRANCH)                                   \
-            TAIL way_fall(h, op, pc, block, nothing, nothing);       \
-        if (recent.has_result)                                       \
-            TAIL way_next(h, op, pc, block, recent.result, recent0); \
-        TAIL way_next(STENCIL_ARGS);                                 \
-    case SEM_TAKEN:                                                  \
-        TAIL way_taken(h, op, pc, block, nothing, nothing);          \
-    case SEM_INDIRECT:                                               \
-        TAIL way_indirect(h, op, pc, block, nothing, nothing);       \
-    case SEM_MISS:                                                   \
-        TAIL way_miss(h, op, pc, block, nothing, nothing);           \
-    case SEM_END:                                                    \
-    case SEM_TRAP:                                                   \
-        TAIL way_trap(h, op, pc, block, nothing, nothing);           \
+/* `no_x` and `no_f` have no value (the flags of the build allow that): on ways out nobody looks at what is recent, and
+ * a jump needs no moves before it. */
+#define FINISH(next, effects)                                                                                      \
+    uint64_t no_x;                                                                                                 \
+    double no_f;                                                                                                   \
+    switch (next) {                                                                                                \
+    case SEM_NEXT:                                                                                                 \
+        if ((effects) & RV_BRANCH)                                                                                 \
+            TAIL way_fall(h, op, pc, block, no_x, no_x, no_f, no_f);                                               \
+        TAIL way_next(h, op, pc, block, recent.has_x_result ? recent.x_result : x0, recent.has_x_result ? x0 : x1, \
+                      recent.has_f_result ? recent.f_result : f0, recent.has_f_result ? f0 : f1);                  \
+    case SEM_TAKEN:                                                                                                \
+        TAIL way_taken(h, op, pc, block, no_x, no_x, no_f, no_f);                                                  \
+    case SEM_INDIRECT:                                                                                             \
+        TAIL way_indirect(h, op, pc, block, no_x, no_x, no_f, no_f);                                               \
+    case SEM_MISS:                                                                                                 \
+        TAIL way_miss(h, op, pc, block, no_x, no_x, no_f, no_f);                                                   \
+    case SEM_END:                                                                                                  \
+    case SEM_TRAP:                                                                                                 \
+        TAIL way_trap(h, op, pc, block, no_x, no_x, no_f, no_f);                                                   \
     }
 
 /* An immediate of which the compiler knows nothing, not even that it is the address of an object below 2^31. */
@@ -118,16 +138,20 @@ TUFF_INLINE int64_t any_imm(void)
     return imm;
 }
 
-/* One variant (stencil.h) of a row, with its operands where it finds them. Rows of floating point have what x registers
- * they read in rs1 only: the others are not worth compiling. */
-#define DEFINE(id, effects, variant, imm, source1, source2)                                  \
-    STENCIL(id##_##variant##source1##source2)                                                \
-    {                                                                                        \
-        if (((effects) & RV_END) || (((effects) & RV_FP) && (source2)))                      \
-            TAIL way_next(STENCIL_ARGS);                                                     \
-        struct recent recent = {.value = {RECENT_ARGS}, .rs1 = (source1), .rs2 = (source2)}; \
-        enum sem_next next = sem_##id(OPERANDS(imm(source1)), false);                        \
-        FINISH(next, effects)                                                                \
+/* Is a row worth compiling with its operands there? Of what is not double precision, only addresses are. */
+#define IS_WORTH(isa, effects, source1, source2)                               \
+    (!((effects) & RV_END) && (!((effects) & RV_FP) || ((isa) & ISA_EXT(D)) || \
+                               (!(source2) && (!(source1) || ((effects) & (RV_LOAD | RV_STORE))))))
+
+/* One variant (stencil.h) of a row, with its operands where it finds them. */
+#define DEFINE(id, isa, effects, variant, imm, source3, source1, source2)                                            \
+    STENCIL(id##_##variant##source1##source2)                                                                        \
+    {                                                                                                                \
+        if (!IS_WORTH(isa, effects, source1, source2))                                                               \
+            TAIL way_next(STENCIL_ARGS);                                                                             \
+        struct recent recent = {.x = {x0, x1}, .f = {f0, f1}, .rs1 = (source1), .rs2 = (source2), .rs3 = (source3)}; \
+        enum sem_next next = sem_##id(OPERANDS(imm(source1)), false);                                                \
+        FINISH(next, effects)                                                                                        \
     }
 
 #define SOURCES1(define, ...) \
@@ -146,15 +170,22 @@ _Static_assert(STENCIL_SOURCES == 4, "variants of stencils");
 #define IMM_HOST(source1) SEM_RM_IMM(0, RM_HOST)
 #define IMM_RTZ(source1) SEM_RM_IMM(0, RM_RTZ)
 
-#define PLAIN(id, effects) DEFINE(id, effects, 0, HOLE_IMM, 0, 0)
-#define ONE(id, effects) SOURCES1(DEFINE, id, effects, 0, HOLE_IMM)
-#define TWO(id, effects) SOURCES2(DEFINE, id, effects, 0, HOLE_IMM)
-#define ANY_IMM_PLAIN(id, effects) PLAIN(id, effects) DEFINE(id, effects, 1, ANY_IMM, 0, 0)
-#define ANY_IMM_ONE(id, effects) ONE(id, effects) SOURCES1(DEFINE, id, effects, 1, ANY_IMM)
-#define ANY_IMM_TWO(id, effects) TWO(id, effects) SOURCES2(DEFINE, id, effects, 1, ANY_IMM)
-#define ROUNDED(id, effects)               \
-    DEFINE(id, effects, 0, IMM_HOST, 0, 0) \
-    DEFINE(id, effects, 1, IMM_RTZ, 0, 0)
+#define PLAIN(id, isa, effects) DEFINE(id, isa, effects, 0, HOLE_IMM, 0, 0, 0)
+#define ONE(id, isa, effects) SOURCES1(DEFINE, id, isa, effects, 0, HOLE_IMM, 0)
+#define TWO(id, isa, effects) SOURCES2(DEFINE, id, isa, effects, 0, HOLE_IMM, 0)
+#define ANY_IMM_PLAIN(id, isa, effects) PLAIN(id, isa, effects) DEFINE(id, isa, effects, 1, ANY_IMM, 0, 0, 0)
+#define ANY_IMM_ONE(id, isa, effects) ONE(id, isa, effects) SOURCES1(DEFINE, id, isa, effects, 1, ANY_IMM, 0)
+#define ANY_IMM_TWO(id, isa, effects) TWO(id, isa, effects) SOURCES2(DEFINE, id, isa, effects, 1, ANY_IMM, 0)
+#define ROUNDED_ONE(id, isa, effects)                  \
+    SOURCES1(DEFINE, id, isa, effects, 0, IMM_HOST, 0) \
+    SOURCES1(DEFINE, id, isa, effects, 1, IMM_RTZ, 0)
+#define ROUNDED_TWO(id, isa, effects)                  \
+    SOURCES2(DEFINE, id, isa, effects, 0, IMM_HOST, 0) \
+    DEFINE(id, isa, effects, 1, IMM_RTZ, 0, 0, 0)
+#define ROUNDED_THREE(id, isa, effects)                \
+    ROUNDED_TWO(id, isa, effects)                      \
+    SOURCES2(DEFINE, id, isa, effects, 2, IMM_HOST, 2) \
+    SOURCES2(DEFINE, id, isa, effects, 3, IMM_HOST, 3)
 
 /* By operand format. */
 #define FORMAT_AMO PLAIN
@@ -175,17 +206,17 @@ _Static_assert(STENCIL_SOURCES == 4, "variants of stencils");
 #define FORMAT_NONE PLAIN
 #define FORMAT_R TWO
 #define FORMAT_R1 ONE
-#define FORMAT_R1_RM ROUNDED
-#define FORMAT_R4_RM ROUNDED
+#define FORMAT_R1_RM ROUNDED_ONE
+#define FORMAT_R4_RM ROUNDED_THREE
 #define FORMAT_RNUM ONE
-#define FORMAT_R_RM ROUNDED
+#define FORMAT_R_RM ROUNDED_TWO
 #define FORMAT_S ANY_IMM_TWO
 #define FORMAT_SFENCE PLAIN
 #define FORMAT_SHIFT32 ONE
 #define FORMAT_SHIFT64 ONE
 #define FORMAT_U ANY_IMM_PLAIN
 
-#define INSN(id, mnemonic, format, match, mask, isa, effects, syntax) FORMAT_##format(id, effects)
+#define INSN(id, mnemonic, format, match, mask, isa, effects, syntax) FORMAT_##format(id, isa, effects)
 #include "engine/isa/riscv/rows.def"
 
 /* What a jump from block to block comes to: charges the block, counts its execution. */
@@ -269,5 +300,10 @@ STENCIL(region)
 /* An op is entered from elsewhere: what it takes for recent comes from memory. */
 STENCIL(reload)
 {
-    TAIL way_there(h, op, pc, block, STATE(uint64_t, HOLE(x_rs1)), STATE(uint64_t, HOLE(x_rs2)));
+    TAIL way_there(h, op, pc, block, STATE(uint64_t, HOLE(x_rs1)), STATE(uint64_t, HOLE(x_rs2)), f0, f1);
+}
+
+STENCIL(reload_f)
+{
+    TAIL way_there(h, op, pc, block, x0, x1, STATE(double, HOLE(f_rs1)), STATE(double, HOLE(f_rs2)));
 }

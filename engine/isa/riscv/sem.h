@@ -39,8 +39,11 @@ enum sem_next {
 #define SEM_X(operand) (r->x[operand])
 #define SEM_SET_X_RD(value) (r->x[rd] = (value))
 #define SEM_F(operand) (r->f[operand])
+#define SEM_SET_F_RD(value) (r->f[rd] = (value))
 #define SEM_F_RS3 (r->f[imm & 31])
 #define SEM_RD_IS_X0 (rd == RV_X_SINK)
+/* A fast instance leaves results that are NaN to the slow one, which computes them again: flags are sticky. */
+#define SEM_NAN_MISSES false
 #endif
 
 #define RS1 SEM_X(rs1)

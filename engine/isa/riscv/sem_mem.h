@@ -73,21 +73,21 @@ SEM(sd)
 SEM(flw)
 {
     LOAD(uint32_t, v, RS1 + IMM);
-    SEM_F(rd) = v | 0xffffffff00000000ull;
+    SEM_SET_F_RD(v | 0xffffffff00000000ull);
     r->fs_dirty = 1;
     NEXT;
 }
 SEM(fld)
 {
     LOAD(uint64_t, v, RS1 + IMM);
-    SEM_F(rd) = v;
+    SEM_SET_F_RD(v);
     r->fs_dirty = 1;
     NEXT;
 }
 SEM(flh)
 {
     LOAD(uint16_t, v, RS1 + IMM);
-    SEM_F(rd) = v | 0xffffffffffff0000ull;
+    SEM_SET_F_RD(v | 0xffffffffffff0000ull);
     r->fs_dirty = 1;
     NEXT;
 }
