@@ -252,6 +252,26 @@ static unsigned find_variant(unsigned sem, unsigned variant, unsigned rs1, unsig
     return rows[rs1][rs2] == STENCIL_NONE ? rows[STENCIL_FROM_MEMORY][rs2] : rows[rs1][rs2];
 }
 
+/* Can the row be copied at all, with these operands; and which variant is it for any immediate? */
+static bool choose_variant(const struct translation *t, const struct op *op, const struct rv_insn *insn,
+                           unsigned *variant)
+{
+    bool has_alone = stencil_rows[insn->sem][STENCIL_ALONE][0][0] != STENCIL_NONE;
+
+    *variant = 0;
+    /* The slow instance where the fast one would do: control flow without the C extension. */
+    if (op->run != interp_handler(insn->sem, false))
+        return false;
+    /* An rd that is read as well, x0. */
+    if ((rv_sem_operands(insn->sem) & RV_X_RD_READ) && op->rd == RV_X_SINK)
+        return false;
+    if (insn->effects & RV_RM)
+        return choose_rounding(op, variant);
+    if ((insn->effects & RV_STORE) && has_alone && t->h->config.hart_count == 1)
+        *variant = STENCIL_ALONE;
+    return true;
+}
+
 /* NULL: the interpreter's handler runs it. */
 static const struct stencil *choose(const struct translation *t, const struct op *op, const struct rv_insn *insn)
 {
@@ -259,21 +279,15 @@ static const struct stencil *choose(const struct translation *t, const struct op
     unsigned rs1 = operand_source(t, op->rs1, operands & RV_X_RS1, operands & RV_F_RS1);
     unsigned rs2 = operand_source(t, op->rs2, operands & RV_X_RS2, operands & RV_F_RS2);
     unsigned rs3 = operand_source(t, (unsigned)op->imm & 31, false, operands & RV_F_RS3);
-    unsigned variant = 0;
+    unsigned variant;
 
-    /* The slow instance where the fast one would do: control flow without the C extension. */
-    if (op->run != interp_handler(insn->sem, false))
-        return NULL;
-    /* An rd that is read as well, x0. */
-    if ((operands & RV_X_RD_READ) && op->rd == RV_X_SINK)
-        return NULL;
-    if ((insn->effects & RV_RM) && !choose_rounding(op, &variant))
+    if (!choose_variant(t, op, insn, &variant))
         return NULL;
     unsigned index = find_variant(insn->sem, variant, rs1, rs2);
     if (variant == 0 && rs3 != STENCIL_FROM_MEMORY && stencil_rows[insn->sem][rs3][rs1][rs2] != STENCIL_NONE)
         index = stencil_rows[insn->sem][rs3][rs1][rs2];
     if (!(insn->effects & RV_RM) && op->imm < 0 && stencils[index].positive_imm)
-        index = find_variant(insn->sem, 1, rs1, rs2);
+        index = find_variant(insn->sem, variant + 1, rs1, rs2);
     return index == STENCIL_NONE ? NULL : &stencils[index];
 }
 

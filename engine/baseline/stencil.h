@@ -31,8 +31,9 @@ struct stencil {
 
 /* Variants of a row with a rounding mode: RM_HOST; RM_RTZ; and RM_HOST again with rs3 in the newest or the second
  * newest result. Of any other row: 0 is the shorter one, 1 is right for every immediate; a row whose immediates are not
- * negative has no 1. */
-enum { STENCIL_VARIANTS = 4 };
+ * negative has no 1. Of plain stores both again, from STENCIL_ALONE, for a machine with one hart, where nobody else
+ * holds a reservation. */
+enum { STENCIL_VARIANTS = 4, STENCIL_ALONE = 2 };
 
 /* Where an operand in an x register is: x0 is nowhere; what the last instructions wrote is in host registers, the
  * newest result first. There are stencils for each place of both operands, as far as rows have them. */

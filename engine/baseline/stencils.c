@@ -31,6 +31,7 @@ struct recent {
     uint64_t x_result;
     double f_result;
     bool has_x_result, has_f_result;
+    bool alone; /* the machine has one hart */
 };
 #define RECENT ((struct recent *)(uintptr_t)site)
 
@@ -74,6 +75,7 @@ TUFF_INLINE void write_f_rd(struct hart *h, struct recent *recent, uint64_t valu
 #define SEM_F(operand) read_f(h, RECENT, SOURCE_##operand, HOLE(f_##operand))
 #define SEM_SET_F_RD(value) write_f_rd(h, RECENT, value)
 #define SEM_NAN_MISSES true
+#define SEM_RESERVATIONS (!RECENT->alone && atomic_load_explicit(h->reservations_active, memory_order_relaxed))
 #define SEM_F_RS3 SEM_F(rs3)
 #define SEM_RD_IS_X0 false /* where it matters, such an instruction gets no stencil */
 
@@ -144,14 +146,19 @@ TUFF_INLINE int64_t any_imm(void)
                                (!(source2) && (!(source1) || ((effects) & (RV_LOAD | RV_STORE))))))
 
 /* One variant (stencil.h) of a row, with its operands where it finds them. */
-#define DEFINE(id, isa, effects, variant, imm, source3, source1, source2)                                            \
-    STENCIL(id##_##variant##source1##source2)                                                                        \
-    {                                                                                                                \
-        if (!IS_WORTH(isa, effects, source1, source2))                                                               \
-            TAIL way_next(STENCIL_ARGS);                                                                             \
-        struct recent recent = {.x = {x0, x1}, .f = {f0, f1}, .rs1 = (source1), .rs2 = (source2), .rs3 = (source3)}; \
-        enum sem_next next = sem_##id(OPERANDS(imm(source1)), false);                                                \
-        FINISH(next, effects)                                                                                        \
+#define DEFINE(id, isa, effects, variant, imm, source3, source1, source2)                       \
+    STENCIL(id##_##variant##source1##source2)                                                   \
+    {                                                                                           \
+        if (!IS_WORTH(isa, effects, source1, source2))                                          \
+            TAIL way_next(STENCIL_ARGS);                                                        \
+        struct recent recent = {.x = {x0, x1},                                                  \
+                                .f = {f0, f1},                                                  \
+                                .rs1 = (source1),                                               \
+                                .rs2 = (source2),                                               \
+                                .rs3 = (source3),                                               \
+                                .alone = ((effects) & RV_STORE) && (variant) >= STENCIL_ALONE}; \
+        enum sem_next next = sem_##id(OPERANDS(imm(source1)), false);                           \
+        FINISH(next, effects)                                                                   \
     }
 
 #define SOURCES1(define, ...) \
@@ -176,6 +183,10 @@ _Static_assert(STENCIL_SOURCES == 4, "variants of stencils");
 #define ANY_IMM_PLAIN(id, isa, effects) PLAIN(id, isa, effects) DEFINE(id, isa, effects, 1, ANY_IMM, 0, 0, 0)
 #define ANY_IMM_ONE(id, isa, effects) ONE(id, isa, effects) SOURCES1(DEFINE, id, isa, effects, 1, ANY_IMM, 0)
 #define ANY_IMM_TWO(id, isa, effects) TWO(id, isa, effects) SOURCES2(DEFINE, id, isa, effects, 1, ANY_IMM, 0)
+#define STORE_TWO(id, isa, effects)                    \
+    ANY_IMM_TWO(id, isa, effects)                      \
+    SOURCES2(DEFINE, id, isa, effects, 2, HOLE_IMM, 0) \
+    SOURCES2(DEFINE, id, isa, effects, 3, ANY_IMM, 0)
 #define ROUNDED_ONE(id, isa, effects)                  \
     SOURCES1(DEFINE, id, isa, effects, 0, IMM_HOST, 0) \
     SOURCES1(DEFINE, id, isa, effects, 1, IMM_RTZ, 0)
@@ -210,7 +221,7 @@ _Static_assert(STENCIL_SOURCES == 4, "variants of stencils");
 #define FORMAT_R4_RM ROUNDED_THREE
 #define FORMAT_RNUM ONE
 #define FORMAT_R_RM ROUNDED_TWO
-#define FORMAT_S ANY_IMM_TWO
+#define FORMAT_S STORE_TWO
 #define FORMAT_SFENCE PLAIN
 #define FORMAT_SHIFT32 ONE
 #define FORMAT_SHIFT64 ONE

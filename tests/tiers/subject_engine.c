@@ -154,7 +154,8 @@ static int session_open(struct session *session, const struct program *program, 
     err = load(session->mem, program);
     if (!err)
         err = engine_setting_regions(setting, &session->regions);
-    struct vcpu_config config = {.hart_count = 1,
+    /* Alone, the baseline tier stores another way: both are tried. */
+    struct vcpu_config config = {.hart_count = setting->baseline_after && !setting->tier ? 2 : 1,
                                  .mem = session->mem,
                                  .env = &session_env,
                                  .env_opaque = session,

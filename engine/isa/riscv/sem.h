@@ -99,6 +99,11 @@ TUFF_INLINE bool sem_probe_tlb(const struct hart *h, uint64_t gva, unsigned size
     return true;
 }
 
+/* Does some hart hold a reservation, which a store may break? */
+#ifndef SEM_RESERVATIONS
+#define SEM_RESERVATIONS atomic_load_explicit(h->reservations_active, memory_order_relaxed)
+#endif
+
 #ifndef SEM_PROBE
 #define SEM_PROBE(gva, size_bytes, kind, addend) sem_probe_tlb(h, gva, size_bytes, kind, addend)
 #endif
@@ -122,42 +127,40 @@ TUFF_INLINE bool sem_probe_tlb(const struct hart *h, uint64_t gva, unsigned size
         }                                                                              \
     } while (0)
 
-#define STORE(type, value, address)                                                                \
-    do {                                                                                           \
-        uint64_t gva_ = (address);                                                                 \
-        if (slow) {                                                                                \
-            if (!mmu_store(h, gva_, sizeof(type), (uint64_t)(value)))                              \
-                return SEM_TRAP;                                                                   \
-        } else {                                                                                   \
-            uint64_t addend_;                                                                      \
-            if (TUFF_UNLIKELY(!SEM_PROBE(gva_, sizeof(type), SEM_WRITE, &addend_) ||               \
-                              atomic_load_explicit(h->reservations_active, memory_order_relaxed))) \
-                return SEM_MISS;                                                                   \
-            __atomic_store_n((type *)(gva_ + addend_), (type)(value), __ATOMIC_RELAXED);           \
-        }                                                                                          \
+#define STORE(type, value, address)                                                                     \
+    do {                                                                                                \
+        uint64_t gva_ = (address);                                                                      \
+        if (slow) {                                                                                     \
+            if (!mmu_store(h, gva_, sizeof(type), (uint64_t)(value)))                                   \
+                return SEM_TRAP;                                                                        \
+        } else {                                                                                        \
+            uint64_t addend_;                                                                           \
+            if (TUFF_UNLIKELY(!SEM_PROBE(gva_, sizeof(type), SEM_WRITE, &addend_) || SEM_RESERVATIONS)) \
+                return SEM_MISS;                                                                        \
+            __atomic_store_n((type *)(gva_ + addend_), (type)(value), __ATOMIC_RELAXED);                \
+        }                                                                                               \
     } while (0)
 
 /* old = operation on *p (a `type *`) as one atomic step; the operation is an expression that gives the old value.
  * Sequentially consistent, which covers every aq and rl. */
-#define AMO(type, old, address, operation)                                                         \
-    type old;                                                                                      \
-    do {                                                                                           \
-        uint64_t gva_ = (address);                                                                 \
-        if (slow) {                                                                                \
-            struct mmu_atomic atomic_;                                                             \
-            if (!mmu_atomic_begin(h, gva_, sizeof(type), &atomic_))                                \
-                return SEM_TRAP;                                                                   \
-            type *p = atomic_.host;                                                                \
-            old = (operation);                                                                     \
-            mmu_atomic_end(h, &atomic_, sizeof(type));                                             \
-        } else {                                                                                   \
-            uint64_t addend_;                                                                      \
-            if (TUFF_UNLIKELY(!SEM_PROBE(gva_, sizeof(type), SEM_ATOMIC, &addend_) ||              \
-                              atomic_load_explicit(h->reservations_active, memory_order_relaxed))) \
-                return SEM_MISS;                                                                   \
-            type *p = (type *)(gva_ + addend_);                                                    \
-            old = (operation);                                                                     \
-        }                                                                                          \
+#define AMO(type, old, address, operation)                                                               \
+    type old;                                                                                            \
+    do {                                                                                                 \
+        uint64_t gva_ = (address);                                                                       \
+        if (slow) {                                                                                      \
+            struct mmu_atomic atomic_;                                                                   \
+            if (!mmu_atomic_begin(h, gva_, sizeof(type), &atomic_))                                      \
+                return SEM_TRAP;                                                                         \
+            type *p = atomic_.host;                                                                      \
+            old = (operation);                                                                           \
+            mmu_atomic_end(h, &atomic_, sizeof(type));                                                   \
+        } else {                                                                                         \
+            uint64_t addend_;                                                                            \
+            if (TUFF_UNLIKELY(!SEM_PROBE(gva_, sizeof(type), SEM_ATOMIC, &addend_) || SEM_RESERVATIONS)) \
+                return SEM_MISS;                                                                         \
+            type *p = (type *)(gva_ + addend_);                                                          \
+            old = (operation);                                                                           \
+        }                                                                                                \
     } while (0)
 
 #endif
