@@ -91,18 +91,28 @@ static int parse_tune(const char *text, struct tier_tunables *out)
 
 static int parse_tier(const char *text, struct machine_config *config)
 {
-    if (strcmp(text, "interp") == 0) {
-        config->interpret = true;
-    } else if (strcmp(text, "llvm") == 0 && machine_has_jit()) {
-        config->interpret = false;
-    } else if (strcmp(text, "llvm") == 0) {
-        report_error("--tier, 'llvm', is not part of this build: give interp, or build with LLVM");
-        return -EINVAL;
-    } else {
-        report_error("--tier, '%s', is not known: give interp or llvm", text);
-        return -EINVAL;
+    static const struct {
+        const char *name;
+        bool baseline, llvm;
+    } tiers[] = {{"interp", false, false}, {"baseline", true, false}, {"llvm", false, true}, {"all", true, true}};
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(tiers); i++) {
+        if (strcmp(tiers[i].name, text) != 0)
+            continue;
+        if (tiers[i].llvm && !machine_has_jit()) {
+            report_error("--tier, '%s', is not part of this build: give interp or baseline, or build with LLVM", text);
+            return -EINVAL;
+        }
+        if (tiers[i].baseline && !machine_has_baseline()) {
+            report_error("--tier, '%s', is not there on this host: give interp or llvm", text);
+            return -EINVAL;
+        }
+        config->interpret = !tiers[i].llvm;
+        config->baseline = tiers[i].baseline;
+        return 0;
     }
-    return 0;
+    report_error("--tier, '%s', is not known: give interp, baseline, llvm or all", text);
+    return -EINVAL;
 }
 
 static int parse_count(const char *option, const char *text, uint64_t most, uint64_t *out)

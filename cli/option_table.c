@@ -65,9 +65,12 @@ const struct option_row option_rows[] = {
      "leave (exit code 0) when the guest reboots, instead of\n"
      "starting it again"},
     {OPTION_TIER, BOOT | RUN, OPTION_VALUE, "Tiers", "tier", 0, "TIER",
-     "what runs guest code (default: llvm where it was built in):\n"
-     "  interp  the interpreter alone\n"
-     "  llvm    the interpreter, and LLVM for what runs often"},
+     "what runs guest code (default: all that was built in):\n"
+     "  interp    the interpreter alone\n"
+     "  baseline  the interpreter, and copied stencils for what runs a\n"
+     "            second time or more\n"
+     "  llvm      the interpreter, and LLVM for what runs often\n"
+     "  all       the three of them"},
     {OPTION_JIT_THRESHOLD, BOOT | RUN, OPTION_VALUE, "Tiers", "jit-threshold", 0, "N",
      "compile what ran N times; 0: at first sight\n"
      "(the same as --tune=threshold=N)"},

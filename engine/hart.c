@@ -1,6 +1,8 @@
 /* The RISC-V back end of the vCPU interface: creating a hart, its run loop, requests from other threads, time, neutral
  * state. */
 #include "engine/isa/riscv/hart.h"
+
+#include "engine/baseline/baseline.h"
 #include "engine/interp/block.h"
 #include "engine/interp/interp.h"
 #include "engine/region/mirrored.h"
@@ -155,6 +157,8 @@ static bool serve_requests(struct hart *h)
         serve_fences(h);
     if (requests & REQUEST_REGIONS)
         region_serve_request(h);
+    if (requests & REQUEST_DROP_BLOCKS)
+        block_cache_flush(h);
     if (requests & (REQUEST_TIMER | REQUEST_KICK))
         hart_update_timers(h);
     return requests & REQUEST_KICK;
@@ -357,7 +361,7 @@ bool vcpu_has_work(struct vcpu *vcpu)
 {
     struct hart *h = HART_OF(vcpu);
 
-    if (atomic_load(&h->requests) & ~(uint32_t)(REQUEST_FENCES | REQUEST_REGIONS))
+    if (atomic_load(&h->requests) & ~(uint32_t)(REQUEST_FENCES | REQUEST_REGIONS | REQUEST_DROP_BLOCKS))
         return true;
     return hart_interrupt_pending(h);
 }
@@ -407,6 +411,7 @@ static void destroy(struct vcpu *vcpu)
 
     region_hart_destroy(h);
     block_cache_destroy(h->blocks);
+    baseline_destroy(h->baseline);
     tlb_destroy(h->tlb);
     pthread_mutex_destroy(&h->fences_lock);
     free((void *)h->peers);
@@ -445,6 +450,8 @@ static int create(const struct vcpu_config *config, struct vcpu **out)
     rc = tlb_create(&h->tlb);
     if (rc == 0)
         rc = block_cache_create(h, &h->blocks);
+    if (rc == 0 && config->baseline_after)
+        rc = baseline_create(&h->baseline);
     if (rc == 0 && config->region_cache)
         rc = region_hart_create(h);
     if (rc) {
@@ -602,6 +609,17 @@ void vcpu_counters_read(struct vcpu *vcpu, struct vcpu_counters *out)
     VCPU_COUNTERS(X)
 #undef X
     out->insns = retired_seen_by_others(h);
+}
+
+void vcpu_book_tiers(struct vcpu *vcpu)
+{
+    struct hart *h = HART_OF(vcpu);
+
+    block_cache_book(h);
+    /* What a trap cut short was booked as a whole. */
+    uint64_t others = h->counters.insns_interp + h->counters.insns_baseline;
+    uint64_t all = hart_retired(h);
+    __atomic_store_n(&h->counters.insns_regions, h->regions && all > others ? all - others : 0, __ATOMIC_RELAXED);
 }
 
 int vcpu_read_virtual(struct vcpu *vcpu, uint64_t gva, void *buf, uint32_t len)

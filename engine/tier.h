@@ -21,6 +21,7 @@ struct tier;
 
 /* Every number a tier's policy depends on. X(name, default, least, most, text) */
 #define TIER_TUNABLES(X)                                                                                               \
+    X(baseline, 3, 1, UINT32_MAX, "executions of a block after which the baseline tier compiles it")                   \
     X(threshold, 1000000, 0, UINT32_MAX, "executions of a block after which a region is compiled around it")           \
     X(promote, 400000, 1, UINT32_MAX, "entries into a region after which it is compiled again with the full pipeline") \
     X(promote_ticks, 8, 1, UINT32_MAX, "interruptions of a region after which it is compiled again")                   \

@@ -84,8 +84,8 @@ struct vcpu_config {
     uint32_t timebase_hz;
     bool clock_insns; /* time is derived from retired instructions: insns_per_tick each */
     uint32_t insns_per_tick;
-    struct region_cache
-        *region_cache; /* engine/tier.h; borrowed, shared by the machine's vCPUs; NULL: interpreter only */
+    struct region_cache *region_cache; /* engine/tier.h; borrowed, shared by the machine's vCPUs; NULL: no regions */
+    uint32_t baseline_after;           /* executions of a block after which the baseline tier compiles it; 0: never */
 };
 
 /* Neutral architectural state of one RISC-V hart (RV64). Integers in host order. Fields are only ever
@@ -117,7 +117,12 @@ struct vcpu_state {
 /* Counters, one list: printed by --stats. X(name, text) */
 #define VCPU_COUNTERS(X)                                                \
     X(insns, "instructions retired")                                    \
+    X(insns_interp, "of them, about, by the interpreter")               \
+    X(insns_baseline, "by the baseline tier")                           \
+    X(insns_regions, "by compiled regions")                             \
     X(blocks_decoded, "blocks decoded")                                 \
+    X(blocks_compiled, "blocks compiled by the baseline tier")          \
+    X(block_code_bytes, "bytes of code that this made")                 \
     X(blocks_invalidated, "blocks dropped because their bytes changed") \
     X(block_lookups, "block look-ups that missed the jump cache")       \
     X(tlb_fills, "TLB fills")                                           \
@@ -186,6 +191,9 @@ uint64_t vcpu_instret(const struct vcpu *vcpu);
 /* Any thread. Exact when the vCPU does not run; while it runs, the instructions of the block at hand count as retired.
  */
 void vcpu_counters_read(struct vcpu *vcpu, struct vcpu_counters *out);
+
+/* Brings the counts of instructions by tier up to date. Own thread, outside vcpu_run(). */
+void vcpu_book_tiers(struct vcpu *vcpu);
 
 /* Arms the hart's supervisor timer for the SBI (as if stimecmp were written). Own thread. */
 void vcpu_set_supervisor_timer(struct vcpu *vcpu, uint64_t deadline_ticks);

@@ -265,6 +265,7 @@ static void *hart_main(void *opaque)
             wait_signal(hart, UINT64_MAX);
         }
     }
+    vcpu_book_tiers(hart->vcpu);
     return NULL;
 }
 
@@ -309,6 +310,7 @@ static int create_one(struct machine *m, uint32_t index)
         .clock_insns = m->config.clock == MACHINE_CLOCK_INSNS,
         .insns_per_tick = MACHINE_INSNS_PER_TICK,
         .region_cache = m->regions,
+        .baseline_after = m->config.baseline && !m->config.jit.verify ? m->config.jit.tunables.baseline : 0,
     };
     pthread_condattr_t attr;
 

@@ -3,6 +3,7 @@
 #include "machine/machine.h"
 
 #include "base/symbols.h"
+#include "engine/baseline/baseline.h"
 #include "engine/isa/riscv/isa.h"
 #ifdef TUFF_LLVM
 #include "llvm/tier.h"
@@ -28,6 +29,7 @@ void machine_config_default(struct machine_config *config)
     config->max_insns = UINT64_MAX;
     config->isa = ISA_DEFAULT;
     config->interpret = !machine_has_jit();
+    config->baseline = machine_has_baseline();
     tier_config_default(&config->jit);
 }
 
@@ -43,6 +45,11 @@ static const struct tier_ops *compiling_tier(void)
 bool machine_has_jit(void)
 {
     return compiling_tier() != NULL;
+}
+
+bool machine_has_baseline(void)
+{
+    return baseline_is_built();
 }
 
 /* ---- time ---- */

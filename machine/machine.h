@@ -45,7 +45,8 @@ struct machine_config {
     enum machine_aia aia;
     uint64_t max_insns;     /* per hart; UINT64_MAX: no limit */
     uint64_t isa;           /* ISA_EXT bits */
-    bool interpret;         /* no compiling tier */
+    bool interpret;         /* no LLVM tier */
+    bool baseline;          /* blocks are compiled one by one, where this build can; not with jit.verify */
     struct tier_config jit; /* its `symbols` are the machine's to fill in */
     const char *symbols;    /* files with names of guest code, separated by commas */
     bool name_regions;      /* machine_regions() will be asked: also an ELF kernel's own names are read */
@@ -66,8 +67,10 @@ struct machine_result {
 };
 
 void machine_config_default(struct machine_config *config);
-/* Was this library built with a compiling tier? Without one every machine interprets. */
+/* Was this library built with the LLVM tier? */
 bool machine_has_jit(void);
+/* Can the baseline tier translate for this host? */
+bool machine_has_baseline(void);
 
 /* Checks the configuration, opens and loads every file, builds memory, devices, harts and the device tree. Nothing runs
  * yet. Returns 0, or a negative errno with one line in `err`. */

@@ -2,6 +2,7 @@
  * through the frame protocol of mem/frame.h. */
 #include "engine/interp/block.h"
 
+#include "engine/baseline/baseline.h"
 #include "engine/isa/riscv/sem.h"
 #include "engine/region/region_cache.h"
 #include "mem/frame.h"
@@ -92,9 +93,33 @@ static struct block **bucket(struct block_cache *cache, uint64_t gpa, uint32_t c
     return &cache->hash[key >> (64 - HASH_SHIFT)];
 }
 
+void block_book(struct hart *h, struct block *block)
+{
+    uint64_t ran = block_executions(block);
+    uint64_t insns = (ran - block->booked) * block->insns;
+
+    block->booked = ran;
+    if (block->use)
+        return;
+    if (block->code)
+        HART_COUNT(h, insns_baseline, insns);
+    else
+        HART_COUNT(h, insns_interp, insns);
+}
+
+void block_cache_book(struct hart *h)
+{
+    for (size_t i = 0; i < (size_t)1 << HASH_SHIFT; i++) {
+        for (struct block *b = h->blocks->hash[i]; b; b = b->hash_next)
+            block_book(h, b);
+    }
+}
+
 void block_cache_flush(struct hart *h)
 {
     struct block_cache *cache = h->blocks;
+
+    block_cache_book(h);
 
     region_uninstall_all(h);
     h->mirrored_block = NULL;
@@ -107,6 +132,8 @@ void block_cache_flush(struct hart *h)
     (void)madvise(cache->arena, BLOCK_ARENA_BYTES, MADV_DONTNEED);
     cache->used = 0;
     cache->generation++;
+    if (h->baseline)
+        baseline_flush(h->baseline);
     tlb_flush_jumps(h->tlb);
 }
 
@@ -198,13 +225,16 @@ static unsigned revalidate_frame(struct hart *h, uint32_t frame)
             continue;
         }
         *at = b->frame_next;
-        region_detach(b);
+        region_detach(h, b);
+        block_book(h, b);
         unhash(cache, b);
         dropped++;
     }
     if (dropped) {
-        for (struct block *b = cache->frame_heads[frame]; b; b = b->frame_next)
+        for (struct block *b = cache->frame_heads[frame]; b; b = b->frame_next) {
             b->link[BLOCK_FALL] = b->link[BLOCK_TAKEN] = NULL;
+            baseline_unlink(h, b);
+        }
         HART_COUNT(h, blocks_invalidated, dropped);
     }
     return dropped;
@@ -429,7 +459,8 @@ static void forget(struct hart *h, struct block *b)
     while (*at != b)
         at = &(*at)->frame_next;
     *at = b->frame_next;
-    region_detach(b);
+    region_detach(h, b);
+    block_book(h, b);
     unhash(cache, b);
 }
 

@@ -77,6 +77,8 @@ struct block {
     op_fn *saved_run;                   /* that handler */
     uint64_t checked_pc, checked_stamp; /* where, and in which state of the bank, the region's pages were looked up */
     uint32_t pending;                   /* number of the last region that was to contain this block */
+    uint32_t code;                      /* its baseline code: where in the arena; 0: none */
+    uint64_t booked;                    /* executions that block_book() has counted */
     struct block *hash_next;
     struct block *frame_next;
     /* insns of them, an end marker, `bytes` source bytes, and BLOCK_TARGETS targets where it has them */
@@ -132,6 +134,12 @@ bool block_same_code(const uint8_t *source, const uint8_t *host, unsigned len);
 void block_cache_fence(struct hart *h);
 /* All blocks are dropped: ISA or state changed under them. */
 void block_cache_flush(struct hart *h);
+
+/* Adds what the block ran since the last time to the counts of the tier that runs it now: before that changes. Runs of
+ * a region are not its entry's. */
+void block_book(struct hart *h, struct block *block);
+/* The same for all blocks. */
+void block_cache_book(struct hart *h);
 
 /* The handler of a semantic body, and of the end of a block that just goes on (interp.c). */
 op_fn *interp_handler(unsigned sem, bool slow);

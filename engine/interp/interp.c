@@ -13,6 +13,7 @@
 
 #include "engine/interp/interp.h"
 
+#include "engine/baseline/baseline.h"
 #include "engine/interp/block.h"
 #include "engine/isa/riscv/sem_crypto.h"
 #include "engine/isa/riscv/sem_fp.h"
@@ -44,19 +45,22 @@
         uint64_t target_ = (target);                           \
         CHARGE(next_, target_);                                \
         if (TUFF_UNLIKELY(!--next_->heat))                     \
-            TAIL go_hot(h, next_->ops, target_, next_);        \
+            TAIL interp_hot(h, next_->ops, target_, next_);    \
         TAIL next_->ops[0].run(h, next_->ops, target_, next_); \
     } while (0)
 
 /* ---- from block to block ---- */
 
-static op_fn go_hot;
-
 /* The profile says that this block matters. Its instructions are charged already. */
-static TUFF_NOINLINE PRESERVE_NONE void go_hot(OP_PARAMS)
+TUFF_NOINLINE PRESERVE_NONE void interp_hot(OP_PARAMS)
 {
     region_hot(h, block, pc);
-    TAIL block->ops[0].run(h, op, pc, block);
+    TAIL block->ops[0].run(h, block->ops, pc, block);
+}
+
+PRESERVE_NONE void interp_leave(OP_PARAMS)
+{
+    h->pc = pc;
 }
 
 static TUFF_NOINLINE PRESERVE_NONE void op_region_check(OP_PARAMS)
@@ -141,6 +145,30 @@ static TUFF_NOINLINE struct block *link_edge(struct hart *h, struct block *block
 DEFINE_DIRECT(go_fall, BLOCK_FALL)
 DEFINE_DIRECT(go_taken, BLOCK_TAKEN)
 
+/* The same from compiled code. Once both blocks have code, it is not asked again. */
+#define DEFINE_LINK(name, edge, target_pc, look_up)  \
+    TUFF_NOINLINE PRESERVE_NONE void name(OP_PARAMS) \
+    {                                                \
+        uint64_t target = (target_pc);               \
+        struct block *next = block->link[edge];      \
+        if (next) {                                  \
+            baseline_link(h, block, edge, next);     \
+            ENTER(next, target);                     \
+        }                                            \
+        h->pc = target;                              \
+        TAIL look_up(h, op, pc, block);              \
+    }
+
+TUFF_INLINE uint64_t taken_target(const struct block *block, uint64_t pc)
+{
+    const struct op *last = &block->ops[block->insns - 1];
+
+    return pc + op_offset(last) + (uint64_t)(int64_t)last->imm;
+}
+
+DEFINE_LINK(interp_link_fall, BLOCK_FALL, pc + block->bytes, go_fall)
+DEFINE_LINK(interp_link_taken, BLOCK_TAKEN, taken_target(block, pc), go_taken)
+
 /* Any but the first of the targets known. One that comes up more often than its neighbour moves forward; a new one
  * takes the last place once that has been outvoted. */
 static TUFF_NOINLINE void note_target(struct block *block, uint64_t pc)
@@ -162,7 +190,7 @@ static TUFF_NOINLINE void note_target(struct block *block, uint64_t pc)
     last->count--;
 }
 
-HANDLER go_indirect(OP_PARAMS)
+PRESERVE_NONE void interp_indirect(OP_PARAMS)
 {
     if (TUFF_LIKELY(block->indirect[0].pc == h->pc))
         block->indirect[0].count++;
@@ -184,7 +212,7 @@ static TUFF_NOINLINE PRESERVE_NONE void go_end(OP_PARAMS)
     TAIL interp_go(h, op, pc, block);
 }
 
-static TUFF_NOINLINE PRESERVE_NONE void go_trap(OP_PARAMS)
+TUFF_NOINLINE PRESERVE_NONE void interp_trap(OP_PARAMS)
 {
     uint64_t offset = op_offset(op);
 
@@ -221,11 +249,11 @@ static TUFF_NOINLINE PRESERVE_NONE void go_trap(OP_PARAMS)
         h->pc = pc + op_offset(op) + (uint64_t)(int64_t)op->imm;                              \
         TAIL go_taken(h, op, pc, block);                                                      \
     case SEM_INDIRECT:                                                                        \
-        TAIL go_indirect(h, op, pc, block);                                                   \
+        TAIL interp_indirect(h, op, pc, block);                                               \
     case SEM_END:                                                                             \
         TAIL go_end(h, op, pc, block);                                                        \
     case SEM_TRAP:                                                                            \
-        TAIL go_trap(h, op, pc, block);                                                       \
+        TAIL interp_trap(h, op, pc, block);                                                   \
     case SEM_MISS:                                                                            \
         TAIL miss(h, op, pc, block);                                                          \
     }

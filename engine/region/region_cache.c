@@ -6,6 +6,7 @@
 #include "engine/region/mirrored.h"
 
 #include "base/log.h"
+#include "engine/baseline/baseline.h"
 #include "engine/region/keep.h"
 #include "engine/region/region_history.h"
 #include "engine/region/verify.h"
@@ -435,23 +436,26 @@ static struct use_page **frame_bucket(struct hart *h, uint32_t frame)
     return &h->regions->frames[frame % FRAME_BUCKETS];
 }
 
-void region_detach(struct block *block)
+void region_detach(struct hart *h, struct block *block)
 {
     struct region_use *use = block->use;
 
     if (!use)
         return;
     count_entry(use, block->region_entry);
+    block_book(h, block);
     use->blocks[block->region_entry] = NULL;
     block->ops[0].run = block->saved_run;
     block->use = NULL;
+    baseline_set_region(h, block, false);
 }
 
 static void attach(struct hart *h, struct region_use *use, struct block *block, uint16_t entry)
 {
     if (use->blocks[entry])
-        region_detach(use->blocks[entry]);
-    region_detach(block);
+        region_detach(h, use->blocks[entry]);
+    region_detach(h, block);
+    block_book(h, block);
     block->saved_run = block->ops[0].run;
     use->counted[entry] = block_executions(block);
     block->region_entry = entry;
@@ -459,6 +463,7 @@ static void attach(struct hart *h, struct region_use *use, struct block *block, 
     block->checked_stamp = 0;
     op_fn *direct = use->region->page_count > 1 ? interp_region_handler() : use->code;
     block->ops[0].run = h->verify ? verify_handler() : direct;
+    baseline_set_region(h, block, true);
     use->blocks[entry] = block;
     use->counted[entry] = block_executions(block);
 }
@@ -471,17 +476,22 @@ static uint32_t threshold_of(const struct hart *h)
     return threshold ? threshold : 1;
 }
 
-enum choice { FOR_INTERPRETER, FOR_QUICK, FOR_FULL };
-
-/* --jit-random: what becomes of a block, by its address and the seed alone, so that it is the same on each hart and in
- * each run. */
-static enum choice random_choice(const struct tier_config *config, const struct block *block)
+/* --jit-random: what becomes of a block follows from its address and the seed alone, so that it is the same on each
+ * hart and in each run. */
+static uint64_t random_bits(const struct tier_config *config, const struct block *block)
 {
     uint64_t x = (block->gpa >> 1) + config->seed * 0x9e3779b97f4a7c15ull;
 
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
     x = (x ^ x >> 27) * 0x94d049bb133111ebull;
-    return (enum choice)((x ^ x >> 31) % 3);
+    return x ^ x >> 31;
+}
+
+enum choice { FOR_INTERPRETER, FOR_QUICK, FOR_FULL };
+
+static enum choice random_choice(const struct tier_config *config, const struct block *block)
+{
+    return (enum choice)(random_bits(config, block) % 3);
 }
 
 bool region_may_contain(const struct hart *h, const struct block *block)
@@ -499,10 +509,39 @@ static bool may_start(const struct hart *h, const struct block *block)
     return region_may_contain(h, block) && (sample < 2 || (block->gpa >> 1) * 0x9e3779b97f4a7c15ull % sample == 0);
 }
 
+/* --jit-random: half of the blocks, whatever else becomes of them. */
+static bool may_be_compiled(const struct hart *h, const struct block *block)
+{
+    bool random = h->region_cache && h->region_cache->config.random;
+
+    return h->baseline && !block->straddling && (!random || (random_bits(&h->region_cache->config, block) >> 32 & 1));
+}
+
+/* Executions after which somebody looks at the block again: for a region, unless the baseline tier comes before. */
+static uint32_t heat_until(const struct hart *h, const struct block *block, uint32_t for_region)
+{
+    uint32_t for_baseline = h->config.baseline_after;
+
+    return may_be_compiled(h, block) && !block->code && for_baseline < for_region ? for_baseline : for_region;
+}
+
 /* What a block runs before somebody looks at it: a new one, and one whose region went. */
 static void give_heat(const struct hart *h, struct block *block)
 {
-    block_reheat(block, may_start(h, block) ? threshold_of(h) : UINT32_MAX);
+    block_reheat(block, heat_until(h, block, h->regions && may_start(h, block) ? threshold_of(h) : UINT32_MAX));
+}
+
+/* True: the block's heat had run out for the baseline tier, and what else may become of it is still to come. */
+static bool compile_first(struct hart *h, struct block *block)
+{
+    uint32_t threshold = h->regions && may_start(h, block) ? threshold_of(h) : UINT32_MAX;
+
+    if (!may_be_compiled(h, block) || block->code || block->use || h->config.baseline_after >= threshold)
+        return false;
+    block_book(h, block);
+    (void)baseline_compile(h, block);
+    block_reheat(block, threshold == UINT32_MAX ? threshold : threshold - h->config.baseline_after);
+    return true;
 }
 
 static void uninstall(struct hart *h, struct region_use *use)
@@ -513,7 +552,7 @@ static void uninstall(struct hart *h, struct region_use *use)
         struct block *block = use->blocks[i];
         if (!block)
             continue;
-        region_detach(block);
+        region_detach(h, block);
         give_heat(h, block);
     }
     for (unsigned i = 0; i < use->region->page_count; i++) {
@@ -736,11 +775,9 @@ static bool offer(struct hart *h, struct block *block)
 
 void region_offer(struct hart *h, struct block *block)
 {
-    if (!h->regions) {
-        block_reheat(block, UINT32_MAX);
-        return;
-    }
     give_heat(h, block);
+    if (!h->regions)
+        return;
     if (!block->straddling && may_start(h, block))
         (void)offer(h, block);
 }
@@ -902,6 +939,8 @@ void region_hot(struct hart *h, struct block *block, uint64_t pc)
 {
     const struct region_use *before = block->use;
 
+    if (compile_first(h, block))
+        return;
     if (!h->regions) {
         block_reheat(block, UINT32_MAX);
         return;

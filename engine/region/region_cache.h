@@ -42,7 +42,7 @@ bool region_may_contain(const struct hart *h, const struct block *block);
 /* Bytes of a frame may have changed: regions that differ are taken out. Returns how many. */
 unsigned region_revalidate_frame(struct hart *h, uint32_t frame);
 /* The block is going away. */
-void region_detach(struct block *block);
+void region_detach(struct hart *h, struct block *block);
 /* Is memory what the region was made from? Marks it as code before. */
 bool region_same_bytes(struct hart *h, const struct region *r);
 /* Takes out everything (the blocks are going away). */

@@ -34,6 +34,7 @@ struct engine_setting {
     const struct tier_ops *(*tier)(void); /* compiles everything at first sight; NULL: none */
     uint32_t level;                       /* of the tier */
     bool verify;                          /* compares all it compiles with the interpreter */
+    uint32_t baseline_after;              /* of struct vcpu_config; a tier beside it compiles what ran 3 times */
 };
 
 struct region_cache;

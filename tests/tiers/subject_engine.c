@@ -30,11 +30,13 @@ enum {
 static const uint64_t DEFAULT_MAX_INSNS = 1000ull * 1000 * 1000;
 
 const struct engine_setting engine_settings[] = {
-    {"interpreter", &vcpu_riscv_ops, NULL, 0, false},
+    {"interpreter", &vcpu_riscv_ops, NULL, 0, false, 0},
+    {"baseline", &vcpu_riscv_ops, NULL, 0, false, 1},
 #ifdef TUFF_LLVM
-    {"llvm-quick", &vcpu_riscv_ops, llvm_tier_ops, 0, false},
-    {"llvm-full", &vcpu_riscv_ops, llvm_tier_ops, 1, false},
-    {"llvm-verify", &vcpu_riscv_ops, llvm_tier_ops, 1, true},
+    {"llvm-quick", &vcpu_riscv_ops, llvm_tier_ops, 0, false, 0},
+    {"llvm-full", &vcpu_riscv_ops, llvm_tier_ops, 1, false, 0},
+    {"baseline-llvm", &vcpu_riscv_ops, llvm_tier_ops, 0, false, 1},
+    {"llvm-verify", &vcpu_riscv_ops, llvm_tier_ops, 1, true, 0},
 #endif
 };
 const uint32_t engine_setting_count = TUFF_ARRAY_LEN(engine_settings);
@@ -137,7 +139,7 @@ int engine_setting_regions(const struct engine_setting *setting, struct region_c
         return 0;
     tier_config_default(&config);
     config.sync = true;
-    config.tunables.threshold = 0;
+    config.tunables.threshold = setting->baseline_after ? 3 : 0;
     config.tunables.first_level = setting->level;
     config.verify = setting->verify;
     config.verify_report = print_report;
@@ -152,7 +154,8 @@ static int session_open(struct session *session, const struct program *program, 
     err = load(session->mem, program);
     if (!err)
         err = engine_setting_regions(setting, &session->regions);
-    struct vcpu_config config = {.hart_count = 1,
+    /* Alone, the baseline tier stores another way: both are tried. */
+    struct vcpu_config config = {.hart_count = setting->baseline_after && !setting->tier ? 2 : 1,
                                  .mem = session->mem,
                                  .env = &session_env,
                                  .env_opaque = session,
@@ -160,6 +163,7 @@ static int session_open(struct session *session, const struct program *program, 
                                  .reset_pc = PROGRAM_CODE_GPA,
                                  .timebase_hz = 10000000,
                                  .region_cache = session->regions,
+                                 .baseline_after = setting->baseline_after,
                                  .clock_insns = true,
                                  .insns_per_tick = 100};
     if (!err)

@@ -117,6 +117,7 @@ static void bench_open(struct bench *bench, const struct program *program, const
     ck_assert_int_eq(engine_setting_regions(setting, &bench->regions), 0);
     struct vcpu_config config = {.hart_count = 1,
                                  .region_cache = bench->regions,
+                                 .baseline_after = setting->baseline_after,
                                  .mem = bench->mem,
                                  .env = &bench_env,
                                  .env_opaque = bench,

@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct baseline;
 struct block_cache;
 struct region_cache;
 struct region_hart;
@@ -53,10 +54,11 @@ enum {
 /* Requests of other threads, bits of hart.requests. */
 enum {
     REQUEST_KICK = 1 << 0,
-    REQUEST_IRQ = 1 << 1,     /* an interrupt line changed */
-    REQUEST_TIMER = 1 << 2,   /* a deadline passed or was changed */
-    REQUEST_FENCES = 1 << 3,  /* hart.fences has entries */
-    REQUEST_REGIONS = 1 << 4, /* compiled code came for this hart, or is to go */
+    REQUEST_IRQ = 1 << 1,         /* an interrupt line changed */
+    REQUEST_TIMER = 1 << 2,       /* a deadline passed or was changed */
+    REQUEST_FENCES = 1 << 3,      /* hart.fences has entries */
+    REQUEST_REGIONS = 1 << 4,     /* compiled code came for this hart, or is to go */
+    REQUEST_DROP_BLOCKS = 1 << 5, /* of its own: there is no room for more code */
 };
 
 /* Performance monitors (hpm.c). */
@@ -104,6 +106,7 @@ struct hart {
     uint32_t host_fpcr; /* host's FP control register while the guest's is loaded */
     struct tlb *tlb;
     struct block_cache *blocks;
+    struct baseline *baseline;         /* NULL: blocks are not compiled one by one */
     struct region_cache *region_cache; /* shared by the machine's harts; NULL: nothing is compiled */
     struct region_hart *regions;       /* what is installed here */
     struct verify *verify;             /* --verify; NULL: regions are trusted */

@@ -33,14 +33,27 @@ enum sem_next {
         uint64_t npc, const uint64_t site, const bool slow
 #define SEM(name) TUFF_INLINE enum sem_next sem_##name(SEM_PARAMS)
 
-#define RS1 (r->x[rs1])
-#define RS2 (r->x[rs2])
-#define RS1_W ((uint32_t)r->x[rs1])
-#define RS2_W ((uint32_t)r->x[rs2])
+/* The registers that an operand (rd, rs1, rs2) numbers. A tier that has them elsewhere, or knows operands by other
+ * means than their numbers, may define these before it includes this. */
+#ifndef SEM_X
+#define SEM_X(operand) (r->x[operand])
+#define SEM_SET_X_RD(value) (r->x[rd] = (value))
+#define SEM_F(operand) (r->f[operand])
+#define SEM_SET_F_RD(value) (r->f[rd] = (value))
+#define SEM_F_RS3 (r->f[imm & 31])
+#define SEM_RD_IS_X0 (rd == RV_X_SINK)
+/* A fast instance leaves results that are NaN to the slow one, which computes them again: flags are sticky. */
+#define SEM_NAN_MISSES false
+#endif
+
+#define RS1 SEM_X(rs1)
+#define RS2 SEM_X(rs2)
+#define RS1_W ((uint32_t)RS1)
+#define RS2_W ((uint32_t)RS2)
 #define IMM ((uint64_t)imm)
-#define SET_RD(value) (r->x[rd] = (uint64_t)(value))
+#define SET_RD(value) SEM_SET_X_RD((uint64_t)(value))
 /* The -W forms: the low 32 bits, sign-extended. */
-#define SET_RD_W(value) (r->x[rd] = (uint64_t)(int64_t)(int32_t)(value))
+#define SET_RD_W(value) SEM_SET_X_RD((uint64_t)(int64_t)(int32_t)(value))
 #define NEXT return SEM_NEXT
 #define TRAP(cause, tval) return sem_raise(h, cause, tval)
 
@@ -86,6 +99,11 @@ TUFF_INLINE bool sem_probe_tlb(const struct hart *h, uint64_t gva, unsigned size
     return true;
 }
 
+/* Does some hart hold a reservation, which a store may break? */
+#ifndef SEM_RESERVATIONS
+#define SEM_RESERVATIONS atomic_load_explicit(h->reservations_active, memory_order_relaxed)
+#endif
+
 #ifndef SEM_PROBE
 #define SEM_PROBE(gva, size_bytes, kind, addend) sem_probe_tlb(h, gva, size_bytes, kind, addend)
 #endif
@@ -106,17 +124,14 @@ TUFF_INLINE bool sem_probe_tlb(const struct hart *h, uint64_t gva, unsigned size
             (value) = __atomic_load_n((const type *)((gva) + addend_), __ATOMIC_RELAXED); \
         probed_;                                                                          \
     })
-#define SEM_STORE_PROBED(type, value, gva)                                                 \
-    ({                                                                                     \
-        uint64_t addend_;                                                                  \
-        bool probed_ = SEM_PROBE(gva, sizeof(type), SEM_WRITE, &addend_) && !SEM_RESERVED; \
-        if (TUFF_LIKELY(probed_))                                                          \
-            __atomic_store_n((type *)((gva) + addend_), (type)(value), __ATOMIC_RELAXED);  \
-        probed_;                                                                           \
+#define SEM_STORE_PROBED(type, value, gva)                                                     \
+    ({                                                                                         \
+        uint64_t addend_;                                                                      \
+        bool probed_ = SEM_PROBE(gva, sizeof(type), SEM_WRITE, &addend_) && !SEM_RESERVATIONS; \
+        if (TUFF_LIKELY(probed_))                                                              \
+            __atomic_store_n((type *)((gva) + addend_), (type)(value), __ATOMIC_RELAXED);      \
+        probed_;                                                                               \
     })
-/* Somebody holds a reservation, which a store may have to break. */
-#define SEM_RESERVED atomic_load_explicit(h->reservations_active, memory_order_relaxed)
-
 #define LOAD_FILE(type, value, address, file)                           \
     type value;                                                         \
     do {                                                                \
@@ -148,25 +163,24 @@ TUFF_INLINE bool sem_probe_tlb(const struct hart *h, uint64_t gva, unsigned size
 
 /* old = operation on *p (a `type *`) as one atomic step; the operation is an expression that gives the old value.
  * Sequentially consistent, which covers every aq and rl. */
-#define AMO(type, old, address, operation)                                                         \
-    type old;                                                                                      \
-    do {                                                                                           \
-        uint64_t gva_ = (address);                                                                 \
-        if (slow) {                                                                                \
-            struct mmu_atomic atomic_;                                                             \
-            if (!mmu_atomic_begin(h, gva_, sizeof(type), &atomic_))                                \
-                return SEM_TRAP;                                                                   \
-            type *p = atomic_.host;                                                                \
-            old = (operation);                                                                     \
-            mmu_atomic_end(h, &atomic_, sizeof(type));                                             \
-        } else {                                                                                   \
-            uint64_t addend_;                                                                      \
-            if (TUFF_UNLIKELY(!SEM_PROBE(gva_, sizeof(type), SEM_ATOMIC, &addend_) ||              \
-                              atomic_load_explicit(h->reservations_active, memory_order_relaxed))) \
-                return SEM_MISS;                                                                   \
-            type *p = (type *)(gva_ + addend_);                                                    \
-            old = (operation);                                                                     \
-        }                                                                                          \
+#define AMO(type, old, address, operation)                                                               \
+    type old;                                                                                            \
+    do {                                                                                                 \
+        uint64_t gva_ = (address);                                                                       \
+        if (slow) {                                                                                      \
+            struct mmu_atomic atomic_;                                                                   \
+            if (!mmu_atomic_begin(h, gva_, sizeof(type), &atomic_))                                      \
+                return SEM_TRAP;                                                                         \
+            type *p = atomic_.host;                                                                      \
+            old = (operation);                                                                           \
+            mmu_atomic_end(h, &atomic_, sizeof(type));                                                   \
+        } else {                                                                                         \
+            uint64_t addend_;                                                                            \
+            if (TUFF_UNLIKELY(!SEM_PROBE(gva_, sizeof(type), SEM_ATOMIC, &addend_) || SEM_RESERVATIONS)) \
+                return SEM_MISS;                                                                         \
+            type *p = (type *)(gva_ + addend_);                                                          \
+            old = (operation);                                                                           \
+        }                                                                                                \
     } while (0)
 
 #endif

@@ -57,20 +57,42 @@ TUFF_INLINE uint64_t fp_reg_s(float v)
     return FP_BOX | (TUFF_UNLIKELY(__builtin_isunordered(v, v)) ? FP_NAN_S : __builtin_bit_cast(uint32_t, v));
 }
 
+/* Of what is no NaN. */
+TUFF_INLINE uint64_t fp_reg_s_number(float v)
+{
+    return FP_BOX | __builtin_bit_cast(uint32_t, v);
+}
+
+TUFF_INLINE uint64_t fp_reg_d_number(double v)
+{
+    return __builtin_bit_cast(uint64_t, v);
+}
+
 TUFF_INLINE uint64_t fp_reg_d(double v)
 {
     /* Chosen between as doubles: the value need not leave its vector register. */
     return __builtin_bit_cast(uint64_t, TUFF_UNLIKELY(__builtin_isunordered(v, v)) ? fp_d(FP_NAN_D) : v);
 }
 
-#define SET_F(value)        \
-    do {                    \
-        r->f[rd] = (value); \
-        r->fs_dirty = 1;    \
+#define SET_F(value)         \
+    do {                     \
+        SEM_SET_F_RD(value); \
+        r->fs_dirty = 1;     \
     } while (0)
-#define FS1 r->f[rs1]
-#define FS2 r->f[rs2]
-#define FS3 r->f[imm & 31]
+
+/* The result of an operation, of which a NaN is the canonical one. */
+#define SET_ARITHMETIC(type, fp_reg, value)                                                    \
+    do {                                                                                       \
+        type result_ = (value);                                                                \
+        if (SEM_NAN_MISSES && !slow && TUFF_UNLIKELY(__builtin_isunordered(result_, result_))) \
+            return SEM_MISS;                                                                   \
+        SET_F(SEM_NAN_MISSES && !slow ? fp_reg##_number(result_) : fp_reg(result_));           \
+    } while (0)
+#define SET_S(value) SET_ARITHMETIC(float, fp_reg_s, value)
+#define SET_D(value) SET_ARITHMETIC(double, fp_reg_d, value)
+#define FS1 SEM_F(rs1)
+#define FS2 SEM_F(rs2)
+#define FS3 SEM_F_RS3
 
 /* Operations in another mode than the host's: outlined. */
 #define ROUNDED_S(op, a, b, c)                                      \
@@ -98,52 +120,52 @@ TUFF_INLINE uint64_t fp_reg_d(double v)
 
 SEM(fadd_s)
 {
-    ROUNDED_S(FP_ADD, fp_bits_s(FS1), fp_bits_s(FS2), 0) SET_F(fp_reg_s(fp_s(FS1) + fp_s(FS2)));
+    ROUNDED_S(FP_ADD, fp_bits_s(FS1), fp_bits_s(FS2), 0) SET_S(fp_s(FS1) + fp_s(FS2));
     NEXT;
 }
 SEM(fsub_s)
 {
-    ROUNDED_S(FP_ADD, fp_bits_s(FS1), fp_bits_s(FS2) ^ FP_SIGN_S, 0) SET_F(fp_reg_s(fp_s(FS1) - fp_s(FS2)));
+    ROUNDED_S(FP_ADD, fp_bits_s(FS1), fp_bits_s(FS2) ^ FP_SIGN_S, 0) SET_S(fp_s(FS1) - fp_s(FS2));
     NEXT;
 }
 SEM(fmul_s)
 {
-    ROUNDED_S(FP_MUL, fp_bits_s(FS1), fp_bits_s(FS2), 0) SET_F(fp_reg_s(fp_s(FS1) * fp_s(FS2)));
+    ROUNDED_S(FP_MUL, fp_bits_s(FS1), fp_bits_s(FS2), 0) SET_S(fp_s(FS1) * fp_s(FS2));
     NEXT;
 }
 SEM(fdiv_s)
 {
-    ROUNDED_S(FP_DIV, fp_bits_s(FS1), fp_bits_s(FS2), 0) SET_F(fp_reg_s(fp_s(FS1) / fp_s(FS2)));
+    ROUNDED_S(FP_DIV, fp_bits_s(FS1), fp_bits_s(FS2), 0) SET_S(fp_s(FS1) / fp_s(FS2));
     NEXT;
 }
 SEM(fsqrt_s)
 {
-    ROUNDED_S(FP_SQRT, fp_bits_s(FS1), 0, 0) SET_F(fp_reg_s(__builtin_sqrtf(fp_s(FS1))));
+    ROUNDED_S(FP_SQRT, fp_bits_s(FS1), 0, 0) SET_S(__builtin_sqrtf(fp_s(FS1)));
     NEXT;
 }
 SEM(fadd_d)
 {
-    ROUNDED_D(FP_ADD, FS1, FS2, 0) SET_F(fp_reg_d(fp_d(FS1) + fp_d(FS2)));
+    ROUNDED_D(FP_ADD, FS1, FS2, 0) SET_D(fp_d(FS1) + fp_d(FS2));
     NEXT;
 }
 SEM(fsub_d)
 {
-    ROUNDED_D(FP_ADD, FS1, FS2 ^ FP_SIGN_D, 0) SET_F(fp_reg_d(fp_d(FS1) - fp_d(FS2)));
+    ROUNDED_D(FP_ADD, FS1, FS2 ^ FP_SIGN_D, 0) SET_D(fp_d(FS1) - fp_d(FS2));
     NEXT;
 }
 SEM(fmul_d)
 {
-    ROUNDED_D(FP_MUL, FS1, FS2, 0) SET_F(fp_reg_d(fp_d(FS1) * fp_d(FS2)));
+    ROUNDED_D(FP_MUL, FS1, FS2, 0) SET_D(fp_d(FS1) * fp_d(FS2));
     NEXT;
 }
 SEM(fdiv_d)
 {
-    ROUNDED_D(FP_DIV, FS1, FS2, 0) SET_F(fp_reg_d(fp_d(FS1) / fp_d(FS2)));
+    ROUNDED_D(FP_DIV, FS1, FS2, 0) SET_D(fp_d(FS1) / fp_d(FS2));
     NEXT;
 }
 SEM(fsqrt_d)
 {
-    ROUNDED_D(FP_SQRT, FS1, 0, 0) SET_F(fp_reg_d(__builtin_sqrt(fp_d(FS1))));
+    ROUNDED_D(FP_SQRT, FS1, 0, 0) SET_D(__builtin_sqrt(fp_d(FS1)));
     NEXT;
 }
 
@@ -156,6 +178,8 @@ SEM(fsqrt_d)
         float v = __builtin_fmaf(fa, fb, __builtin_bit_cast(float, c));                                       \
         uint64_t bits = FP_BOX | __builtin_bit_cast(uint32_t, v);                                             \
         if (TUFF_UNLIKELY(__builtin_isunordered(v, v))) {                                                     \
+            if (SEM_NAN_MISSES && !slow)                                                                      \
+                return SEM_MISS;                                                                              \
             fp_fma_nan(h, (double)fa, (double)fb);                                                            \
             bits = FP_BOX | FP_NAN_S;                                                                         \
         }                                                                                                     \
@@ -169,6 +193,8 @@ SEM(fsqrt_d)
         double v = __builtin_fma(fp_d(a), fp_d(b), fp_d(c));                 \
         double result = v;                                                   \
         if (TUFF_UNLIKELY(__builtin_isunordered(v, v))) {                    \
+            if (SEM_NAN_MISSES && !slow)                                     \
+                return SEM_MISS;                                             \
             fp_fma_nan(h, fp_d(a), fp_d(b));                                 \
             result = fp_d(FP_NAN_D);                                         \
         }                                                                    \

@@ -73,37 +73,37 @@ SEM(sd)
 SEM(flw)
 {
     LOAD_F(uint32_t, v, RS1 + IMM);
-    r->f[rd] = v | 0xffffffff00000000ull;
+    SEM_SET_F_RD(v | 0xffffffff00000000ull);
     r->fs_dirty = 1;
     NEXT;
 }
 SEM(fld)
 {
     LOAD_F(uint64_t, v, RS1 + IMM);
-    r->f[rd] = v;
+    SEM_SET_F_RD(v);
     r->fs_dirty = 1;
     NEXT;
 }
 SEM(flh)
 {
     LOAD_F(uint16_t, v, RS1 + IMM);
-    r->f[rd] = v | 0xffffffffffff0000ull;
+    SEM_SET_F_RD(v | 0xffffffffffff0000ull);
     r->fs_dirty = 1;
     NEXT;
 }
 SEM(fsh)
 {
-    STORE_F(uint16_t, r->f[rs2], RS1 + IMM);
+    STORE_F(uint16_t, SEM_F(rs2), RS1 + IMM);
     NEXT;
 }
 SEM(fsw)
 {
-    STORE_F(uint32_t, r->f[rs2], RS1 + IMM);
+    STORE_F(uint32_t, SEM_F(rs2), RS1 + IMM);
     NEXT;
 }
 SEM(fsd)
 {
-    STORE_F(uint64_t, r->f[rs2], RS1 + IMM);
+    STORE_F(uint64_t, SEM_F(rs2), RS1 + IMM);
     NEXT;
 }
 
@@ -245,7 +245,7 @@ SEM(amomaxu_h)
 AMO_FETCH_SMALL(uint16_t, int16_t, __atomic_fetch_max)
 
 /* Zacas: rd is what memory must hold for rs2 to be stored, and becomes what it held; x0 is zero, also as a pair. */
-#define RD_OLD (rd == RV_X_SINK ? 0 : r->x[rd])
+#define RD_OLD (SEM_RD_IS_X0 ? 0 : SEM_X(rd))
 #define AMO_CAS(type)                                                                 \
     {                                                                                 \
         AMO(type, old, RS1, __sync_val_compare_and_swap(p, (type)RD_OLD, (type)RS2)); \

@@ -1,0 +1,1 @@
+# Not stencils: for the test that the build refuses it.

@@ -1,0 +1,3 @@
+# Not stencils: for the test that the build refuses it.
+	.data
+	.quad 1

@@ -1,0 +1,8 @@
+# Not stencils: for the test that the build refuses it.
+	.section .text.stencil_add_000,"ax",@progbits
+	.globl stencil_add_000
+	.type stencil_add_000,@function
+stencil_add_000:
+	call memcpy
+	jmp way_next
+	.size stencil_add_000, .-stencil_add_000
