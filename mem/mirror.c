@@ -171,7 +171,8 @@ void mirror_protect(struct mirror *m, const void *host_page)
 
 void mirror_clear(struct mirror *m)
 {
-    if (!m->count)
+    /* Without a page runs may be left to be counted anew. */
+    if (!m->runs)
         return;
     /* The whole range becomes one mapping, which cannot be too many. */
     if (reserve(m->base, MIRROR_BYTES))
