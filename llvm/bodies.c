@@ -176,7 +176,7 @@ miss:
 #define MIRROR_STORE(call, type)                     \
     ({                                               \
         region_note_access(sizeof(type), SEM_WRITE); \
-        IS_IN_MIRROR && !SEM_RESERVATIONS && (call);     \
+        IS_IN_MIRROR && !SEM_RESERVATIONS && (call); \
     })
 #define MIRROR_STORE_X(type, value, gva) MIRROR_STORE(mirror_store(gva, sizeof(type), (uint64_t)(value)), type)
 #define MIRROR_STORE_F(type, value, gva) MIRROR_STORE(mirror_store_f(gva, sizeof(type), (uint64_t)(value)), type)
