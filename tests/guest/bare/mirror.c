@@ -262,8 +262,7 @@ static void note(struct record *record, uint64_t cause, uint64_t pc, uint64_t tv
     }
     record->count++;
 #ifdef RT_VERBOSE
-    rt_print("%s: cause=%x pc=%x tval=%x a1=%x a2=%x t0=%x", record->count & 1 ? "trap" : "trap", cause, pc, tval, a1,
-             a2, t0);
+    rt_print("trap: cause=%x pc=%x tval=%x a1=%x a2=%x t0=%x", cause, pc, tval, a1, a2, t0);
 #endif
 }
 
