@@ -41,7 +41,8 @@ struct mem {
     uint8_t *ram_host;
     void *ram_mapping; /* with the guard pages */
     size_t ram_mapping_bytes;
-    int ram_fd; /* the memory file; valid with ram_host */
+    int ram_fd;                   /* the memory file; valid with ram_host */
+    _Atomic uint32_t mirror_runs; /* what its mirrors have used of MIRROR_RUNS_MAX */
     struct mem_frame *frames;
 
     /* ROMs lie behind RAM and a guard page in the same mapping, so that their frames have numbers, too. */

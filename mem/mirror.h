@@ -26,13 +26,15 @@ struct mirror;
 enum {
     MIRROR_GUARD_BYTES = 1 << 16,
     MIRROR_PAGES_MAX = 1 << 16,
-    MIRROR_RUNS_MAX = 12288, /* calls of mirror_map(): each may make a mapping, of which a process has 65,530 */
+    /* Calls that may each add two mappings to the process, which has 65,530: of all mirrors of a memory together. */
+    MIRROR_RUNS_MAX = 12288,
     MIRROR_AROUND_MIN = 16,
     MIRROR_AROUND_MAX = 512, /* pages that may come in together */
 };
 
-/* Reserves the range. Returns 0 or a negative errno: without RAM, or where the host has no room. */
-TUFF_MUST_CHECK int mirror_create(const struct mem *mem, struct mirror **out);
+/* Reserves the range. `mem` is borrowed, and outlives the mirror. Returns 0 or a negative errno: without RAM, or where
+ * the host has no room. */
+TUFF_MUST_CHECK int mirror_create(struct mem *mem, struct mirror **out);
 void mirror_destroy(struct mirror *mirror);
 
 /* Host address of guest virtual address 0. */

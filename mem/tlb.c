@@ -156,6 +156,21 @@ static void note_big(struct tlb_bank *bank, uint64_t gva, unsigned level)
     bank->big_count++;
 }
 
+void tlb_note_leaf(struct tlb_bank *bank, uint64_t gva, const struct walk_leaf *leaf)
+{
+    bank->has_private |= !leaf->global;
+    if (leaf->level > 0)
+        note_big(bank, gva, leaf->level);
+}
+
+void tlb_clear_mirrors(struct tlb *tlb)
+{
+    for (unsigned i = 0; i < TLB_BANKS; i++) {
+        if (tlb->banks[i].mirror)
+            mirror_clear(tlb->banks[i].mirror);
+    }
+}
+
 void tlb_fill(struct tlb_bank *bank, uint64_t gva, void *host_page, bool read, bool write, bool execute,
               const struct walk_leaf *leaf)
 {
@@ -172,11 +187,8 @@ void tlb_fill(struct tlb_bank *bank, uint64_t gva, void *host_page, bool read, b
         entry->tag_write = page;
     if (execute)
         entry->tag_execute = page;
-    if (leaf) {
-        bank->has_private |= !leaf->global;
-        if (leaf->level > 0)
-            note_big(bank, gva, leaf->level);
-    }
+    if (leaf)
+        tlb_note_leaf(bank, gva, leaf);
 }
 
 static struct leaf_entry *leaf_slot(const struct tlb *tlb, uint64_t gva, unsigned level)

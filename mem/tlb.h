@@ -103,6 +103,12 @@ static inline unsigned tlb_jump_index(uint64_t pc)
 void tlb_fill(struct tlb_bank *bank, uint64_t gva, void *host_page, bool read, bool write, bool execute,
               const struct walk_leaf *leaf);
 
+/* Something at `gva` is known to this bank from this leaf: what flushes have to consider. tlb_fill() does this itself.
+ */
+void tlb_note_leaf(struct tlb_bank *bank, uint64_t gva, const struct walk_leaf *leaf);
+/* Empties the mirrors of all banks. */
+void tlb_clear_mirrors(struct tlb *tlb);
+
 /* Second level. Returns true and the leaf when `gva` is known for this ASID. */
 bool tlb_leaf_find(const struct tlb *tlb, uint64_t gva, uint16_t asid, struct walk_leaf *leaf);
 void tlb_leaf_insert(struct tlb *tlb, uint64_t gva, uint16_t asid, const struct walk_leaf *leaf);

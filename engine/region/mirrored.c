@@ -228,7 +228,7 @@ void mirrored_touched(struct hart *h, uint64_t gva, bool write)
     uint64_t now = now_ns();
     bank->mirror_spent += now - start + FAULT_NS;
     if (rc)
-        mirror_clear(bank->mirror);
+        tlb_clear_mirrors(h->tlb);
     if (rc || (bank->mirror_spent > TRIAL_NS && bank->mirror_spent * SHARE > now - bank->mirror_since))
         stop(h);
 }

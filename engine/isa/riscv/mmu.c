@@ -136,7 +136,7 @@ uint8_t *mmu_peek(struct hart *h, uint64_t gva, bool write)
             walk_page_table(&params, page, &leaf) != WALK_OK)
             return NULL;
         gpa = leaf.gpa;
-        h->bank->has_private |= !leaf.global;
+        tlb_note_leaf(h->bank, page, &leaf);
     }
     uint8_t *host = mem_ram_ptr(h->mem, gpa, MEM_PAGE_BYTES);
     if (!host || !pmp_uniform(h, gpa) || !pmp_allows(h, gpa, 1, access, view->priv))
