@@ -353,13 +353,33 @@ END_TEST
 /* A process that has few pages at a time, and new ones all the time. */
 START_TEST(an_emptied_mirror_is_cleared_as_well)
 {
-    for (unsigned i = 0; i < MIRROR_RUNS_MAX; i++) {
+    for (unsigned i = 0; i < MIRROR_RUNS_MAX / 2; i++) {
         map(PAGE(5), 0, 1, true);
         mirror_unmap(mirror, PAGE(5));
     }
+    ck_assert_int_eq(mirror_map(mirror, PAGE(5), page_of(1), 1, true), -ENOSPC);
     mirror_clear(mirror);
     map(PAGE(5), 1, 1, true);
     check_page(mirror, PAGE(5), WRITES, 1);
+}
+END_TEST
+
+/* What one has used up, another cannot have, until the first is cleared or ends. */
+START_TEST(mirrors_share_the_mappings)
+{
+    struct mirror *other;
+
+    ck_assert_int_eq(mirror_create(mem, &other), 0);
+    for (unsigned i = 0; i < MIRROR_RUNS_MAX; i++)
+        map(PAGE(2 * i), 0, 1, false);
+    ck_assert_int_eq(mirror_map(other, PAGE(0), page_of(0), 1, true), -ENOSPC);
+    mirror_clear(mirror);
+    for (unsigned i = 0; i < MIRROR_RUNS_MAX; i++)
+        ck_assert_int_eq(mirror_map(other, PAGE(2 * i), page_of(0), 1, true), 0);
+    ck_assert_int_eq(mirror_map(mirror, PAGE(0), page_of(0), 1, true), -ENOSPC);
+    mirror_destroy(other);
+    map(PAGE(0), 0, 1, true);
+    check_page(mirror, PAGE(0), WRITES, 0);
 }
 END_TEST
 
@@ -511,9 +531,9 @@ END_TEST
 int main(void)
 {
     const TTest *const alone[] = {
-        a_new_one_faults_everywhere,          pages_come_and_go,         pages_are_replaced, runs_follow_ram,
-        protection_reaches_every_alias,       clearing_takes_all,        runs_have_a_limit,  pages_have_a_limit,
-        an_emptied_mirror_is_cleared_as_well, without_ram_there_is_none,
+        a_new_one_faults_everywhere,          pages_come_and_go,          pages_are_replaced,        runs_follow_ram,
+        protection_reaches_every_alias,       clearing_takes_all,         runs_have_a_limit,         pages_have_a_limit,
+        an_emptied_mirror_is_cleared_as_well, mirrors_share_the_mappings, without_ram_there_is_none,
     };
     const TTest *const banks[] = {
         flushes_take_pages_of_mirrors,
