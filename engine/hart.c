@@ -565,7 +565,8 @@ static int set_state(struct vcpu *vcpu, const struct vcpu_state *state)
     csr_set_mstatus(h, state->mstatus);
     pmp_update(h);
     tlb_flush(h->tlb, NULL, NULL);
-    memcpy(h->mstateen, state->mstateen, sizeof(h->mstateen));
+    for (unsigned i = 0; i < TUFF_ARRAY_LEN(h->mstateen); i++)
+        h->mstateen[i] = state->mstateen[i] & csr_mstateen_fields(h, i);
     h->hpm_running = 0;
     memcpy(h->hpm_offset, state->mhpmcounter, sizeof(h->hpm_offset));
     for (unsigned i = HPM_FIRST; i < HPM_END; i++)

@@ -12,8 +12,9 @@
 #define MSTATUS_SUM (1ull << 18)
 #define MSTATUS_MXR (1ull << 19)
 #define COUNTEREN_ALL 0xffffffffull
-#define MSTATEEN_EVERYTHING (3ull << 62) /* what there is: sstateen, and senvcfg (in mstateen0) */
-#define ENVCFG_CBIE_CBCFE (7ull << 4)    /* CBO.INVAL as it is: there is no cache to lose a store from */
+/* What there may be: sstateen; in mstateen0 senvcfg and the AIA's registers too. */
+#define MSTATEEN_EVERYTHING (3ull << 62 | 7ull << 58)
+#define ENVCFG_CBIE_CBCFE (7ull << 4) /* CBO.INVAL as it is: there is no cache to lose a store from */
 #define ENVCFG_CBZE (1ull << 7)
 #define MENVCFG_ADUE (1ull << 61)
 #define MENVCFG_PBMTE (1ull << 62)

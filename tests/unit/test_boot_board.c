@@ -469,7 +469,7 @@ START_TEST(supervisor_state_is_what_firmware_leaves)
     ck_assert_uint_eq(state.mie, 0);
     ck_assert_uint_eq(state.menvcfg, 7ull << 61 | 0xf0);
     ck_assert_uint_eq(state.mcounteren, 0xffffffff);
-    ck_assert_uint_eq(state.mstateen[0], 3ull << 62);
+    ck_assert_uint_eq(state.mstateen[0], 3ull << 62 | 7ull << 58);
     ck_assert_uint_eq(state.pmpcfg[0], 0x1f);
     ck_assert_uint_eq(state.stimecmp, UINT64_MAX);
     boot_supervisor_state(&state, ISA_EXT(I), 0x80200000, 0);

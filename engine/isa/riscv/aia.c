@@ -22,9 +22,14 @@ enum {
 
 enum { SELECT_BITS = 0xff, SELECT_IPRIO0 = 0x30, SELECT_IPRIO15 = 0x3f, SELECT_IMSIC0 = 0x70 };
 
+bool aia_exists(const struct hart *h)
+{
+    return h->config.env && h->config.env->imsic_access;
+}
+
 bool aia_is_csr(const struct hart *h, unsigned number)
 {
-    if (!h->config.env || !h->config.env->imsic_access)
+    if (!aia_exists(h))
         return false;
     switch (number) {
     case CSR_SISELECT:
@@ -44,6 +49,20 @@ bool aia_is_csr(const struct hart *h, unsigned number)
 }
 
 /* What mireg and sireg come to (section 2.1). */
+uint64_t aia_state_enable(const struct hart *h, unsigned number)
+{
+    switch (number) {
+    case CSR_SISELECT:
+        return MSTATEEN0_CSRIND;
+    case CSR_SIREG:
+        return h->siselect >= SELECT_IMSIC0 ? MSTATEEN0_CSRIND | MSTATEEN0_IMSIC : MSTATEEN0_CSRIND;
+    case CSR_STOPEI:
+        return MSTATEEN0_IMSIC;
+    default:
+        return MSTATEEN0_AIA;
+    }
+}
+
 static bool access_indirect(struct hart *h, bool supervisor, uint64_t *old, uint64_t value, uint64_t mask)
 {
     uint32_t select = (uint32_t)(supervisor ? h->siselect : h->miselect);

@@ -197,17 +197,19 @@ bool csr_cbo_enabled(const struct hart *h, uint64_t field)
 
 /* ---- state enables (chapter "Smstateen") ---- */
 
-/* Of what the registers control there is senvcfg and, one level down, sstateen. What sstateen would control for U-mode
- * (Zfinx's fcsr, Zcmt's jvt) is not there: all zero. */
-static uint64_t mstateen_fields(unsigned i)
+/* Of what the registers control there is senvcfg, the AIA's registers and, one level down, sstateen. What sstateen
+ * would control for U-mode (Zfinx's fcsr, Zcmt's jvt) is not there: all zero. */
+uint64_t csr_mstateen_fields(const struct hart *h, unsigned i)
 {
-    return i ? MSTATEEN_SE : MSTATEEN_SE | MSTATEEN0_ENVCFG;
+    if (i)
+        return MSTATEEN_SE;
+    return MSTATEEN_SE | MSTATEEN0_ENVCFG | (aia_exists(h) ? MSTATEEN0_AIA_ALL : 0);
 }
 
 /* May this mode look at state that the bits of mstateen `i` control? */
 static bool stateen_allows(const struct hart *h, unsigned i, uint64_t bits)
 {
-    return h->priv == VCPU_PRIV_M || !(h->isa & ISA_EXT(SMSTATEEN)) || (h->mstateen[i] & bits);
+    return h->priv == VCPU_PRIV_M || !(h->isa & ISA_EXT(SMSTATEEN)) || (h->mstateen[i] & bits) == bits;
 }
 
 /* ---- PMP (section 3.7.1) ---- */
@@ -674,7 +676,7 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
         if (number >= CSR_PMPADDR0 && number <= CSR_PMPADDR63)
             pmpaddr_write(h, number - CSR_PMPADDR0, value);
         else if (number >= CSR_MSTATEEN0 && number <= CSR_MSTATEEN3)
-            h->mstateen[number - CSR_MSTATEEN0] = value & mstateen_fields(number - CSR_MSTATEEN0);
+            h->mstateen[number - CSR_MSTATEEN0] = value & csr_mstateen_fields(h, number - CSR_MSTATEEN0);
         write_monitor(h, number, value);
         return true;
     }
@@ -714,7 +716,7 @@ bool csr_access(struct hart *h, unsigned number, bool read, bool write, uint64_t
     if ((write && number >> 10 == 3) || h->priv < (number >> 8 & 3))
         return false;
     if (aia_is_csr(h, number))
-        return aia_access(h, number, write, operand, op);
+        return stateen_allows(h, 0, aia_state_enable(h, number)) && aia_access(h, number, write, operand, op);
     /* Existence and access are checked by reading, also for a write that does not read: no CSR here has a read side
      * effect. */
     if (!csr_read(h, number, &value))

@@ -327,8 +327,13 @@ enum { CSR_OP_WRITE, CSR_OP_SET, CSR_OP_CLEAR };
 /* May a cache-block instruction run that menvcfg and senvcfg enable below M- and S-mode with `field` (ENVCFG_CB...)? */
 bool csr_cbo_enabled(const struct hart *h, uint64_t field);
 /* The CSRs of the AIA (aia.c), where the machine has an IMSIC; after the checks by number and privilege. */
+bool aia_exists(const struct hart *h);
 bool aia_is_csr(const struct hart *h, unsigned number);
+/* Bits of mstateen0 that must be set below M-mode for an access to it (chapter "Smstateen"). */
+uint64_t aia_state_enable(const struct hart *h, unsigned number);
 bool aia_access(struct hart *h, unsigned number, bool write, uint64_t operand, int op);
+/* Bits that mstateen `i` has. */
+uint64_t csr_mstateen_fields(const struct hart *h, unsigned i);
 /* Is this a value that satp.MODE takes? */
 bool csr_satp_mode_exists(const struct hart *h, uint64_t mode);
 /* For restoring state and tests: mstatus bits that exist. */
@@ -360,6 +365,10 @@ uint64_t csr_get_mstatus(const struct hart *h);
 #define MSECCFG_RLB (1ull << 2)
 #define MSTATEEN_SE (1ull << 63)
 #define MSTATEEN0_ENVCFG (1ull << 62)
+#define MSTATEEN0_CSRIND (1ull << 60)
+#define MSTATEEN0_AIA (1ull << 59)
+#define MSTATEEN0_IMSIC (1ull << 58)
+#define MSTATEEN0_AIA_ALL (MSTATEEN0_CSRIND | MSTATEEN0_AIA | MSTATEEN0_IMSIC)
 #define MENVCFG_ADUE (1ull << 61)
 #define MENVCFG_PBMTE (1ull << 62)
 #define MENVCFG_STCE (1ull << 63)
