@@ -92,7 +92,8 @@ static void on_fault(int number, siginfo_t *info, void *context)
         const struct region *r = block->use->region;
         const struct region_fault *fault = find_fault(r, (uint64_t)*pc);
         if (fault) {
-            *pc = (greg_t)((uint64_t)r->code + fault->resume);
+            uint64_t resume = (uint64_t)r->code + fault->resume;
+            *pc = (greg_t)resume;
             return;
         }
     }
