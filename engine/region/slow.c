@@ -115,7 +115,7 @@ __attribute__((used)) static uint64_t slow_call(struct hart *h, uint64_t place, 
 
     bool mirrored = quick_bodies[place & 0xffff] != NULL;
     uint64_t gva = h->r.x[place >> 24 & 31] + (uint64_t)imm;
-    if (h->bank->mirror_wanted >= h->mirror_wanted)
+    if (h->mirror_wanted && h->bank->mirror_wanted >= h->mirror_wanted)
         mirrored_start(h);
     h->ram_only = true;
     enum sem_next next = bodies[place & 0xffff](h, place >> 16 & 255, place >> 24 & 255, place >> 32 & 255, imm, pc,
