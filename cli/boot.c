@@ -14,7 +14,7 @@
 
 #include "base/log.h"
 #include "engine/isa/riscv/isa.h"
-#include "machine/loop.h"
+#include "base/loop.h"
 #include "machine/machine.h"
 
 #include <errno.h>

@@ -14,7 +14,7 @@
 #include "cli/report.h"
 #include "cli/terminal.h"
 #include "machine/console_backend.h"
-#include "machine/loop.h"
+#include "base/loop.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -12,7 +12,7 @@
 #include "machine/console_backend.h"
 
 #include "base/log.h"
-#include "machine/loop.h"
+#include "base/loop.h"
 
 #include <errno.h>
 #include <fcntl.h>

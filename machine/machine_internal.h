@@ -12,7 +12,7 @@
 #include "machine/board_virt.h"
 #include "machine/console_backend.h"
 #include "machine/loader.h"
-#include "machine/loop.h"
+#include "base/loop.h"
 #include "machine/machine.h"
 #include "machine/sbi.h"
 #include "mem/mem.h"

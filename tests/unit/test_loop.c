@@ -1,7 +1,7 @@
 /* The event loop: descriptors, timers, posted work, and what removal and stopping promise. Written to be run under the
  * thread sanitizer as well: the counters that callbacks touch are atomic, everything else is ordered by the loop
  * itself. */
-#include "machine/loop.h"
+#include "base/loop.h"
 #include "run_suite.h"
 
 #include <check.h>

@@ -5,8 +5,8 @@
  * loop's thread, one at a time, with no lock of the loop held, so they may call anything here except loop_stop() and
  * loop_destroy(). They must not block: timers of every hart wait behind them.
  */
-#ifndef TUFF_MACHINE_LOOP_H
-#define TUFF_MACHINE_LOOP_H
+#ifndef TUFF_BASE_LOOP_H
+#define TUFF_BASE_LOOP_H
 
 #include "base/compiler.h"
 

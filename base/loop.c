@@ -10,7 +10,7 @@
  * the calls that changed them have returned. Both are sequentially consistent: an arming thread stores wanted and then
  * loads armed, the loop's thread stores armed and then loads wanted, so at least one of them sees the other's.
  */
-#include "machine/loop.h"
+#include "base/loop.h"
 
 #include <errno.h>
 #include <pthread.h>
