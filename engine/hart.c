@@ -5,6 +5,7 @@
 #include "engine/baseline/baseline.h"
 #include "engine/interp/block.h"
 #include "engine/interp/interp.h"
+#include "engine/isa/riscv/fp_flags.h"
 #include "engine/region/mirrored.h"
 #include "engine/region/region_cache.h"
 #include "mem/frame.h"

@@ -14,6 +14,13 @@
 #define SEM_STORE(type, value, gva, file) \
     (is_mirrored(site) ? MIRROR_STORE_##file(type, value, gva) : SEM_STORE_PROBED(type, value, gva))
 
+/* In the hart at once, where it is not known to be there: who goes back to a window's start comes by again. */
+#define SEM_DIRTY_FS                     \
+    do {                                 \
+        if (!(site & PROBE_FS_IS_DIRTY)) \
+            h->r.fs_dirty = 1;           \
+    } while (0)
+
 #include "engine/isa/riscv/sem.h"
 
 /* For the build's preparation, which takes the call out (prepare.c). */
@@ -70,9 +77,9 @@ TUFF_INLINE bool is_mirrored(uint64_t site)
     return probe_unpack(site).way == PROBE_MIRROR;
 }
 
-/* The base register alone is compared, so that all accesses off one value of it share the comparison; the mirror's
- * guard pages are larger than any immediate. */
-#define IS_IN_MIRROR TUFF_LIKELY(RS1 < h->mirror_limit)
+/* The base register alone is compared, or what it was some additions of constants ago, so that accesses near one value
+ * of it share the comparison; the mirror's guard pages are larger than any immediate with what was added. */
+#define IS_IN_MIRROR TUFF_LIKELY(RS1 - (uint64_t)(int64_t)probe_unpack(site).first < h->mirror_limit)
 
 /* One access at gs + address, and where to go when it faults. `tuff_region` is the function's start (build.c). No
  * clobbers: its effects are those of any volatile assembly, which LLVM moves nothing across. */
@@ -125,8 +132,8 @@ miss:
 /* To and from vector registers; halves go the other way. */
 TUFF_INLINE bool mirror_load_f(uint64_t gva, unsigned size_bytes, uint64_t *value)
 {
-    double wide = 0;
-    float narrow = 0;
+    double wide; /* not zeroed: of a constant FENV_ACCESS makes a conversion, at each access */
+    float narrow;
     uint32_t bits;
 
     if (size_bytes == 8) {

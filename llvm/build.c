@@ -27,7 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REGS_MAX = 31 + 32 + 1 };
+enum { REGS_MAX = 31 + 32 };
 
 /* Where an instruction of a block may go back to. */
 struct window {
@@ -142,8 +142,6 @@ static unsigned list_regs(const struct live_set *set, size_t *offsets)
         offsets[count++] = x_offset((unsigned)__builtin_ctz(x));
     for (uint32_t f = set->f; f; f &= f - 1)
         offsets[count++] = f_offset((unsigned)__builtin_ctz(f));
-    if (set->fs)
-        offsets[count++] = offsetof(struct rv_regs, fs_dirty);
     return count;
 }
 
@@ -188,7 +186,6 @@ static struct live_set reads_of(const struct region_insn *insn)
         set.f |= 1u << insn->rs2;
     if (operands & RV_F_RS3)
         set.f |= 1u << (insn->imm & 31);
-    set.fs = rv_sem_effects(insn->sem) & RV_FP;
     return set;
 }
 
@@ -201,7 +198,6 @@ static struct live_set writes_of(const struct region_insn *insn)
         set.x |= (operands & RV_X_PAIRS ? 3u : 1u) << (insn->rd & 31);
     if (operands & RV_F_RD)
         set.f |= 1u << (insn->rd & 31);
-    set.fs = rv_sem_effects(insn->sem) & RV_FP;
     return set;
 }
 
@@ -211,13 +207,12 @@ static bool add_regs(struct live_set *to, const struct live_set *more)
 
     to->x |= more->x;
     to->f |= more->f;
-    to->fs |= more->fs;
-    return to->x != before.x || to->f != before.f || to->fs != before.fs;
+    return to->x != before.x || to->f != before.f;
 }
 
 static struct live_set common_regs(struct live_set a, const struct live_set *b)
 {
-    return (struct live_set){.x = a.x & b->x, .f = a.f & b->f, .fs = a.fs && b->fs};
+    return (struct live_set){.x = a.x & b->x, .f = a.f & b->f};
 }
 
 /* What each block may find written: a forward analysis over the region's edges. */
@@ -245,6 +240,35 @@ static void find_dirty(struct builder *c)
             for (unsigned j = 0; (e = region_edge(block, j)); j++) {
                 if (e->target != REGION_NONE)
                     changed |= add_regs(&c->dirty_in[e->target], &out);
+            }
+        }
+    }
+}
+
+/* Marks the instructions before which hart.r.fs_dirty is set on every path (probe.h): another forward analysis. */
+static void find_dirty_fs(struct builder *c)
+{
+    const struct region *r = c->region;
+    bool set[REGION_BLOCKS_MAX], changed = true;
+
+    for (uint32_t i = 0; i < r->block_count; i++)
+        set[i] = r->blocks[i].entry == REGION_NONE;
+    while (changed) {
+        changed = false;
+        for (uint32_t i = 0; i < r->block_count; i++) {
+            const struct region_block *block = &r->blocks[i];
+            bool out = set[i];
+            for (uint32_t j = 0; j < block->insns; j++) {
+                uint32_t number = block->first_insn + j;
+                c->sites[number] &= ~PROBE_FS_IS_DIRTY;
+                c->sites[number] |= out ? PROBE_FS_IS_DIRTY : 0;
+                out |= (rv_sem_operands(r->insns[number].sem) & RV_F_RD) != 0;
+            }
+            const struct region_edge *e;
+            for (unsigned j = 0; (e = region_edge(block, j)); j++) {
+                changed |= e->target != REGION_NONE && set[e->target] && !out;
+                if (e->target != REGION_NONE)
+                    set[e->target] &= out;
             }
         }
     }
@@ -915,6 +939,7 @@ const char *build_region(const struct region *region, LLVMModuleRef module, LLVM
         LLVMPositionBuilderAtEnd(c.b, c.past);
         tail_call_away(&c, "interp_past");
         find_dirty(&c);
+        find_dirty_fs(&c);
         find_polled(&c);
         build_entry(&c, start);
         for (uint32_t i = 0; i < region->block_count; i++)

@@ -15,7 +15,6 @@ enum { PATCHPOINT_BYTES = 13 };
 struct live_sets {
     struct live_set {
         uint32_t x, f;
-        bool fs;
     } *sets;
     uint32_t count, capacity;
 };

@@ -114,7 +114,7 @@ static int check_calls(LLVMValueRef fn)
     for (LLVMBasicBlockRef bb = LLVMGetFirstBasicBlock(fn); bb; bb = LLVMGetNextBasicBlock(bb)) {
         for (LLVMValueRef at = LLVMGetFirstInstruction(bb); at; at = LLVMGetNextInstruction(at)) {
             LLVMValueRef callee = LLVMIsACallInst(at) ? LLVMGetCalledValue(at) : NULL;
-            if (!callee || reachable(LLVMGetValueName(callee)))
+            if (!callee || LLVMIsAInlineAsm(callee) || reachable(LLVMGetValueName(callee)))
                 continue;
             fprintf(stderr, "prepare: %s calls %s, which REGION_SYMBOLS does not list\n", LLVMGetValueName(fn),
                     LLVMGetValueName(callee));

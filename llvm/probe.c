@@ -3,16 +3,22 @@
 
 #include "engine/isa/riscv/decode.h"
 #include "engine/isa/riscv/sem.h"
+#include "mem/mirror.h"
 #include "llvm/build.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     RUN_BYTES_MAX = 1024, /* longer ones would meet a page's end too often */
     RUNS_MAX = 0xffff,
     STEP_MAX = 128, /* a page in 32 turns of a loop: finding the next one costs as much as 8 compares with the TLB */
+    MOVE_DEPTH_MAX = 64,               /* blocks in a row that are planned together */
+    MOVE_MAX = MIRROR_GUARD_BYTES / 2, /* with an immediate of 12 bits: inside of a guard */
 };
+_Static_assert(REGION_NONE == 0xffff, "what find_predecessors() fills with");
+_Static_assert(MOVE_MAX <= -INT16_MIN, "a field of probe_site");
 
 /* An access as the bodies describe themselves (prepare.c). */
 struct access {
@@ -171,6 +177,65 @@ static void plan_single(struct planner *p, const struct region_block *block, uin
     p->sites[number] = probe_pack(&site);
 }
 
+/* How far each register is from what it was when the block before these began, if only constants were added: what
+ * IS_IN_MIRROR compares. 0: it has another value since. */
+struct moves {
+    int32_t by[32];
+};
+
+static void move_register(struct moves *moves, const struct region_insn *insn)
+{
+    bool steps = insn->sem == RV_SEM_addi && insn->rs1 == insn->rd;
+    int64_t by = steps ? (int64_t)moves->by[insn->rd & 31] + insn->imm : 0;
+
+    for (unsigned reg = 1; reg < 32; reg++) {
+        if (writes_x(insn, reg))
+            moves->by[reg] = by >= -MOVE_MAX && by < MOVE_MAX ? (int32_t)by : 0;
+    }
+}
+
+/* By block: the only one of the region from which control comes to it, or REGION_NONE: none, several, or an entry. */
+static void find_predecessors(const struct region *region, uint16_t *predecessors)
+{
+    bool several[REGION_BLOCKS_MAX] = {0};
+
+    memset(predecessors, 0xff, REGION_BLOCKS_MAX * sizeof(*predecessors));
+    for (uint32_t i = 0; i < region->block_count; i++) {
+        const struct region_edge *e;
+        for (unsigned j = 0; (e = region_edge(&region->blocks[i], j)); j++) {
+            if (e->target == REGION_NONE)
+                continue;
+            several[e->target] |= predecessors[e->target] != REGION_NONE && predecessors[e->target] != i;
+            predecessors[e->target] = (uint16_t)i;
+        }
+    }
+    for (uint32_t i = 0; i < region->block_count; i++) {
+        if (several[i] || region->blocks[i].entry != REGION_NONE)
+            predecessors[i] = REGION_NONE;
+    }
+}
+
+/* A block, then those that only it leads to: they go on with its moves. */
+static void plan_moves(struct planner *p, uint32_t number, struct moves moves, const uint16_t *predecessors,
+                       unsigned depth)
+{
+    const struct region_block *block = &p->region->blocks[number];
+
+    for (uint32_t i = 0; i < block->insns; i++) {
+        const struct region_insn *insn = &p->region->insns[block->first_insn + i];
+        struct probe_site site = probe_unpack(p->sites[block->first_insn + i]);
+        if (site.way == PROBE_MIRROR) {
+            site.first = moves.by[insn->rs1];
+            p->sites[block->first_insn + i] = probe_pack(&site);
+        }
+        move_register(&moves, insn);
+    }
+    for (uint32_t i = 0; i < p->region->block_count && depth < MOVE_DEPTH_MAX; i++) {
+        if (predecessors[i] == number)
+            plan_moves(p, i, moves, predecessors, depth + 1);
+    }
+}
+
 int plan_probes(const struct region *region, LLVMModuleRef bodies, uint64_t *sites, uint32_t *runs)
 {
     struct planner *p = calloc(1, sizeof(*p));
@@ -191,6 +256,14 @@ int plan_probes(const struct region *region, LLVMModuleRef bodies, uint64_t *sit
             plan_single(p, block, block->first_insn + j);
         for (unsigned base = 0; base < 32 && !region->mirrored; base++)
             plan_register(p, block, base);
+    }
+    if (region->mirrored) {
+        uint16_t predecessors[REGION_BLOCKS_MAX];
+        find_predecessors(region, predecessors);
+        for (uint32_t i = 0; i < region->block_count; i++) {
+            if (predecessors[i] == REGION_NONE)
+                plan_moves(p, i, (struct moves){0}, predecessors, 0);
+        }
     }
     *runs = p->runs;
     free(p);

@@ -16,7 +16,9 @@
  *
  * A fully optimised region of user code does not ask at all, but for whether its base register is below the limit of
  * the address space's mirror (mem/mirror.h): the access itself is the check. It is one host instruction in inline
- * assembly, which names in the section .tuff_faults where to go on when it faults: the same place where a miss goes.
+ * assembly, which names in the section .tuff_faults where to go on when it faults: the same place where a miss goes. A
+ * register that moved by constants since it was last compared is taken back by them first, which LLVM sees to be the
+ * value that it compared already.
  *
  * Everything here is inlined with a constant `site`. Translations end outside of regions only, so what a run found
  * holds to its end, and base pages hold for as long as the bank's stamp is the same, which a region compares when it is
@@ -40,9 +42,10 @@ enum probe_way {
  * access's address to the run's first and last byte, whether it stores, log2 of its alignment (at the first byte). */
 struct probe_site {
     enum probe_way way;
-    unsigned base;   /* 5 bits */
-    unsigned run;    /* 16 bits */
-    int first, last; /* 16 bits each */
+    unsigned base; /* 5 bits */
+    unsigned run;  /* 16 bits */
+    int first,
+        last; /* 16 bits each; of PROBE_MIRROR, `first`: what the base register is away from the value to compare */
     bool stores;
     unsigned align_shift; /* 2 bits */
 };
@@ -65,6 +68,9 @@ static inline struct probe_site probe_unpack(uint64_t site)
         .last = (int16_t)(site >> 48),
     };
 }
+
+/* In a site besides, of any instruction: hart.r.fs_dirty is set whichever way control came here (find_dirty_fs()). */
+#define PROBE_FS_IS_DIRTY (UINT64_C(1) << 11)
 
 /* What a region keeps in host registers: an array of words that dissolves; the runs' results follow the guest's
  * registers. */

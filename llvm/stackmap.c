@@ -99,11 +99,11 @@ static bool read_record(struct cursor *in, const struct constants *constants, co
     if (id >= live->count || locations > value_room - *value_count)
         return false;
     const struct live_set *set = &live->sets[id];
-    unsigned expected = (unsigned)(__builtin_popcount(set->x) + __builtin_popcount(set->f) + set->fs);
+    unsigned expected = (unsigned)(__builtin_popcount(set->x) + __builtin_popcount(set->f));
     if (locations != expected)
         return false;
     r->exits[r->exit_count++] = (struct region_exit){
-        .offset = offset + PATCHPOINT_BYTES, .x = set->x, .f = set->f, .fs = set->fs, .first_value = *value_count};
+        .offset = offset + PATCHPOINT_BYTES, .x = set->x, .f = set->f, .first_value = *value_count};
     for (unsigned i = 0; i < locations; i++) {
         if (!read_location(in, constants, &r->values[(*value_count)++]))
             return false;

@@ -78,11 +78,10 @@ struct region_value {
     int64_t number; /* offset from the base, or the constant */
 };
 
-/* One such call: guest registers that differ from the hart's, x and f ascending, then fs_dirty. */
+/* One such call: guest registers that differ from the hart's, x and f ascending. */
 struct region_exit {
     uint32_t offset; /* of the return address from the code */
     uint32_t x, f;
-    bool fs;
     uint32_t first_value;
 };
 

@@ -99,8 +99,6 @@ static void bring_up_to_date(struct hart *h, const struct block *block, const st
         h->r.x[__builtin_ctz(x)] = value_of(frame, value++);
     for (uint32_t f = exit->f; f; f &= f - 1)
         h->r.f[__builtin_ctz(f)] = value_of(frame, value++);
-    if (exit->fs)
-        h->r.fs_dirty = value_of(frame, value);
 }
 
 __attribute__((used)) static uint64_t slow_call(struct hart *h, uint64_t place, uint64_t numbers, uint64_t base)

@@ -36,8 +36,6 @@
     X(fp_round_integral)         \
     X(fp_to_int_modulo)          \
     X(fp_raise)                  \
-    X(fp_read_flags)             \
-    X(fp_write_flags)            \
     X(crypto_clmul)              \
     X(crypto_clmulh)             \
     X(crypto_clmulr)             \

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "engine/interp/interp.h"
+#include "engine/isa/riscv/fp_flags.h"
 #include "engine/region/region_cache.h"
 #include "mem/frame.h"
 

@@ -1,6 +1,7 @@
 /* Control and status registers (Privileged Architecture 1.13, chapter 2 and the sections named below): which exist, who
  * may access them, which bits stick. What a write changes beyond its own value (translation context, pending
  * interrupts, timers) is done here; the CSR instructions always end their block. */
+#include "engine/isa/riscv/fp_flags.h"
 #include "engine/isa/riscv/hart.h"
 #include "engine/isa/riscv/sem.h"
 

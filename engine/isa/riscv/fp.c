@@ -5,26 +5,8 @@
  * The soft operations work on finite operands, unpacked to sign, exponent and an integer significand; each gives an
  * exact value or one whose last bit is "sticky" (some lower bit was lost), which pack() then rounds once.
  */
+#include "engine/isa/riscv/fp_flags.h"
 #include "engine/isa/riscv/sem.h"
-
-#include <xmmintrin.h>
-
-enum { FLAG_NX = 1, FLAG_UF = 2, FLAG_OF = 4, FLAG_DZ = 8, FLAG_NV = 16 };
-
-/* MXCSR: flags IE DE ZE OE UE PE in bits 0..5, masks in 7..12, rounding control in 13..14. */
-enum { MXCSR_MASKS = 0x1f80, MXCSR_FLAGS = 0x3f, MXCSR_RC_SHIFT = 13 };
-
-static uint32_t mxcsr_read(void)
-{
-    uint32_t value;
-    __asm__ volatile("stmxcsr %0" : "=m"(value) : : "memory");
-    return value;
-}
-
-static void mxcsr_write(uint32_t value)
-{
-    __asm__ volatile("ldmxcsr %0" : : "m"(value) : "memory");
-}
 
 /* RISC-V's mode in the host's coding; RMM has none and stays outlined, so any will do. */
 static uint32_t host_rounding(uint8_t frm)
@@ -43,12 +25,6 @@ void fp_load_host(struct hart *h)
     h->host_fp = true;
 }
 
-static uint8_t flags_from_host(uint32_t mxcsr)
-{
-    return (mxcsr & 1 ? FLAG_NV : 0) | (mxcsr & 4 ? FLAG_DZ : 0) | (mxcsr & 8 ? FLAG_OF : 0) |
-           (mxcsr & 16 ? FLAG_UF : 0) | (mxcsr & 32 ? FLAG_NX : 0);
-}
-
 void fp_save_host(struct hart *h)
 {
     if (!h->host_fp)
@@ -56,19 +32,6 @@ void fp_save_host(struct hart *h)
     h->fflags |= flags_from_host(mxcsr_read());
     mxcsr_write(h->host_fpcr);
     h->host_fp = false;
-}
-
-uint8_t fp_read_flags(struct hart *h)
-{
-    return h->host_fp ? h->fflags | flags_from_host(mxcsr_read()) : h->fflags;
-}
-
-void fp_write_flags(struct hart *h, uint8_t flags)
-{
-    h->fflags = flags;
-    /* Writing MXCSR costs some 20 cycles, reading it 5: flags that were only saved and restored need no write. */
-    if (h->host_fp && (flags_from_host(mxcsr_read()) & ~flags))
-        mxcsr_write(mxcsr_read() & ~(uint32_t)MXCSR_FLAGS);
 }
 
 void fp_write_frm(struct hart *h, uint8_t frm)

@@ -382,9 +382,7 @@ uint64_t csr_get_mstatus(const struct hart *h);
 /* ---- floating point (fp.c) ---- */
 
 void fp_load_host(struct hart *h); /* guest's rounding mode and flags into the host; idempotent */
-void fp_save_host(struct hart *h); /* and back, the host's own restored */
-uint8_t fp_read_flags(struct hart *h);
-void fp_write_flags(struct hart *h, uint8_t flags);
+void fp_save_host(struct hart *h); /* and back, the host's own restored; the flags alone: fp_flags.h */
 void fp_write_frm(struct hart *h, uint8_t frm);
 
 /* The outlined paths of sem_fp.h: operations in a rounding mode that the host is not in (or does not have), and what

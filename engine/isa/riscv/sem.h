@@ -46,6 +46,11 @@ enum sem_next {
 #define SEM_NAN_MISSES false
 #endif
 
+#ifndef SEM_DIRTY_FS
+/* What mstatus.FS becomes dirty by: with each F register and flag that is written. */
+#define SEM_DIRTY_FS (r->fs_dirty = 1)
+#endif
+
 #define RS1 SEM_X(rs1)
 #define RS2 SEM_X(rs2)
 #define RS1_W ((uint32_t)RS1)

@@ -77,7 +77,7 @@ TUFF_INLINE uint64_t fp_reg_d(double v)
 #define SET_F(value)         \
     do {                     \
         SEM_SET_F_RD(value); \
-        r->fs_dirty = 1;     \
+        SEM_DIRTY_FS;        \
     } while (0)
 
 /* The result of an operation, of which a NaN is the canonical one. */
@@ -278,7 +278,7 @@ MIN_MAX(double, fp_d, FP_SAME, 0, FP_NAN_D, >, &)
 #define COMPARE(fp, op)             \
     {                               \
         SET_RD(fp(FS1) op fp(FS2)); \
-        r->fs_dirty = 1;            \
+        SEM_DIRTY_FS;               \
         NEXT;                       \
     }
 SEM(feq_s)
@@ -317,7 +317,7 @@ MIN_MAX_NAN(double, fp_d, FP_SAME, 0, FP_NAN_D, >, &)
 #define COMPARE_QUIET(fp, builtin)         \
     {                                      \
         SET_RD(builtin(fp(FS1), fp(FS2))); \
-        r->fs_dirty = 1;                   \
+        SEM_DIRTY_FS;                      \
         NEXT;                              \
     }
 SEM(fltq_s)
@@ -376,7 +376,7 @@ SEM(fclass_d)
                 return SEM_MISS;                                                     \
             SET_RD(fp_to_int(h, kind, __builtin_bit_cast(uint64_t, (double)v), RM)); \
         }                                                                            \
-        r->fs_dirty = 1;                                                             \
+        SEM_DIRTY_FS;                                                                \
         NEXT;                                                                        \
     }
 
@@ -391,8 +391,8 @@ SEM(fcvt_l_d)  TO_INT(double, fp_d(FS1), -0x1p63, 0x1p63, -0x1p63, 0x1p63, int64
 SEM(fcvt_lu_d) TO_INT(double, fp_d(FS1), -1.0, 0x1p63, 0.0, 0x1p63, int64_t, FP_UINT64)
 
 /* From an integer; what fits exactly needs no mode. */
-SEM(fcvt_d_w)  { SET_F(fp_reg_d((double)(int32_t)RS1_W)); NEXT; }
-SEM(fcvt_d_wu) { SET_F(fp_reg_d((double)(int64_t)RS1_W)); NEXT; }
+SEM(fcvt_d_w)  { SET_F(fp_reg_d_number((double)(int32_t)RS1_W)); NEXT; }
+SEM(fcvt_d_wu) { SET_F(fp_reg_d_number((double)(int64_t)RS1_W)); NEXT; }
 /* clang-format on */
 
 #define FROM_INT(format, box, negative, magnitude, value)                 \
@@ -411,12 +411,12 @@ SEM(fcvt_d_wu) { SET_F(fp_reg_d((double)(int64_t)RS1_W)); NEXT; }
 #define FROM_U64(fp, v) ((int64_t)(v) >= 0 ? (fp)(int64_t)(v) : 2 * (fp)(int64_t)((v) >> 1 | ((v) & 1)))
 
 /* clang-format off */
-SEM(fcvt_s_w)  FROM_INT(FP_SINGLE, FP_BOX, (int32_t)RS1_W < 0, MAGNITUDE((int32_t)RS1_W), fp_reg_s((float)(int32_t)RS1_W))
-SEM(fcvt_s_wu) FROM_INT(FP_SINGLE, FP_BOX, false, RS1_W, fp_reg_s((float)(int64_t)RS1_W))
-SEM(fcvt_s_l)  FROM_INT(FP_SINGLE, FP_BOX, (int64_t)RS1 < 0, MAGNITUDE(RS1), fp_reg_s((float)(int64_t)RS1))
-SEM(fcvt_s_lu) FROM_INT(FP_SINGLE, FP_BOX, false, RS1, fp_reg_s(FROM_U64(float, RS1)))
-SEM(fcvt_d_l)  FROM_INT(FP_DOUBLE, 0, (int64_t)RS1 < 0, MAGNITUDE(RS1), fp_reg_d((double)(int64_t)RS1))
-SEM(fcvt_d_lu) FROM_INT(FP_DOUBLE, 0, false, RS1, fp_reg_d(FROM_U64(double, RS1)))
+SEM(fcvt_s_w)  FROM_INT(FP_SINGLE, FP_BOX, (int32_t)RS1_W < 0, MAGNITUDE((int32_t)RS1_W), fp_reg_s_number((float)(int32_t)RS1_W))
+SEM(fcvt_s_wu) FROM_INT(FP_SINGLE, FP_BOX, false, RS1_W, fp_reg_s_number((float)(int64_t)RS1_W))
+SEM(fcvt_s_l)  FROM_INT(FP_SINGLE, FP_BOX, (int64_t)RS1 < 0, MAGNITUDE(RS1), fp_reg_s_number((float)(int64_t)RS1))
+SEM(fcvt_s_lu) FROM_INT(FP_SINGLE, FP_BOX, false, RS1, fp_reg_s_number(FROM_U64(float, RS1)))
+SEM(fcvt_d_l)  FROM_INT(FP_DOUBLE, 0, (int64_t)RS1 < 0, MAGNITUDE(RS1), fp_reg_d_number((double)(int64_t)RS1))
+SEM(fcvt_d_lu) FROM_INT(FP_DOUBLE, 0, false, RS1, fp_reg_d_number(FROM_U64(double, RS1)))
 
 SEM(fcvt_d_s)  { SET_F(fp_reg_d((double)fp_s(FS1))); NEXT; }
 SEM(fcvt_s_d)
@@ -537,7 +537,7 @@ SEM(fcvtmod_w_d)
             return SEM_MISS;
         SET_RD(fp_to_int_modulo(h, FS1));
     }
-    r->fs_dirty = 1;
+    SEM_DIRTY_FS;
     NEXT;
 }
 /* clang-format on */

@@ -74,21 +74,21 @@ SEM(flw)
 {
     LOAD_F(uint32_t, v, RS1 + IMM);
     SEM_SET_F_RD(v | 0xffffffff00000000ull);
-    r->fs_dirty = 1;
+    SEM_DIRTY_FS;
     NEXT;
 }
 SEM(fld)
 {
     LOAD_F(uint64_t, v, RS1 + IMM);
     SEM_SET_F_RD(v);
-    r->fs_dirty = 1;
+    SEM_DIRTY_FS;
     NEXT;
 }
 SEM(flh)
 {
     LOAD_F(uint16_t, v, RS1 + IMM);
     SEM_SET_F_RD(v | 0xffffffffffff0000ull);
-    r->fs_dirty = 1;
+    SEM_DIRTY_FS;
     NEXT;
 }
 SEM(fsh)

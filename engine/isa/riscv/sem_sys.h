@@ -3,6 +3,7 @@
 #ifndef TUFF_ENGINE_ISA_RISCV_SEM_SYS_H
 #define TUFF_ENGINE_ISA_RISCV_SEM_SYS_H
 
+#include "engine/isa/riscv/fp_flags.h"
 #include "engine/isa/riscv/sem.h"
 #include "engine/isa/riscv/system.h"
 
@@ -42,9 +43,10 @@ CSR_BODY(true, rs1 != 0, rs1, CSR_OP_CLEAR)
 SEM(csrrw_fflags)
 {
     uint64_t flags = RS1;
-    SET_RD(fp_read_flags(h));
+    if (!SEM_RD_IS_X0)
+        SET_RD(fp_read_flags(h));
     fp_write_flags(h, flags & 31);
-    r->fs_dirty = 1;
+    SEM_DIRTY_FS;
     NEXT;
 }
 SEM(csrrs_fflags)
@@ -53,7 +55,7 @@ SEM(csrrs_fflags)
     SET_RD(before);
     if (rs1) {
         fp_write_flags(h, (before | flags) & 31);
-        r->fs_dirty = 1;
+        SEM_DIRTY_FS;
     }
     NEXT;
 }
