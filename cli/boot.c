@@ -13,8 +13,8 @@
 #include "cli/values.h"
 
 #include "base/log.h"
-#include "engine/isa/riscv/isa.h"
 #include "base/loop.h"
+#include "engine/isa/riscv/isa.h"
 #include "machine/machine.h"
 
 #include <errno.h>
@@ -62,6 +62,16 @@ static int parse_memory(const char *text, uint64_t *out)
         report_error("--memory, '%s', is not a size: give a number with K, M, G or T, like --memory=512M", text);
         return -EINVAL;
     }
+    return 0;
+}
+
+static int parse_balloon(const char *text, struct machine_config *config)
+{
+    if (values_size(text, &config->balloon_bytes) || config->balloon_bytes > config->memory_bytes) {
+        report_error("--balloon, '%s', is not a size up to that of the memory: give one like --balloon=256M", text);
+        return -EINVAL;
+    }
+    config->balloon = true;
     return 0;
 }
 
@@ -235,6 +245,9 @@ static int parse_values(const struct option_values *values, struct boot *boot)
     config->name_regions = boot->stats_format == STATS_REGIONS || boot->stats_format == STATS_JSON;
     if (value[OPTION_MEMORY])
         rc = parse_memory(value[OPTION_MEMORY], &config->memory_bytes);
+    if (!rc && value[OPTION_BALLOON])
+        rc = parse_balloon(value[OPTION_BALLOON], config);
+    config->virtio_console = value[OPTION_VIRTIO_CONSOLE] != NULL;
     if (!rc && value[OPTION_CPUS])
         rc = parse_cpus(value[OPTION_CPUS], &config->cpus);
     if (!rc && value[OPTION_ISA])
