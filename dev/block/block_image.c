@@ -21,17 +21,13 @@ struct block_image {
     struct loop *loop;
     uint64_t size_bytes, granule_bytes;
 
-    /* The loop's thread. */
+    /* The loop's thread, or that of whoever drains. */
     struct block_request *first, *last;
     unsigned exclusive;   /* requests that are under way and want their granules to themselves */
     unsigned not_started; /* in the list */
     struct engine_op flush;
     bool flushing;
     struct block_image_stats stats;
-
-    pthread_mutex_t lock;
-    pthread_cond_t idle;
-    unsigned count; /* of the list; under the lock */
 };
 
 static bool changes(const struct block_request *r)
@@ -50,9 +46,6 @@ static void list_add(struct block_image *image, struct block_request *r)
     else
         image->first = r;
     image->last = r;
-    pthread_mutex_lock(&image->lock);
-    image->count++;
-    pthread_mutex_unlock(&image->lock);
 }
 
 static void list_remove(struct block_image *image, struct block_request *r)
@@ -99,10 +92,6 @@ static void complete(struct block_image *image, struct block_request *r, int res
     free(r->state.parts);
     r->state.parts = NULL;
     r->complete(r, result);
-    pthread_mutex_lock(&image->lock);
-    if (--image->count == 0)
-        pthread_cond_broadcast(&image->idle);
-    pthread_mutex_unlock(&image->lock);
 }
 
 /* The flushes that a host flush which starts now serves: those with no change before them in the list. */
@@ -361,19 +350,11 @@ void block_image_kick(struct block_image *image)
 
 void block_image_drain(struct block_image *image)
 {
-    bool current = loop_is_current(image->loop);
-
-    pthread_mutex_lock(&image->lock);
-    while (image->count) {
-        if (current) {
-            pthread_mutex_unlock(&image->lock);
-            engine_wait(image->engine);
-            pthread_mutex_lock(&image->lock);
-        } else {
-            pthread_cond_wait(&image->idle, &image->lock);
-        }
-    }
-    pthread_mutex_unlock(&image->lock);
+    /* This thread takes the loop's place, whether that runs or not. */
+    engine_detach(image->engine);
+    while (image->first)
+        engine_wait(image->engine);
+    engine_attach(image->engine, image->loop);
 }
 
 /* ---- opening and closing ---- */
@@ -412,8 +393,6 @@ int block_image_open(const char *path, const struct block_image_options *options
         free(image);
         return error_set(err, rc, "%s: asynchronous I/O cannot be had: %s", path, strerror(-rc));
     }
-    pthread_mutex_init(&image->lock, NULL);
-    pthread_cond_init(&image->idle, NULL);
     image->loop = loop;
     image->size_bytes = node_size(image->node);
     image->granule_bytes = node_granule_bytes(image->node);
@@ -432,8 +411,6 @@ int block_image_close(struct block_image *image)
         engine_wait(image->engine);
     engine_destroy(image->engine);
     rc = node_close(image->node);
-    pthread_cond_destroy(&image->idle);
-    pthread_mutex_destroy(&image->lock);
     free(image);
     return rc;
 }

@@ -1,7 +1,8 @@
 /* A disk image with asynchronous requests: what a block device of a machine stands on.
  *
- * Requests are submitted and completed on the thread of the image's loop. A request's buffers go to the host's calls as
- * they are, without a copy (but where O_DIRECT wants an alignment they do not have, or a cluster is compressed).
+ * Requests are submitted and completed on the thread of the image's loop (or completed by who drains). A request's
+ * buffers go to the host's calls as they are, without a copy (but where O_DIRECT wants an alignment they do not have,
+ * or a cluster is compressed).
  *
  * Order: requests that are under way at the same time may be done in any order. A flush covers every write, discard and
  * write-zeroes that was submitted before it: it waits for those that are under way and completes when all of them are
@@ -77,8 +78,8 @@ int block_image_close(struct block_image *image);
 /* On the loop's thread. block_image_kick() after one or more: without it nothing may happen. */
 void block_image_submit(struct block_image *image, struct block_request *request);
 void block_image_kick(struct block_image *image);
-/* Returns when no request is under way. Any thread; on another than the loop's, nobody submits meanwhile, and the loop
- * runs. */
+/* Returns when no request is under way; completes them on this thread, and may do so while the loop does not run. Any
+ * thread, with nobody submitting meanwhile but complete() functions, from none of which it is called. */
 void block_image_drain(struct block_image *image);
 
 uint64_t block_image_size(const struct block_image *image); /* bytes, a multiple of 512 */

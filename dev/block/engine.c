@@ -5,6 +5,7 @@
  * at all (short transfers, EAGAIN) is done over by the pool, which knows how to finish. */
 #include "dev/block/engine.h"
 
+#include "base/log.h"
 #include "base/loop.h"
 #include "dev/block/iov.h"
 
@@ -14,6 +15,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -271,6 +273,16 @@ void engine_detach(struct engine *e)
     if (e->loop)
         loop_fd_remove(e->loop, e->event_fd);
     e->loop = NULL;
+}
+
+void engine_attach(struct engine *e, struct loop *loop)
+{
+    int rc = loop_fd_add(loop, e->event_fd, EPOLLIN, event, e);
+
+    if (rc)
+        log_warn(LOG_DEV, "a disk image's completions cannot be waited for any more: %s", strerror(-rc));
+    else
+        e->loop = loop;
 }
 
 void engine_wait(struct engine *e)

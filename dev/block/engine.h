@@ -43,10 +43,11 @@ void engine_kick(struct engine *engine);
 /* Calls done() soon, with `result`. */
 void engine_finish_later(struct engine *engine, struct engine_op *op, int result);
 
-/* For an owner whose loop does not run: detaches from the loop for good, then waits for completions and delivers them.
- */
+/* For an owner who takes the loop's place: from engine_detach() on, which waits for a delivery under way, the loop
+ * delivers nothing; engine_wait() waits for completions and delivers them. engine_attach() gives it back. */
 void engine_detach(struct engine *engine);
 void engine_wait(struct engine *engine);
+void engine_attach(struct engine *engine, struct loop *loop);
 
 /* "io_uring" or "threads". */
 const char *engine_name(const struct engine *engine);
