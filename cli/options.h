@@ -24,6 +24,7 @@ enum option_id {
     OPTION_ISA,
     OPTION_AIA,
     OPTION_SERIAL,
+    OPTION_DISK,
     OPTION_CLOCK,
     OPTION_MAX_INSNS,
     OPTION_NO_REBOOT,
@@ -47,6 +48,14 @@ enum option_id {
     OPTION_LOG,
     OPTION_HEX,
     OPTION_ADDRESS,
+    OPTION_FORMAT,
+    OPTION_FROM_FORMAT,
+    OPTION_BACKING,
+    OPTION_BACKING_FORMAT,
+    OPTION_CLUSTER_SIZE,
+    OPTION_QCOW2_VERSION,
+    OPTION_LAZY_REFCOUNTS,
+    OPTION_REPAIR,
     OPTION_VERSION,
     OPTION_HELP,
     OPTION_ID_COUNT,
@@ -58,6 +67,7 @@ enum option_for {
     OPTION_FOR_RUN = 1 << 1,
     OPTION_FOR_DISAS = 1 << 2,
     OPTION_FOR_TOP = 1 << 3,
+    OPTION_FOR_IMAGE = 1 << 4,
 };
 
 enum option_kind {

@@ -103,8 +103,7 @@ struct blk_request {
     X(discards)         \
     X(write_zeroes)     \
     X(errors)           \
-    X(malformed)        \
-    X(throttled)
+    X(malformed)
 
 struct virtio_blk {
     struct virtio_device dev;
@@ -308,7 +307,7 @@ static void transfer(struct blk_request *r, uint64_t sector)
         blk->stats.reads++;
         blk->stats.read_bytes += bytes;
     }
-    rate_limit_pay(&blk->limit, bytes);
+    rate_limit_take(&blk->limit, bytes, 1);
     submit(r);
 }
 
@@ -353,7 +352,7 @@ static void change_ranges(struct blk_request *r)
         blk->stats.discards++;
     else
         blk->stats.write_zeroes++;
-    rate_limit_pay(&blk->limit, 0);
+    rate_limit_take(&blk->limit, 0, 1);
     submit_segment(r);
 }
 
@@ -393,7 +392,7 @@ static void begin(struct blk_request *r)
         return;
     case T_FLUSH:
         r->blk->stats.flushes++;
-        rate_limit_pay(&r->blk->limit, 0);
+        rate_limit_take(&r->blk->limit, 0, 1);
         r->io = (struct block_request){.op = BLOCK_FLUSH};
         submit(r);
         return;
@@ -415,19 +414,13 @@ static void begin(struct blk_request *r)
 /* True when the queue has to wait for its limit: the timer schedules it. */
 static bool is_throttled(struct virtio_blk *blk, unsigned queue)
 {
-    uint64_t now = loop_now_ns(), wait = rate_limit_wait_ns(&blk->limit, now);
+    uint64_t retry_ns;
 
-    if (!wait)
+    if (rate_limit_ready(&blk->limit, &retry_ns))
         return false;
-    blk->stats.throttled++;
     blk->waiting |= UINT32_C(1) << queue;
-    loop_timer_arm(blk->timer, now + wait);
+    loop_timer_arm(blk->timer, retry_ns);
     return true;
-}
-
-static bool is_limited(const struct virtio_blk *blk)
-{
-    return blk->limit.buckets[RATE_BYTES].per_second || blk->limit.buckets[RATE_OPS].per_second;
 }
 
 static void limit_is_over(void *opaque)
@@ -447,7 +440,7 @@ static bool blk_process(struct virtio_device *dev, unsigned queue)
     for (; count < VIRTIO_TURN_CHAINS; count++) {
         struct blk_request *r;
 
-        if (is_limited(blk) && is_throttled(blk, queue))
+        if (is_throttled(blk, queue))
             break;
         r = request_get(blk);
         if (!r) { /* the next answer has one; without any under way there is always memory for one */
@@ -524,6 +517,7 @@ static void blk_stats(struct virtio_device *dev, void (*fn)(void *opaque, const 
 #define X(name) fn(opaque, #name, blk->stats.name);
     BLK_COUNTERS(X)
 #undef X
+    fn(opaque, "throttled", blk->limit.waits);
     fn(opaque, "image_direct", image.direct);
     fn(opaque, "image_slow", image.slow);
     fn(opaque, "image_waited", image.waited);
@@ -594,6 +588,17 @@ static void fill_config(struct virtio_blk *blk, unsigned queues)
     };
 }
 
+static uint64_t clock_now(void *opaque)
+{
+    return loop_now_ns();
+}
+
+static void set_limits(struct virtio_blk *blk, uint64_t bytes_per_second, uint64_t ops_per_second)
+{
+    rate_limit_set(&blk->limit,
+                   &(struct rate_limit_config){.bytes_per_s = bytes_per_second, .ops_per_s = ops_per_second});
+}
+
 int virtio_blk_create(const struct virtio_blk_config *config, struct virtio_device **out)
 {
     struct virtio_blk *blk = calloc(1, sizeof(*blk));
@@ -609,7 +614,8 @@ int virtio_blk_create(const struct virtio_blk_config *config, struct virtio_devi
     if (config->serial)
         memcpy(blk->serial, config->serial, strnlen(config->serial, VIRTIO_BLK_SERIAL_BYTES));
     fill_config(blk, config->queues);
-    rate_limit_set(&blk->limit, config->bytes_per_second, config->ops_per_second, loop_now_ns());
+    rate_limit_init(&blk->limit, clock_now, NULL);
+    set_limits(blk, config->bytes_per_second, config->ops_per_second);
     first = request_get(blk); /* so that there always is one */
     if (first)
         request_put(blk, first);
@@ -635,7 +641,7 @@ void virtio_blk_set_limits(struct virtio_device *dev, uint64_t bytes_per_second,
     struct virtio_blk *blk = blk_of(dev);
 
     pthread_mutex_lock(&dev->lock);
-    rate_limit_set(&blk->limit, bytes_per_second, ops_per_second, loop_now_ns());
+    set_limits(blk, bytes_per_second, ops_per_second);
     schedule(blk, &blk->waiting);
     pthread_mutex_unlock(&dev->lock);
 }
