@@ -727,10 +727,10 @@ static void model_round(struct notifications *n)
                 due = n->unseen >= n->signalled && n->unseen < n->used_total;
             bool got = virtq_should_interrupt(&q);
             VQ_EXPECT(got || !due); /* else one was lost */
-            /* None that nobody wants, but for the first, and where the position asked for is so old that it is ahead
+            /* None that nobody wants, but where the position asked for is so old that it is ahead
                again. */
             bool fresh = !vq.event_idx || (n->interrupts && n->used_total - n->unseen < vq.size / 8);
-            VQ_EXPECT(due || !got || !n->signalled || !fresh);
+            VQ_EXPECT(due || !got || !fresh);
             n->signalled = n->used_total;
         }
         return;
