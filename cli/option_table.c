@@ -64,7 +64,9 @@ const struct option_row option_rows[] = {
      "  file=F  output replaces the contents of file F\n"
      "  pty     a new pseudo-terminal, whose path is printed\n"
      "given again: a second port, at 0x10009000, which is not stdio"},
-<<<<<<< HEAD
+    {OPTION_VIRTIO_CONSOLE, BOOT | RUN, OPTION_FLAG, "Console", "virtio-console", 0, NULL,
+     "a virtio terminal (Linux: hvc0) beside the first serial port, on\n"
+     "the same WHERE; input goes to it once the guest has opened it"},
     {OPTION_DISK, BOOT | RUN, OPTION_LIST, "Devices", "disk", 'd', "FILE[,SETTING..]",
      "a disk (virtio-blk) with the contents of a disk image; given again,\n"
      "another one:\n"
@@ -76,11 +78,6 @@ const struct option_row option_rows[] = {
      "  iops=N, bps=SIZE       at most N operations, SIZE bytes a second\n"
      "  queues=N               1 to 16 queues (default: 1)\n"
      "  serial=TEXT            the disk's serial number"},
-=======
-    {OPTION_VIRTIO_CONSOLE, BOOT | RUN, OPTION_FLAG, "Console", "virtio-console", 0, NULL,
-     "a virtio terminal (Linux: hvc0) beside the first serial port, on\n"
-     "the same WHERE; input goes to it once the guest has opened it"},
->>>>>>> virtio
     {OPTION_CLOCK, BOOT | RUN, OPTION_VALUE, "Run", "clock", 0, "CLOCK",
      "what the guest's time follows (default: host):\n"
      "  host    this computer's clock\n"

@@ -24,12 +24,9 @@ enum option_id {
     OPTION_ISA,
     OPTION_AIA,
     OPTION_SERIAL,
-<<<<<<< HEAD
     OPTION_DISK,
-=======
     OPTION_VIRTIO_CONSOLE,
     OPTION_BALLOON,
->>>>>>> virtio
     OPTION_CLOCK,
     OPTION_MAX_INSNS,
     OPTION_NO_REBOOT,
