@@ -16,6 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* How long to wait for a lock: a process that was killed still has its own while the kernel waits for its I/O. */
+enum { LOCK_TRIES = 20, LOCK_WAIT_US = 50000 };
+
 enum { BOUNCE_BYTES = 1 << 20, DIRECT_ALIGN_DEFAULT = 4096, IOV_A_CALL = IOV_MAX };
 
 /* ---- locks ---- */
@@ -34,7 +37,7 @@ static int lock_byte(int fd, int command, short type, off_t at)
     return command == F_OFD_GETLK && lock.l_type != F_UNLCK ? -EBUSY : 0;
 }
 
-static int lock_file(int fd, bool writable)
+static int try_lock(int fd, bool writable)
 {
     static const bool reads[LOCK_KINDS] = {[LOCK_READS] = true};
     static const bool writes[LOCK_KINDS] = {[LOCK_READS] = true, [LOCK_WRITES] = true, [LOCK_RESIZES] = true};
@@ -56,6 +59,25 @@ static int lock_file(int fd, bool writable)
             rc = lock_byte(fd, F_OFD_GETLK, F_WRLCK, LOCK_DOES + kind);
     }
     return rc == -EAGAIN || rc == -EACCES ? -EBUSY : rc;
+}
+
+static void unlock(int fd)
+{
+    struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0};
+
+    (void)fcntl(fd, F_OFD_SETLK, &all);
+}
+
+static int lock_file(int fd, bool writable)
+{
+    int rc = try_lock(fd, writable);
+
+    for (int i = 0; i < LOCK_TRIES && rc == -EBUSY; i++) {
+        unlock(fd); /* or two that want the file both wait for each other */
+        usleep(LOCK_WAIT_US);
+        rc = try_lock(fd, writable);
+    }
+    return rc;
 }
 
 /* ---- opening ---- */

@@ -102,7 +102,9 @@ static int open_backing(const char *path, const struct node_options *options, co
     if (rc)
         return rc;
     rc = open_chain(backing_path, &below, here, &node->backing, &why);
-    return rc ? error_set(err, rc, "%s: backing file: %.400s", path, why.text) : 0;
+    if (rc && here->above) /* of a chain only the image that was asked for and the one at fault are named */
+        return error_set(err, rc, "%s", why.text);
+    return rc ? error_set(err, rc, "%.80s: backing file: %.400s", path, why.text) : 0;
 }
 
 static int check_chain(const char *path, const struct chain *here, struct error *err)
