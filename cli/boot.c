@@ -6,6 +6,7 @@
  */
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/disk.h"
 #include "cli/jit.h"
 #include "cli/regions.h"
 #include "cli/report.h"
@@ -33,6 +34,7 @@ struct boot {
     char serial_text[2 * 4096]; /* holds the paths */
     const char *dump_dtb;
     bool no_reboot;
+    char *disk_text; /* holds the strings of config.disks */
     char *pflash[2]; /* paths without ",readonly" */
     enum stats_format stats_format;
 
@@ -188,6 +190,16 @@ static int parse_isa(const char *text, uint64_t *out)
     return 0;
 }
 
+static int parse_disk(const char *text, struct boot *boot)
+{
+    struct error err;
+    int rc = disk_parse(text, &boot->config, &boot->disk_text, &err);
+
+    if (rc)
+        report_error("%s", err.text);
+    return rc;
+}
+
 static int parse_log(const char *text)
 {
     if (log_configure(text)) {
@@ -260,6 +272,8 @@ static int parse_values(const struct option_values *values, struct boot *boot)
         rc = parse_pflash(value[OPTION_PFLASH0], boot, 0);
     if (!rc && value[OPTION_PFLASH1])
         rc = parse_pflash(value[OPTION_PFLASH1], boot, 1);
+    if (!rc)
+        rc = parse_disk(value[OPTION_DISK], boot);
     if (!rc && value[OPTION_CLOCK])
         rc = parse_clock(value[OPTION_CLOCK], &config->clock);
     if (!rc && value[OPTION_MAX_INSNS])
@@ -489,6 +503,7 @@ static int free_boot(struct boot *boot, int code)
 {
     free(boot->pflash[0]);
     free(boot->pflash[1]);
+    free(boot->disk_text);
     return code;
 }
 

@@ -2,7 +2,13 @@
  * together. */
 #include "cli/options.h"
 
-enum { BOOT = OPTION_FOR_BOOT, RUN = OPTION_FOR_RUN, DISAS = OPTION_FOR_DISAS, TOP = OPTION_FOR_TOP };
+enum {
+    BOOT = OPTION_FOR_BOOT,
+    RUN = OPTION_FOR_RUN,
+    DISAS = OPTION_FOR_DISAS,
+    TOP = OPTION_FOR_TOP,
+    IMAGE = OPTION_FOR_IMAGE
+};
 
 const struct option_row option_rows[] = {
     {OPTION_KERNEL, BOOT, OPTION_VALUE, "Guest", "kernel", 'k', "FILE",
@@ -61,6 +67,17 @@ const struct option_row option_rows[] = {
     {OPTION_VIRTIO_CONSOLE, BOOT | RUN, OPTION_FLAG, "Console", "virtio-console", 0, NULL,
      "a virtio terminal (Linux: hvc0) beside the first serial port, on\n"
      "the same WHERE; input goes to it once the guest has opened it"},
+    {OPTION_DISK, BOOT | RUN, OPTION_LIST, "Devices", "disk", 'd', "FILE[,SETTING..]",
+     "a disk (virtio-blk) with the contents of a disk image; given again,\n"
+     "another one:\n"
+     "  format=raw|qcow2|auto  auto, the default, goes by the file's name:\n"
+     "                         .qcow2, else raw\n"
+     "  readonly               the guest cannot write\n"
+     "  snapshot               what the guest writes is thrown away\n"
+     "  direct                 past this computer's page cache\n"
+     "  iops=N, bps=SIZE       at most N operations, SIZE bytes a second\n"
+     "  queues=N               1 to 16 queues (default: 1)\n"
+     "  serial=TEXT            the disk's serial number"},
     {OPTION_CLOCK, BOOT | RUN, OPTION_VALUE, "Run", "clock", 0, "CLOCK",
      "what the guest's time follows (default: host):\n"
      "  host    this computer's clock\n"
@@ -137,7 +154,25 @@ const struct option_row option_rows[] = {
      "log to standard error: subsystems separated by commas, each\n"
      "with =error, =warn, =info or =debug (default: debug);\n"
      "--log=help lists them"},
-    {OPTION_HELP, BOOT | RUN | DISAS | TOP, OPTION_FLAG, "Information", "help", 'h', NULL, "print this help"},
+    {OPTION_FORMAT, IMAGE, OPTION_VALUE, "Image", "format", 'f', "FORMAT",
+     "raw or qcow2: of the new image (default: qcow2), or of the file\n"
+     "that info and check look at"},
+    {OPTION_FROM_FORMAT, IMAGE, OPTION_VALUE, "Image", "from-format", 0, "FORMAT",
+     "of the file that convert reads, where its name does not say it"},
+    {OPTION_BACKING, IMAGE, OPTION_VALUE, "Image", "backing", 'b', "FILE",
+     "the new image holds what differs from this one, which must not\n"
+     "change afterwards; relative to the new image's directory"},
+    {OPTION_BACKING_FORMAT, IMAGE, OPTION_VALUE, "Image", "backing-format", 0, "FORMAT",
+     "of the backing file, where its name does not say it"},
+    {OPTION_CLUSTER_SIZE, IMAGE, OPTION_VALUE, "Image", "cluster-size", 0, "SIZE",
+     "space is taken in such pieces: 512 to 2M (default: 64K)"},
+    {OPTION_QCOW2_VERSION, IMAGE, OPTION_VALUE, "Image", "qcow2-version", 0, "N", "2 or 3 (default: 3)"},
+    {OPTION_LAZY_REFCOUNTS, IMAGE, OPTION_FLAG, "Image", "lazy-refcounts", 0, NULL,
+     "write reference counts when the image is closed only: flushes are\n"
+     "faster, opening after a crash is slower"},
+    {OPTION_REPAIR, IMAGE, OPTION_FLAG, "Image", "repair", 0, NULL,
+     "check makes the reference counts right and gives leaked space back"},
+    {OPTION_HELP, BOOT | RUN | DISAS | IMAGE | TOP, OPTION_FLAG, "Information", "help", 'h', NULL, "print this help"},
     {OPTION_VERSION, TOP, OPTION_FLAG, "Information", "version", 'V', NULL, "print the version"},
 };
 

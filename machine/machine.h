@@ -23,6 +23,21 @@ enum machine_aia { MACHINE_AIA_NONE, MACHINE_AIA_APLIC, MACHINE_AIA_APLIC_IMSIC 
 /* Where the first serial port's bytes go and come from. */
 enum machine_serial { MACHINE_SERIAL_STDIO, MACHINE_SERIAL_NULL, MACHINE_SERIAL_FILE, MACHINE_SERIAL_PTY };
 
+/* A disk: virtio-blk before an image (dev/block/node.h says what the formats are, and what AUTO believes). */
+enum machine_disk_format { MACHINE_DISK_AUTO, MACHINE_DISK_RAW, MACHINE_DISK_QCOW2 };
+enum { MACHINE_DISKS_MAX = 8, MACHINE_DISK_QUEUES_MAX = 16, MACHINE_DISK_SERIAL_MAX = 20 };
+struct machine_disk {
+    const char *path;
+    enum machine_disk_format format;
+    bool read_only;
+    bool snapshot;        /* what is written is thrown away */
+    bool direct;          /* past the host's page cache */
+    unsigned queues;      /* 0: 1 */
+    const char *serial;   /* NULL: none */
+    uint64_t bytes_per_s; /* 0: no limit, as the next one */
+    uint64_t ops_per_s;
+};
+
 /* All strings are borrowed until machine_create() returns. Zero-initialise, call machine_config_default(), then set. */
 struct machine_config {
     const char *kernel;   /* Image, gzip-compressed Image, or ELF: direct boot in S-mode with SBI served by the VM */
@@ -52,7 +67,9 @@ struct machine_config {
     bool baseline;          /* blocks are compiled one by one, where this build can; not with jit.verify */
     struct tier_config jit; /* its `symbols` are the machine's to fill in */
     const char *symbols;    /* files with names of guest code, separated by commas */
-    bool name_regions;      /* machine_regions() will be asked: also an ELF kernel's own names are read */
+    struct machine_disk disks[MACHINE_DISKS_MAX];
+    unsigned disk_count;
+    bool name_regions; /* machine_regions() will be asked: also an ELF kernel's own names are read */
 };
 
 /* How a machine's run ended. */
@@ -112,6 +129,11 @@ const char *machine_pty_path(const struct machine *machine);
 /* Statistics after (or during) a run, one call a counter: `hart` is UINT32_MAX for the machine's own. */
 typedef void (*machine_stat_fn)(void *opaque, uint32_t hart, const char *name, const char *text, uint64_t value);
 void machine_stats(struct machine *machine, machine_stat_fn fn, void *opaque);
+
+/* Limits what disk `disk` (by its place in the configuration) does from now on; 0: no limit. Any thread. Returns 0 or
+ * -ENODEV. */
+int machine_set_disk_limits(struct machine *machine, unsigned disk, uint64_t bytes_per_s,
+                            uint64_t ops_per_s) TUFF_MUST_CHECK;
 
 /* Each compiled region, in the order they were chosen, with name+0xoffset where the symbols have one (else NULL; valid
  * during the call). Not while the machine runs. Returns how many more there were than rows are kept of (65,536). */

@@ -61,7 +61,8 @@ struct machine {
     uint32_t irq_parent;                 /* phandle of the controller that devices are wired to */
     struct device *uart, *rtc, *htif, *watchdog;
     struct device *pflash;
-    int pflash_fds[2]; /* -1: not kept */
+    int pflash_fds[2];                              /* -1: not kept */
+    struct virtio_device *disks[MACHINE_DISKS_MAX]; /* of those below */
     struct virtio_device *virtio[MACHINE_VIRTIO_MAX];
     unsigned virtio_count;
     struct virtio_device *virtio_console, *balloon; /* NULL: not of this machine */
@@ -109,6 +110,9 @@ struct irq_line machine_irq_source(const struct machine *m, uint32_t source);
 int machine_imsic_access(void *opaque, struct vcpu *vcpu, bool supervisor, uint32_t select, uint64_t *old,
                          uint64_t value, uint64_t mask);
 uint64_t machine_imsic_top(void *opaque, struct vcpu *vcpu, bool supervisor, bool claim);
+
+/* machine_disks.c: adds the configuration's. */
+int machine_disks_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 
 /* machine_virtio.c. machine_virtio_add() takes the device over, also when it fails. */
 int machine_virtio_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;

@@ -62,6 +62,7 @@ static int add_balloon(struct machine *m, struct error *err)
  * go to the end. */
 static int (*const kinds[])(struct machine *m, struct error *err) = {
     add_rng,
+    machine_disks_create,
     add_console,
     add_balloon,
 };
