@@ -20,7 +20,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { MACHINE_DEVICES_MAX = 16, MACHINE_INSNS_PER_TICK = 10 };
+enum { MACHINE_DEVICES_MAX = 64, MACHINE_INSNS_PER_TICK = 10 };
 
 /* One hart: its vCPU, its thread, and where it stands in SBI's hart state machine. */
 struct machine_hart {
@@ -58,6 +58,7 @@ struct machine {
     struct device *plic, *aplic, *imsic; /* NULL: not of this machine */
     uint32_t irq_parent;                 /* phandle of the controller that devices are wired to */
     struct device *uart, *rtc, *htif;
+    struct device *pcie;
     struct device *pflash;
     int pflash_fds[2]; /* -1: not kept */
     struct loop_timer *rtc_timer, *htif_timer;
@@ -104,6 +105,9 @@ struct irq_line machine_irq_source(const struct machine *m, uint32_t source);
 int machine_imsic_access(void *opaque, struct vcpu *vcpu, bool supervisor, uint32_t select, uint64_t *old,
                          uint64_t value, uint64_t mask);
 uint64_t machine_imsic_top(void *opaque, struct vcpu *vcpu, bool supervisor, bool claim);
+
+/* machine_pci.c: the PCI Express bridge, after the interrupt controllers. */
+int machine_pci_create(struct machine *m) TUFF_MUST_CHECK;
 
 /* machine_pflash.c: before the harts, which number the memory's frames. */
 int machine_pflash_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
