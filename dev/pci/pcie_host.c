@@ -21,7 +21,7 @@ struct decoder {
     _Atomic uint64_t address;
     uint64_t size_bytes;
     struct pci_device *function;
-    uint8_t bar;
+    unsigned bar;
     bool io;
 };
 
@@ -305,7 +305,7 @@ int pcie_host_add(struct device *dev, struct pci_device *function, unsigned slot
     if (host->slots[slot])
         return -EEXIST;
     host->slots[slot] = function;
-    for (uint8_t bar = 0; bar < PCI_BARS; bar++) {
+    for (unsigned bar = 0; bar < PCI_BARS; bar++) {
         struct pci_bar *b = &function->bars[bar];
         if (!b->size_bytes)
             continue;
