@@ -23,6 +23,7 @@ enum option_id {
     OPTION_CPUS,
     OPTION_ISA,
     OPTION_AIA,
+    OPTION_VIRTIO,
     OPTION_SERIAL,
     OPTION_CLOCK,
     OPTION_MAX_INSNS,

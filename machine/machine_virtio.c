@@ -1,0 +1,168 @@
+/* The machine's virtio devices: which there are by the configuration, what they stand behind, what they counted.
+ *
+ * Their queues are worked on the loop `devices_loop`, so that timers of harts never wait behind a device.
+ */
+#include "dev/pci/pcie_host.h"
+#include "dev/virtio/virtio_mmio.h"
+#include "dev/virtio/virtio_pci.h"
+#include "dev/virtio/virtio_rng.h"
+#include "machine/machine_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- one function a kind of device ---- */
+
+/* Random numbers would keep a run that counts time in instructions from repeating. */
+static int add_rng(struct machine *m, struct error *err)
+{
+    struct virtio_rng_config config = {.mem = m->mem, .loop = m->devices_loop};
+    struct virtio_device *dev;
+
+    if (m->config.clock == MACHINE_CLOCK_INSNS)
+        return 0;
+    int rc = virtio_rng_create(&config, &dev);
+    return rc ? error_set(err, rc, "virtio-rng: %s", strerror(-rc)) : machine_virtio_add(m, dev, err);
+}
+
+/* Each adds as many devices as the configuration asks for, which may be none. The order is that of the slots: new ones
+ * go to the end. */
+static int (*const kinds[])(struct machine *m, struct error *err) = {
+    add_rng,
+};
+
+/* ---- all of them ---- */
+
+/* The PCI bus's first slot is the bridge's. */
+static unsigned slots(const struct machine *m)
+{
+    return m->config.virtio == MACHINE_VIRTIO_PCI ? PCIE_HOST_SLOTS - 1 : BOARD_VIRTIO_SLOTS;
+}
+
+_Static_assert(MACHINE_VIRTIO_MAX >= PCIE_HOST_SLOTS - 1, "");
+
+int machine_virtio_add(struct machine *m, struct virtio_device *dev, struct error *err)
+{
+    if (m->virtio_count == slots(m)) {
+        int rc = error_set(err, -ENOSPC, "%s: all %u slots for virtio devices are taken", dev->ops->name, slots(m));
+        dev->base.ops->destroy(&dev->base);
+        return rc;
+    }
+    m->virtio[m->virtio_count++] = dev;
+    return machine_device_keep(m, &dev->base);
+}
+
+/* Slot n, with the n-th device if there is one and it is not on the PCI bus. */
+static int create_slot(struct machine *m, unsigned n)
+{
+    struct device *transport;
+    struct virtio_mmio_config config = {
+        .mem = m->mem,
+        .gpa = BOARD_VIRTIO_GPA + n * (uint64_t)BOARD_VIRTIO_SLOT_BYTES,
+        .irq = machine_irq_source(m, BOARD_IRQ_VIRTIO0 + n),
+        .irq_number = BOARD_IRQ_VIRTIO0 + n,
+        .irq_parent = m->irq_parent,
+        .device = n < m->virtio_count && m->config.virtio == MACHINE_VIRTIO_MMIO ? m->virtio[n] : NULL,
+    };
+    int rc = virtio_mmio_create(&config, &transport);
+
+    return rc ? rc : machine_device_keep(m, transport);
+}
+
+/* In slot n + 1, as on QEMU's board when the devices are given in this order. */
+static int create_function(struct machine *m, unsigned n)
+{
+    struct virtio_pci_config config = {.host = m->pcie, .slot = n + 1, .device = m->virtio[n]};
+    int rc = virtio_pci_create(&config, &m->virtio_pci[n]);
+
+    return rc ? rc : machine_device_keep(m, m->virtio_pci[n]);
+}
+
+int machine_virtio_create(struct machine *m, struct error *err)
+{
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(kinds); i++) {
+        int rc = kinds[i](m, err);
+        if (rc)
+            return rc;
+    }
+    /* From the last to the first: libfdt puts what is added later in front, and drivers number devices in the order of
+       their nodes. */
+    for (unsigned n = BOARD_VIRTIO_SLOTS; n-- > 0;) {
+        int rc = create_slot(m, n);
+        if (rc)
+            return error_set(err, rc, "virtio slot %u could not be created: %s", n, strerror(-rc));
+    }
+    for (unsigned n = 0; n < m->virtio_count && m->config.virtio == MACHINE_VIRTIO_PCI; n++) {
+        int rc = create_function(m, n);
+        if (rc)
+            return error_set(err, rc, "%s on the PCI bus: %s", m->virtio[n]->ops->name, strerror(-rc));
+    }
+    return 0;
+}
+
+/* ---- statistics ---- */
+
+/* What a device's counters are called: "virtio_rng_kicks", of the second of its kind "virtio_rng1_kicks". */
+struct counter_names {
+    machine_stat_fn fn;
+    void *opaque;
+    const char *device;
+    char prefix[32];
+};
+
+static void report(void *opaque, const char *name, uint64_t value)
+{
+    const struct counter_names *names = opaque;
+    char full[64], text[96];
+
+    snprintf(full, sizeof(full), "%s_%s", names->prefix, name);
+    snprintf(text, sizeof(text), "%s: %s", names->device, name);
+    for (char *c = text; *c; c++)
+        *c = *c == '_' ? ' ' : *c;
+    names->fn(names->opaque, UINT32_MAX, full, text, value);
+}
+
+static void name_counters(const struct machine *m, unsigned n, struct counter_names *names)
+{
+    const char *name = m->virtio[n]->ops->name;
+    unsigned same = 0;
+
+    for (unsigned i = 0; i < n; i++)
+        same += m->virtio[i]->ops == m->virtio[n]->ops;
+    if (same)
+        snprintf(names->prefix, sizeof(names->prefix), "%s%u", name, same);
+    else
+        snprintf(names->prefix, sizeof(names->prefix), "%s", name);
+    for (char *c = names->prefix; *c; c++)
+        *c = *c == '-' ? '_' : *c;
+    names->device = name;
+}
+
+static void report_pci(struct machine *m, unsigned n, struct counter_names *names)
+{
+    uint64_t messages, intx;
+
+    if (!m->virtio_pci[n])
+        return;
+    virtio_pci_counters(m->virtio_pci[n], &messages, &intx);
+    report(names, "msix", messages);
+    report(names, "intx", intx);
+}
+
+void machine_virtio_stats(struct machine *m, machine_stat_fn fn, void *opaque)
+{
+    for (unsigned n = 0; n < m->virtio_count; n++) {
+        struct virtio_device *dev = m->virtio[n];
+        struct counter_names names = {.fn = fn, .opaque = opaque};
+        name_counters(m, n, &names);
+        pthread_mutex_lock(&dev->lock);
+        report(&names, "kicks", atomic_load_explicit(&dev->kicks, memory_order_relaxed));
+        report(&names, "interrupts", dev->interrupts);
+        report(&names, "chains", dev->chains);
+        if (dev->ops->stats)
+            dev->ops->stats(dev, report, &names);
+        pthread_mutex_unlock(&dev->lock);
+        report_pci(m, n, &names);
+    }
+}
