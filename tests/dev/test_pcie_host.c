@@ -1,20 +1,13 @@
 /* PCI Express bridge and functions: configuration space by ECAM, BARs in their windows, INTx, MSI-X, saved state,
  * device tree. The function here has one BAR of each kind and a vector for each message. */
-#include "dev/pci/pci_device.h"
-#include "dev/pci/pcie_host.h"
-#include "dev_test.h"
+#include "pci_test.h"
 
-#include <linux/pci_regs.h>
 #include <pthread.h>
-#include <stdatomic.h>
 
-static const uint64_t ecam = 0x30000000, io_window = 0x3000000, mem32 = 0x40000000, mem64 = 0x400000000;
-
-enum { LINES = 4, VECTORS = 5, MESSAGES = 16 };
+enum { VECTORS = 5 };
 enum { BAR_SMALL = 0, BAR_IO = 1, BAR_WIDE = 2, BAR_MSIX = 5 };
 enum { SMALL_BYTES = 0x1000, IO_BYTES = 0x20, WIDE_BYTES = 0x10000 };
 enum { VENDOR = 0x1234, DEVICE = 0x5678, MSIX = 0x40, CONTROL_MASK = 1 };
-enum { ALL = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER };
 
 struct function {
     struct pci_device pci;
@@ -24,25 +17,8 @@ struct function {
     unsigned size_bytes, written, commands;
 };
 
-static struct mem *mem;
-static struct device *host;
 static struct function functions[3]; /* slots 1, 2 and 5 */
 static const unsigned slots[3] = {1, 2, 5};
-static struct line_log lines[LINES];
-static struct {
-    uint64_t gpa;
-    uint32_t data;
-} messages[MESSAGES];
-static _Atomic unsigned message_count;
-
-static void on_message(void *opaque, uint64_t gpa, uint32_t data)
-{
-    unsigned n = message_count++;
-
-    messages[n % MESSAGES].gpa = gpa;
-    messages[n % MESSAGES].data = data;
-}
-
 /* What a register holds tells where it is: function, BAR and offset. */
 static uint64_t pattern(const struct function *f, unsigned bar, uint64_t offset, unsigned size_bytes)
 {
@@ -117,30 +93,9 @@ static void make_function(struct function *f, unsigned slot)
     ck_assert_int_eq(pcie_host_add(host, &f->pci, slot), 0);
 }
 
-static struct pcie_host_config make_config(uint32_t irq_parent, uint32_t msi_parent)
-{
-    struct pcie_host_config config = {.mem = mem,
-                                      .ecam_gpa = ecam,
-                                      .io = {io_window, 0x10000},
-                                      .mem32 = {mem32, 0x40000000},
-                                      .mem64 = {mem64, 0x400000000},
-                                      .intx_number = 32,
-                                      .irq_parent = irq_parent,
-                                      .msi_parent = msi_parent,
-                                      .message = on_message};
-
-    for (uint32_t line = 0; line < LINES; line++)
-        config.intx[line] = line_to(lines, line);
-    return config;
-}
-
 static void setup(void)
 {
-    memset(lines, 0, sizeof(lines));
-    message_count = 0;
-    mem = make_mem();
-    const struct pcie_host_config config = make_config(3, 0);
-    ck_assert_int_eq(pcie_host_create(&config, &host), 0);
+    make_bus();
     for (unsigned i = 0; i < 3; i++)
         make_function(&functions[i], slots[i]);
 }
@@ -154,26 +109,6 @@ static void teardown(void)
 }
 
 /* ---- accesses ---- */
-
-static uint64_t config_gpa(unsigned slot, unsigned reg)
-{
-    return ecam + slot * 0x8000u + reg;
-}
-
-static uint64_t get(unsigned slot, unsigned reg, unsigned size_bytes)
-{
-    return mmio_read(mem, config_gpa(slot, reg), size_bytes);
-}
-
-static void put(unsigned slot, unsigned reg, unsigned size_bytes, uint64_t value)
-{
-    mmio_write(mem, config_gpa(slot, reg), size_bytes, value);
-}
-
-static void set_command(unsigned slot, unsigned command)
-{
-    put(slot, PCI_COMMAND, 2, command);
-}
 
 static void set_bar(unsigned slot, unsigned bar, uint64_t address)
 {
