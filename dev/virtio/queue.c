@@ -496,7 +496,7 @@ int virtq_enable(struct virtq *q, struct mem *mem, uint64_t features)
     int rc = locate(q, mem, features);
 
     q->next_avail = q->next_used = q->packed ? WRAP : 0;
-    q->signalled_used = q->next_used; /* nothing was used so far, nothing is to be told */
+    q->signalled_used = q->next_used;
     q->signalled_valid = 1;
     q->ready = 1;
     q->broken = rc != 0;
