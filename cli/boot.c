@@ -99,19 +99,39 @@ static int parse_clock(const char *text, enum machine_clock *out)
     return 0;
 }
 
+/* Which of `count` names it is. */
+static int parse_choice(const char *option, const char *text, const char *const *names, size_t count, const char *all,
+                        unsigned *out)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = i;
+            return 0;
+        }
+    }
+    report_error("%s, '%s', is not known: give %s", option, text, all);
+    return -EINVAL;
+}
+
 static int parse_aia(const char *text, enum machine_aia *out)
 {
     static const char *const names[] = {
         [MACHINE_AIA_NONE] = "none", [MACHINE_AIA_APLIC] = "aplic", [MACHINE_AIA_APLIC_IMSIC] = "aplic-imsic"};
+    unsigned chosen = *out;
+    int rc = parse_choice("--aia", text, names, TUFF_ARRAY_LEN(names), "none, aplic or aplic-imsic", &chosen);
 
-    for (size_t i = 0; i < TUFF_ARRAY_LEN(names); i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *out = (enum machine_aia)i;
-            return 0;
-        }
-    }
-    report_error("--aia, '%s', is not known: give none, aplic or aplic-imsic", text);
-    return -EINVAL;
+    *out = (enum machine_aia)chosen;
+    return rc;
+}
+
+static int parse_virtio(const char *text, enum machine_virtio *out)
+{
+    static const char *const names[] = {[MACHINE_VIRTIO_PCI] = "pci", [MACHINE_VIRTIO_MMIO] = "mmio"};
+    unsigned chosen = *out;
+    int rc = parse_choice("--virtio", text, names, TUFF_ARRAY_LEN(names), "pci or mmio", &chosen);
+
+    *out = (enum machine_virtio)chosen;
+    return rc;
 }
 
 /* One port's WHERE. */
@@ -266,6 +286,8 @@ static int parse_values(const struct option_values *values, struct boot *boot)
         rc = parse_isa(value[OPTION_ISA], &config->isa);
     if (!rc && value[OPTION_AIA])
         rc = parse_aia(value[OPTION_AIA], &config->aia);
+    if (!rc && value[OPTION_VIRTIO])
+        rc = parse_virtio(value[OPTION_VIRTIO], &config->virtio);
     if (!rc && value[OPTION_SERIAL])
         rc = parse_serial(value[OPTION_SERIAL], boot);
     if (!rc && value[OPTION_PFLASH0])

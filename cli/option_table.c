@@ -52,6 +52,10 @@ const struct option_row option_rows[] = {
      "a virtio balloon: a guest with its driver lives with SIZE of its\n"
      "memory, and gives back to this computer also what it does not use\n"
      "of that"},
+    {OPTION_VIRTIO, BOOT | RUN, OPTION_VALUE, "Machine", "virtio", 0, "WHICH",
+     "how the guest reaches its virtio devices (default: pci):\n"
+     "  pci   functions of the PCI bus\n"
+     "  mmio  the board's eight virtio-mmio slots"},
     {OPTION_DTB, BOOT | RUN, OPTION_VALUE, "Machine", "dtb", 0, "FILE",
      "give the guest this device tree instead of the generated one"},
     {OPTION_DUMP_DTB, BOOT | RUN, OPTION_VALUE, "Machine", "dump-dtb", 0, "FILE",

@@ -29,17 +29,22 @@ int fdt_node_add(void *fdt, const char *name, uint64_t gpa, uint64_t size_bytes,
     return rc ? rc : node;
 }
 
-int fdt_node_set_irq(void *fdt, int node, uint32_t parent, uint32_t irq)
+int fdt_node_append_level(void *fdt, int node, const char *name, uint32_t parent, uint32_t irq)
 {
     enum { LEVEL_HIGH = 4 };
     int len, controller = fdt_node_offset_by_phandle(fdt, parent);
     const fdt32_t *cells = controller >= 0 ? fdt_getprop(fdt, controller, "#interrupt-cells", &len) : NULL;
     bool has_kind = cells && len == sizeof(*cells) && fdt32_to_cpu(*cells) == 2;
+    int rc = fdt_appendprop_u32(fdt, node, name, irq);
+
+    return rc || !has_kind ? rc : fdt_appendprop_u32(fdt, node, name, LEVEL_HIGH);
+}
+
+int fdt_node_set_irq(void *fdt, int node, uint32_t parent, uint32_t irq)
+{
     int rc = fdt_setprop_u32(fdt, node, "interrupt-parent", parent);
 
-    if (!rc)
-        rc = fdt_setprop_u32(fdt, node, "interrupts", irq);
-    return rc || !has_kind ? rc : fdt_appendprop_u32(fdt, node, "interrupts", LEVEL_HIGH);
+    return rc ? rc : fdt_node_append_level(fdt, node, "interrupts", parent, irq);
 }
 
 int fdt_node_append_irq(void *fdt, int node, uint32_t phandle, uint32_t irq)

@@ -12,8 +12,11 @@
 TUFF_MUST_CHECK int fdt_node_add(void *fdt, const char *name, uint64_t gpa, uint64_t size_bytes,
                                  const char *const *compatible);
 
-/* interrupts = <irq>, interrupt-parent = <parent>; where the tree has the parent already and it takes two cells, the
- * second says that the level is high. */
+/* Appends <irq> to a property; where the tree has the controller `parent` already and it takes two cells, the second
+ * says that the level is high. */
+TUFF_MUST_CHECK int fdt_node_append_level(void *fdt, int node, const char *name, uint32_t parent, uint32_t irq);
+
+/* interrupt-parent = <parent>, and the interrupt, for a node that has none yet. */
 TUFF_MUST_CHECK int fdt_node_set_irq(void *fdt, int node, uint32_t parent, uint32_t irq);
 
 /* Appends <phandle irq> to interrupts-extended. */

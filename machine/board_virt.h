@@ -28,6 +28,7 @@
     X(IMSIC_S, 0x28000000, 0x4000000)                                     \
     X(FLASH, 0x20000000, 0x4000000)                                       \
     X(UART1, 0x10009000, 0x100) /* not QEMU's: behind its virtio slots */ \
+    X(PCIE_IO, 0x03000000, 0x10000)                                       \
     X(PCIE_ECAM, 0x30000000, 0x10000000)                                  \
     X(PCIE_MMIO, 0x40000000, 0x40000000)
 
@@ -39,6 +40,9 @@ BOARD_VIRT_RANGES(X)
 
 static const uint64_t BOARD_RAM_GPA = 0x80000000;
 
+/* PCI's second window for memory begins at the first multiple of its size above RAM. */
+static const uint64_t BOARD_PCIE_HIGH_BYTES = 0x400000000;
+
 enum {
     /* PLIC sources. */
     BOARD_IRQ_VIRTIO0 = 1, /* slot n: 1 + n */
@@ -46,7 +50,7 @@ enum {
     BOARD_IRQ_RTC = 11,
     BOARD_IRQ_UART1 = 12,
     BOARD_IRQ_WATCHDOG = 13,
-    BOARD_IRQ_PCIE0 = 32,
+    BOARD_IRQ_PCIE0 = 32, /* four of them */
 
     BOARD_VIRTIO_SLOTS = 8,
     BOARD_VIRTIO_SLOT_BYTES = 0x1000,

@@ -20,6 +20,9 @@ enum machine_clock { MACHINE_CLOCK_HOST, MACHINE_CLOCK_INSNS };
 /* Interrupt controllers: the PLIC, or those of the Advanced Interrupt Architecture. */
 enum machine_aia { MACHINE_AIA_NONE, MACHINE_AIA_APLIC, MACHINE_AIA_APLIC_IMSIC };
 
+/* How the guest reaches its virtio devices: as functions of the PCI bus, or in the board's slots. */
+enum machine_virtio { MACHINE_VIRTIO_PCI, MACHINE_VIRTIO_MMIO };
+
 /* Where the first serial port's bytes go and come from. */
 enum machine_serial { MACHINE_SERIAL_STDIO, MACHINE_SERIAL_NULL, MACHINE_SERIAL_FILE, MACHINE_SERIAL_PTY };
 
@@ -61,6 +64,7 @@ struct machine_config {
     uint64_t balloon_bytes;  /* at most memory_bytes, which is as good as no balloon */
     enum machine_clock clock;
     enum machine_aia aia;
+    enum machine_virtio virtio;
     uint64_t max_insns;     /* per hart; UINT64_MAX: no limit */
     uint64_t isa;           /* ISA_EXT bits */
     bool interpret;         /* no LLVM tier */

@@ -379,6 +379,8 @@ int machine_devices_create(struct machine *m, struct error *err)
     if (rc == 0)
         rc = machine_irqs_create(m, intc);
     if (rc == 0)
+        rc = machine_pci_create(m);
+    if (rc == 0)
         rc = create_rtc(m);
     if (rc == 0)
         rc = create_watchdog(m);

@@ -60,10 +60,12 @@ struct machine {
     struct device *plic, *aplic, *imsic; /* NULL: not of this machine */
     uint32_t irq_parent;                 /* phandle of the controller that devices are wired to */
     struct device *uart, *rtc, *htif, *watchdog;
+    struct device *pcie;
     struct device *pflash;
     int pflash_fds[2];                              /* -1: not kept */
     struct virtio_device *disks[MACHINE_DISKS_MAX]; /* of those below */
     struct virtio_device *virtio[MACHINE_VIRTIO_MAX];
+    struct device *virtio_pci[MACHINE_VIRTIO_MAX]; /* their transports, where they are functions of the PCI bus */
     unsigned virtio_count;
     struct virtio_device *virtio_console, *balloon; /* NULL: not of this machine */
     struct loop_timer *rtc_timer, *htif_timer, *watchdog_timer;
@@ -113,6 +115,8 @@ uint64_t machine_imsic_top(void *opaque, struct vcpu *vcpu, bool supervisor, boo
 
 /* machine_disks.c: adds the configuration's. */
 int machine_disks_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+/* machine_pci.c: the PCI Express bridge, after the interrupt controllers. */
+int machine_pci_create(struct machine *m) TUFF_MUST_CHECK;
 
 /* machine_virtio.c. machine_virtio_add() takes the device over, also when it fails. */
 int machine_virtio_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;

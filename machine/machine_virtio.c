@@ -2,9 +2,11 @@
  *
  * Their queues are worked on the loop `devices_loop`, so that timers of harts never wait behind a device.
  */
+#include "dev/pci/pcie_host.h"
 #include "dev/virtio/virtio_balloon.h"
 #include "dev/virtio/virtio_console.h"
 #include "dev/virtio/virtio_mmio.h"
+#include "dev/virtio/virtio_pci.h"
 #include "dev/virtio/virtio_rng.h"
 #include "machine/machine_internal.h"
 
@@ -69,11 +71,18 @@ static int (*const kinds[])(struct machine *m, struct error *err) = {
 
 /* ---- all of them ---- */
 
+/* The PCI bus's first slot is the bridge's. */
+static unsigned slots(const struct machine *m)
+{
+    return m->config.virtio == MACHINE_VIRTIO_PCI ? PCIE_HOST_SLOTS - 1 : BOARD_VIRTIO_SLOTS;
+}
+
+_Static_assert(MACHINE_VIRTIO_MAX >= PCIE_HOST_SLOTS - 1, "");
+
 int machine_virtio_add(struct machine *m, struct virtio_device *dev, struct error *err)
 {
-    if (m->virtio_count == BOARD_VIRTIO_SLOTS) {
-        int rc =
-            error_set(err, -ENOSPC, "%s: the board's %d virtio slots are taken", dev->ops->name, BOARD_VIRTIO_SLOTS);
+    if (m->virtio_count == slots(m)) {
+        int rc = error_set(err, -ENOSPC, "%s: all %u slots for virtio devices are taken", dev->ops->name, slots(m));
         dev->base.ops->destroy(&dev->base);
         return rc;
     }
@@ -81,7 +90,7 @@ int machine_virtio_add(struct machine *m, struct virtio_device *dev, struct erro
     return machine_device_keep(m, &dev->base);
 }
 
-/* Slot n with the n-th device, if there is one. */
+/* Slot n, with the n-th device if there is one and it is not on the PCI bus. */
 static int create_slot(struct machine *m, unsigned n)
 {
     struct device *transport;
@@ -91,11 +100,20 @@ static int create_slot(struct machine *m, unsigned n)
         .irq = machine_irq_source(m, BOARD_IRQ_VIRTIO0 + n),
         .irq_number = BOARD_IRQ_VIRTIO0 + n,
         .irq_parent = m->irq_parent,
-        .device = n < m->virtio_count ? m->virtio[n] : NULL,
+        .device = n < m->virtio_count && m->config.virtio == MACHINE_VIRTIO_MMIO ? m->virtio[n] : NULL,
     };
     int rc = virtio_mmio_create(&config, &transport);
 
     return rc ? rc : machine_device_keep(m, transport);
+}
+
+/* In slot n + 1, as on QEMU's board when the devices are given in this order. */
+static int create_function(struct machine *m, unsigned n)
+{
+    struct virtio_pci_config config = {.host = m->pcie, .slot = n + 1, .device = m->virtio[n]};
+    int rc = virtio_pci_create(&config, &m->virtio_pci[n]);
+
+    return rc ? rc : machine_device_keep(m, m->virtio_pci[n]);
 }
 
 int machine_virtio_create(struct machine *m, struct error *err)
@@ -111,6 +129,11 @@ int machine_virtio_create(struct machine *m, struct error *err)
         int rc = create_slot(m, n);
         if (rc)
             return error_set(err, rc, "virtio slot %u could not be created: %s", n, strerror(-rc));
+    }
+    for (unsigned n = 0; n < m->virtio_count && m->config.virtio == MACHINE_VIRTIO_PCI; n++) {
+        int rc = create_function(m, n);
+        if (rc)
+            return error_set(err, rc, "%s on the PCI bus: %s", m->virtio[n]->ops->name, strerror(-rc));
     }
     return 0;
 }
@@ -182,6 +205,17 @@ static void name_counters(const struct machine *m, unsigned n, struct counter_na
     names->device = name;
 }
 
+static void report_pci(struct machine *m, unsigned n, struct counter_names *names)
+{
+    uint64_t messages, intx;
+
+    if (!m->virtio_pci[n])
+        return;
+    virtio_pci_counters(m->virtio_pci[n], &messages, &intx);
+    report(names, "msix", messages);
+    report(names, "intx", intx);
+}
+
 void machine_virtio_stats(struct machine *m, machine_stat_fn fn, void *opaque)
 {
     for (unsigned n = 0; n < m->virtio_count; n++) {
@@ -195,5 +229,6 @@ void machine_virtio_stats(struct machine *m, machine_stat_fn fn, void *opaque)
         if (dev->ops->stats)
             dev->ops->stats(dev, report, &names);
         pthread_mutex_unlock(&dev->lock);
+        report_pci(m, n, &names);
     }
 }

@@ -18,12 +18,10 @@
 #include "dev/pflash.h"
 #include "dev/plic.h"
 #include "dev/syscon_test.h"
+#include "fuzz_device.h"
 
 #include <errno.h>
 #include <libfdt.h>
-#include <stdlib.h>
-#include <string.h>
-#include <zlib.h>
 
 enum {
     HARTS = 2,
@@ -53,28 +51,6 @@ struct board {
     uint64_t ticks, epoch_ns;
     bool refused; /* the UART took less than offered and did not say yet that it takes more */
 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-/* The input as numbers; zeroes after its end. */
-struct reader {
-    const uint8_t *at, *end;
-};
-
-static uint64_t take(struct reader *r, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < bytes; i++)
-        value |= (uint64_t)(r->at < r->end ? *r->at++ : 0) << 8 * i;
-    return value;
-}
 
 static void set_line(void *opaque, uint32_t number, bool level)
 {
@@ -353,27 +329,6 @@ static void do_htif(struct board *b, struct reader *r)
         htif_poll(b->htif);
 }
 
-/* Saves a device, changes bytes of its fields, makes the checksum right again, and loads. */
-static void do_restore(struct board *b, struct reader *r)
-{
-    struct device *dev = device_at(b, (unsigned)take(r, 1));
-    size_t len = device_state_size(dev), at = 48;
-    uint8_t *buf = malloc(len);
-
-    require(device_state_save(dev, buf, len) == 0);
-    for (const struct device_field *f = dev->ops->fields; f && f->name; f++) {
-        size_t bytes = (size_t)f->element_bytes * f->count;
-        at += 40;
-        if (take(r, 1) & 1)
-            buf[at + take(r, 2) % bytes] ^= (uint8_t)take(r, 1);
-        at += bytes;
-    }
-    uint32_t crc = (uint32_t)crc32_z(0, buf, len - 4);
-    memcpy(buf + len - 4, &crc, 4);
-    require(device_state_load(dev, buf, len, NULL) == 0);
-    free(buf);
-}
-
 /* Arbitrary bytes as a section. */
 static void do_load(struct board *b, struct reader *r)
 {
@@ -480,7 +435,7 @@ static void step(struct board *b, struct reader *r)
         do_htif(b, r);
         break;
     case 4:
-        do_restore(b, r);
+        restore(device_at(b, (unsigned)take(r, 1)), r);
         break;
     case 5:
         do_load(b, r);
