@@ -3,7 +3,7 @@
  * What must stay true:
  * - epoll events carry a watch's id, never its address, and ids are not used twice: an event that was fetched before
  * its watch was removed finds nothing.
- * - `lock` guards the list of watches, the posted work and `running`. It is never held while a callback runs.
+ * - `lock` guards the lists of watches and of work, `asleep` and what runs. It is never held while a callback runs.
  * - A watch that is removed while its callback runs is freed by the loop's thread if that thread removed it (the
  * callback's own frame is above us), else by the remover once the callback has come back.
  * - Timers: `wanted` is the deadline asked for, `armed` the one the kernel waits for, and armed <= wanted as soon as
@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -56,6 +57,12 @@ struct loop {
     uint64_t next_id;
     struct loop_posted *posted;
     struct loop_posted **posted_tail;
+    struct loop_work *work;
+    struct loop_work **work_tail;
+    struct loop_work *running_work;
+    uint64_t turn; /* of the round of work that runs; what is scheduled meanwhile belongs to the next */
+    bool asleep;   /* waits, or is about to: whoever adds something to do wakes it */
+    char name[16];
 };
 
 struct loop_timer {
@@ -93,7 +100,9 @@ int loop_create(struct loop **out)
     pthread_mutex_init(&loop->lock, NULL);
     pthread_cond_init(&loop->callback_done, NULL);
     loop->posted_tail = &loop->posted;
+    loop->work_tail = &loop->work;
     loop->next_id = WAKE_ID + 1;
+    loop_set_name(loop, "tuff-loop");
     loop->wake_fd = -1;
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (loop->epoll_fd < 0) {
@@ -124,6 +133,15 @@ static void loop_wake(struct loop *loop)
         ;
 }
 
+/* Is it up to the caller, who added something to do, to wake the loop? Only to the first. */
+static bool needs_wake_locked(struct loop *loop)
+{
+    bool asleep = loop->asleep;
+
+    loop->asleep = false;
+    return asleep;
+}
+
 static void wake_clear(struct loop *loop)
 {
     uint64_t count;
@@ -135,19 +153,37 @@ static void wake_clear(struct loop *loop)
 int loop_post(struct loop *loop, loop_fn fn, void *opaque)
 {
     struct loop_posted *item = malloc(sizeof(*item));
-    bool was_empty;
+    bool wake;
 
     if (!item)
         return -ENOMEM;
     *item = (struct loop_posted){.fn = fn, .opaque = opaque};
     pthread_mutex_lock(&loop->lock);
-    was_empty = !loop->posted;
     *loop->posted_tail = item;
     loop->posted_tail = &item->next;
+    wake = needs_wake_locked(loop);
     pthread_mutex_unlock(&loop->lock);
-    if (was_empty)
+    if (wake)
         loop_wake(loop);
     return 0;
+}
+
+void loop_work_schedule(struct loop *loop, struct loop_work *work)
+{
+    bool wake = false;
+
+    pthread_mutex_lock(&loop->lock);
+    if (!work->queued) {
+        work->queued = true;
+        work->next = NULL;
+        work->turn = loop->turn + 1;
+        *loop->work_tail = work;
+        loop->work_tail = &work->next;
+        wake = needs_wake_locked(loop);
+    }
+    pthread_mutex_unlock(&loop->lock);
+    if (wake)
+        loop_wake(loop);
 }
 
 static struct loop_posted *posted_take(struct loop *loop)
@@ -172,6 +208,36 @@ static void posted_run(struct loop *loop)
         item->fn(item->opaque);
         free(item);
     }
+}
+
+static void work_unlink_locked(struct loop *loop, struct loop_work *work)
+{
+    struct loop_work **at = &loop->work;
+
+    while (*at != work)
+        at = &(*at)->next;
+    *at = work->next;
+    if (loop->work_tail == &work->next)
+        loop->work_tail = at;
+    work->queued = false;
+}
+
+/* One round: what is scheduled from now on waits for the next. */
+static void work_run(struct loop *loop)
+{
+    pthread_mutex_lock(&loop->lock);
+    loop->turn++;
+    while (loop->work && loop->work->turn <= loop->turn) {
+        struct loop_work *work = loop->work;
+        work_unlink_locked(loop, work);
+        loop->running_work = work;
+        pthread_mutex_unlock(&loop->lock);
+        work->fn(work->opaque); /* may free it */
+        pthread_mutex_lock(&loop->lock);
+        loop->running_work = NULL;
+        pthread_cond_broadcast(&loop->callback_done);
+    }
+    pthread_mutex_unlock(&loop->lock);
 }
 
 static struct loop_watch **watch_find_fd(struct loop *loop, int fd)
@@ -233,6 +299,18 @@ static bool on_thread_locked(const struct loop *loop)
     return loop->thread_runs && pthread_equal(loop->self, pthread_self());
 }
 
+void loop_work_cancel(struct loop *loop, struct loop_work *work)
+{
+    pthread_mutex_lock(&loop->lock);
+    if (work->queued)
+        work_unlink_locked(loop, work);
+    while (loop->running_work == work && !on_thread_locked(loop))
+        pthread_cond_wait(&loop->callback_done, &loop->lock);
+    if (work->queued) /* scheduled by itself */
+        work_unlink_locked(loop, work);
+    pthread_mutex_unlock(&loop->lock);
+}
+
 bool loop_is_current(struct loop *loop)
 {
     bool current;
@@ -285,14 +363,22 @@ static void watch_dispatch(struct loop *loop, uint64_t id, uint32_t events)
     pthread_mutex_unlock(&loop->lock);
 }
 
-static bool is_stopping(struct loop *loop)
+/* Returns how long the loop may wait for descriptors (epoll's time-out), or 0 with *stopping set at the end. */
+static int before_wait(struct loop *loop, bool *stopping)
 {
-    bool stopping;
-
     pthread_mutex_lock(&loop->lock);
-    stopping = loop->stopping;
+    *stopping = loop->stopping;
+    loop->asleep = !*stopping && !loop->posted && !loop->work;
+    bool asleep = loop->asleep;
     pthread_mutex_unlock(&loop->lock);
-    return stopping;
+    return asleep ? -1 : 0;
+}
+
+static void after_wait(struct loop *loop)
+{
+    pthread_mutex_lock(&loop->lock);
+    loop->asleep = false;
+    pthread_mutex_unlock(&loop->lock);
 }
 
 static void *loop_thread(void *opaque)
@@ -300,14 +386,17 @@ static void *loop_thread(void *opaque)
     struct loop *loop = opaque;
     struct epoll_event events[EVENTS_A_WAIT];
 
-    pthread_setname_np(pthread_self(), "tuff-loop");
+    bool stopping;
+
+    pthread_setname_np(pthread_self(), loop->name);
     pthread_mutex_lock(&loop->lock);
     loop->self = pthread_self();
     loop->thread_runs = true;
     pthread_mutex_unlock(&loop->lock);
 
-    while (!is_stopping(loop)) {
-        int count = epoll_wait(loop->epoll_fd, events, EVENTS_A_WAIT, -1);
+    for (int timeout; timeout = before_wait(loop, &stopping), !stopping;) {
+        int count = epoll_wait(loop->epoll_fd, events, EVENTS_A_WAIT, timeout);
+        after_wait(loop);
         for (int i = 0; i < count; i++) {
             if (events[i].data.u64 == WAKE_ID)
                 wake_clear(loop);
@@ -315,9 +404,16 @@ static void *loop_thread(void *opaque)
                 watch_dispatch(loop, events[i].data.u64, events[i].events);
         }
         posted_run(loop);
+        work_run(loop);
     }
     posted_run(loop);
+    work_run(loop);
     return NULL;
+}
+
+void loop_set_name(struct loop *loop, const char *name)
+{
+    snprintf(loop->name, sizeof(loop->name), "%s", name);
 }
 
 int loop_start(struct loop *loop)
@@ -341,6 +437,7 @@ void loop_stop(struct loop *loop)
         return;
     pthread_mutex_lock(&loop->lock);
     loop->stopping = true;
+    loop->asleep = false;
     pthread_mutex_unlock(&loop->lock);
     loop_wake(loop);
     pthread_join(loop->thread, NULL);

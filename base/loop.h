@@ -3,7 +3,7 @@
  *
  * A loop is owned by whoever created it and there may be several in one process. Callbacks run on the
  * loop's thread, one at a time, with no lock of the loop held, so they may call anything here except loop_stop() and
- * loop_destroy(). They must not block: timers of every hart wait behind them.
+ * loop_destroy(). They must not block: everything else of the loop waits behind them.
  */
 #ifndef TUFF_BASE_LOOP_H
 #define TUFF_BASE_LOOP_H
@@ -23,11 +23,14 @@ typedef void (*loop_fn)(void *opaque);
 /* Creates a loop whose thread does not run yet. Returns 0 or a negative errno. */
 int loop_create(struct loop **out) TUFF_MUST_CHECK;
 
+/* The thread's name, at most 15 bytes; before loop_start(). Without it: "tuff-loop". */
+void loop_set_name(struct loop *loop, const char *name);
+
 /* Starts the thread, with every signal blocked in it. Returns 0 or a negative errno. Once per loop. */
 int loop_start(struct loop *loop) TUFF_MUST_CHECK;
 
-/* Runs what was posted before the call, ends the thread and joins it. Not on the loop's thread. Does nothing when
- * the loop does not run. Descriptors and timers stay registered but are not looked at any more. */
+/* Runs what was posted or scheduled before the call, ends the thread and joins it. Not on the loop's thread. Does
+ * nothing when the loop does not run. Descriptors and timers stay registered but are not looked at any more. */
 void loop_stop(struct loop *loop);
 
 /* Stops and frees the loop. Its timers must have been destroyed. Descriptors are not closed. NULL is allowed. */
@@ -47,6 +50,25 @@ void loop_fd_remove(struct loop *loop, int fd);
 
 /* Runs fn(opaque) on the loop's thread, in the order of the calls. Any thread. Returns 0 or -ENOMEM. */
 int loop_post(struct loop *loop, loop_fn fn, void *opaque) TUFF_MUST_CHECK;
+
+/* A piece of work that lives in its owner's struct, so that scheduling it neither allocates nor fails. Zero-initialise,
+ * then set fn and opaque. */
+struct loop_work {
+    loop_fn fn;
+    void *opaque;
+    /* The loop's. */
+    struct loop_work *next;
+    uint64_t turn;
+    bool queued;
+};
+
+/* Runs the work once on the loop's thread, after other work that was scheduled before; does nothing while it waits for
+ * its turn already. What was stored before the call is seen by that run. Work that schedules itself again has its next
+ * turn after descriptors and timers had theirs. Any thread. */
+void loop_work_schedule(struct loop *loop, struct loop_work *work);
+/* When it returns the work is not running (unless it is the caller) and will not run, if nobody schedules it. Any
+ * thread, with no lock held that the work takes. */
+void loop_work_cancel(struct loop *loop, struct loop_work *work);
 
 /* CLOCK_MONOTONIC in nanoseconds: the clock of timers' deadlines. */
 uint64_t loop_now_ns(void);

@@ -292,6 +292,10 @@ static int create_parts(struct machine *m, struct error *err)
     rc = loop_create(&m->loop);
     if (rc)
         return error_set(err, rc, "the event loop could not be created: %s", strerror(-rc));
+    rc = loop_create(&m->devices_loop);
+    if (rc)
+        return error_set(err, rc, "the devices' event loop could not be created: %s", strerror(-rc));
+    loop_set_name(m->devices_loop, "tuff-devices");
     rc = load_image(m, err);
     if (rc)
         return rc;
@@ -341,12 +345,14 @@ void machine_destroy(struct machine *m)
 {
     if (!m)
         return;
+    loop_stop(m->devices_loop);
     loop_stop(m->loop);
     region_cache_stop(m->regions);
     machine_devices_destroy(m);
     machine_harts_destroy(m);
     region_cache_destroy(m->regions);
     sbi_destroy(m->sbi);
+    loop_destroy(m->devices_loop);
     loop_destroy(m->loop);
     mem_destroy(m->mem);
     symbols_destroy(m->symbols);
@@ -383,8 +389,10 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     if (!m->has_image)
         return error_set(err, -EINVAL, "nothing to run: give a kernel or a bare-metal program");
     int rc = loop_start(m->loop);
+    if (rc == 0)
+        rc = loop_start(m->devices_loop);
     if (rc)
-        return error_set(err, rc, "the event loop could not be started: %s", strerror(-rc));
+        return error_set(err, rc, "the event loops could not be started: %s", strerror(-rc));
     rc = machine_harts_start(m, err);
     pthread_mutex_lock(&m->end_lock);
     while (!atomic_load(&m->ending))
@@ -396,6 +404,7 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     console_backend_flush(m->console);
     if (m->second_console)
         console_backend_flush(m->second_console);
+    loop_stop(m->devices_loop);
     loop_stop(m->loop);
     if (rc == 0 && result->end == MACHINE_END_ERROR)
         rc = has_difference(m) ? error_set(err, -EIO, "compiled code is wrong: see what was reported")
@@ -461,6 +470,7 @@ void machine_stats(struct machine *m, machine_stat_fn fn, void *opaque)
 #define X(name, text) fn(opaque, UINT32_MAX, #name, text, jit ? atomic_load(&jit->name) : 0);
     TIER_COUNTERS(X)
 #undef X
+    machine_virtio_stats(m, fn, opaque);
     fn(opaque, UINT32_MAX, "console_dropped", "console bytes nobody took", console_backend_dropped(m->console));
 }
 

@@ -26,6 +26,10 @@ struct irq_line machine_hart_line(struct machine *m, uint32_t hart, enum vcpu_ir
 
 int machine_device_keep(struct machine *m, struct device *dev)
 {
+    if (m->device_count == MACHINE_DEVICES_MAX) {
+        dev->ops->destroy(dev);
+        return -ENOSPC;
+    }
     m->devices[m->device_count++] = dev;
     return 0;
 }
@@ -325,6 +329,9 @@ int machine_devices_create(struct machine *m, struct error *err)
         rc = create_htif(m);
     if (rc)
         return error_set(err, rc, "the board's devices could not be created: %s", strerror(-rc));
+    rc = machine_virtio_create(m, err);
+    if (rc)
+        return rc;
     for (unsigned i = 0; i < m->device_count; i++) {
         if (m->devices[i]->ops->reset)
             m->devices[i]->ops->reset(m->devices[i]);

@@ -7,12 +7,13 @@
 #ifndef TUFF_MACHINE_MACHINE_INTERNAL_H
 #define TUFF_MACHINE_MACHINE_INTERNAL_H
 
+#include "base/loop.h"
 #include "dev/device.h"
+#include "dev/virtio/virtio.h"
 #include "engine/vcpu.h"
 #include "machine/board_virt.h"
 #include "machine/console_backend.h"
 #include "machine/loader.h"
-#include "base/loop.h"
 #include "machine/machine.h"
 #include "machine/sbi.h"
 #include "mem/mem.h"
@@ -20,7 +21,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { MACHINE_DEVICES_MAX = 16, MACHINE_INSNS_PER_TICK = 10 };
+enum { MACHINE_DEVICES_MAX = 96, MACHINE_VIRTIO_MAX = 32, MACHINE_INSNS_PER_TICK = 10 };
 
 /* One hart: its vCPU, its thread, and where it stands in SBI's hart state machine. */
 struct machine_hart {
@@ -46,8 +47,9 @@ struct machine {
     struct mem *mem;
     struct region_cache *regions; /* NULL: interpreting only */
     struct symbols *symbols;      /* names of guest code; NULL: not wanted */
-    struct loop *loop;
-    struct sbi *sbi; /* NULL for bare-metal programs and firmware */
+    struct loop *loop;            /* timers, console */
+    struct loop *devices_loop;    /* virtio queues and what is behind them */
+    struct sbi *sbi;              /* NULL for bare-metal programs and firmware */
     struct vcpu_env_ops env;
     struct machine_hart *harts;
     uint32_t hart_count;
@@ -60,6 +62,8 @@ struct machine {
     struct device *uart, *rtc, *htif;
     struct device *pflash;
     int pflash_fds[2]; /* -1: not kept */
+    struct virtio_device *virtio[MACHINE_VIRTIO_MAX];
+    unsigned virtio_count;
     struct loop_timer *rtc_timer, *htif_timer;
     struct console_backend *console;
     struct device *second_uart; /* NULL: one port */
@@ -104,6 +108,11 @@ struct irq_line machine_irq_source(const struct machine *m, uint32_t source);
 int machine_imsic_access(void *opaque, struct vcpu *vcpu, bool supervisor, uint32_t select, uint64_t *old,
                          uint64_t value, uint64_t mask);
 uint64_t machine_imsic_top(void *opaque, struct vcpu *vcpu, bool supervisor, bool claim);
+
+/* machine_virtio.c. machine_virtio_add() takes the device over, also when it fails. */
+int machine_virtio_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+int machine_virtio_add(struct machine *m, struct virtio_device *dev, struct error *err) TUFF_MUST_CHECK;
+void machine_virtio_stats(struct machine *m, machine_stat_fn fn, void *opaque);
 
 /* machine_pflash.c: before the harts, which number the memory's frames. */
 int machine_pflash_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;

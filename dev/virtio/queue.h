@@ -25,15 +25,15 @@ enum {
 struct virtq {
     uint16_t size_max; /* what the device offers; 0: there is no such queue */
     uint16_t size;     /* what the driver chose: split: a power of two */
-    bool ready;
-    bool broken;
+    uint8_t ready;     /* saved flags are no bools: a file may have anything in them */
+    uint8_t broken;
     uint64_t desc_gpa;              /* descriptor table or ring */
     uint64_t driver_gpa;            /* available ring, or the driver's event suppression */
     uint64_t device_gpa;            /* used ring, or the device's event suppression */
     uint16_t next_avail, next_used; /* positions; packed: bit 15 is the wrap counter */
     /* The used position at the last interrupt that was (or need not be) sent; see virtq_should_interrupt(). */
     uint16_t signalled_used;
-    bool signalled_valid;
+    uint8_t signalled_valid;
     bool packed, indirect, event_idx; /* negotiated, copied in when the queue becomes ready */
     struct mem *mem;
     /* Host addresses of the three parts while `ready`: they lie in RAM as a whole, or the queue breaks at once. */
@@ -62,17 +62,19 @@ static inline const struct iovec *virtq_writable(const struct virtq_chain *chain
     return chain->iov + chain->readable_count;
 }
 
-/* Takes the next available chain. Returns 1, 0 (nothing there) or a negative errno: the queue is broken now and the
- * caller lets virtio_fail() say so. Allocates nothing. */
+/* Takes the next available chain. Returns 1, 0 (nothing there; also when broken or not ready) or a negative errno: the
+ * queue is broken now and the caller lets virtio_fail() say so. Allocates nothing. Devices use virtio_pop(). */
 int virtq_pop(struct virtq *q, struct virtq_chain *chain) TUFF_MUST_CHECK;
-/* Puts the last popped chain back as if it had not been taken (no buffer for it on the host's side yet). Only
- * before another pop or push. */
+/* Puts the last popped chain back as if it had not been taken (no buffer for it on the host's side yet). Before it is
+ * pushed and before another pop. */
 void virtq_unpop(struct virtq *q, const struct virtq_chain *chain);
 
 /* Gives a chain back: `written` bytes at the start of its writable part were stored to (marks those pages dirty and
- * code on them stale; bytes beyond the writable part are a bug of the caller). Does not interrupt. */
+ * code on them stale; bytes beyond the writable part are a bug of the caller). Does not interrupt. Does nothing in a
+ * queue that broke or was reset meanwhile, but for the marks. */
 void virtq_push(struct virtq *q, const struct virtq_chain *chain, uint32_t written);
-/* The same for a packet over several chains (mergeable receive buffers): the driver sees none of them before all. */
+/* The same for a packet over several chains (mergeable receive buffers), at most as many as the queue has entries: the
+ * driver sees none of them before all. */
 void virtq_push_many(struct virtq *q, const struct virtq_chain *const *chains, const uint32_t *written, unsigned count);
 
 /* After pushes: does the driver want an interrupt for them? */
@@ -88,7 +90,8 @@ bool virtq_is_empty(struct virtq *q);
  * that are not RAM): the queue is broken then. And back to how it is after a reset. */
 int virtq_enable(struct virtq *q, struct mem *mem, uint64_t features) TUFF_MUST_CHECK;
 void virtq_reset(struct virtq *q);
-/* After a state was loaded: takes nothing for granted. Returns 0 or -EINVAL. */
+/* After a state was loaded: takes nothing for granted. Chains that were popped and not pushed when it was saved are
+ * available again (which is right where chains are pushed in the order they were popped). Returns 0 or -EINVAL. */
 int virtq_restore(struct virtq *q, struct mem *mem, uint64_t features) TUFF_MUST_CHECK;
 
 /* Copies between a chain's iovecs and a buffer, from byte `offset` on; returns how many bytes were there. */

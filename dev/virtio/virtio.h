@@ -3,15 +3,17 @@
  *
  * Threads: registers are accessed on vCPU threads, queues are worked on the device loop's thread. `lock` guards
  * everything here and in the device; both take it. A kick only schedules work: a vCPU never waits for a device, except
- * in a reset, which returns when no host call touches guest memory any more.
+ * in a reset, which returns when no host call touches guest memory any more. Resets and status changes of one device
+ * come one after the other: `control` is held during them, also while a reset waits without the device's lock.
  *
- * Lock order: the device's lock, then the transport's, then the interrupt controller's. Host sides are called with the
- * device's lock held or without, as each says, and never call back from within such a call.
+ * Lock order: control, the device's lock, then the transport's, then the interrupt controller's. Host sides are called
+ * with the device's lock held or without, as each says, and never call back from within such a call.
  */
 #ifndef TUFF_DEV_VIRTIO_VIRTIO_H
 #define TUFF_DEV_VIRTIO_VIRTIO_H
 
 #include "base/compiler.h"
+#include "base/loop.h"
 #include "dev/device.h"
 #include "dev/virtio/queue.h"
 
@@ -20,7 +22,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct loop;
 struct mem;
 
 enum {
@@ -54,7 +55,9 @@ struct virtio_ops {
     uint16_t device_id; /* section 5 */
     uint32_t pci_class; /* base class, subclass, interface: 0x010000 */
     uint32_t state_version;
-    const struct device_field *fields; /* saved after the common part; offsets into the device's struct */
+    /* Saved after the common part; offsets into the device's struct. NULL: none. State is saved while nothing runs and
+     * no host call is under way; chains that a device holds then are available again after a load. */
+    const struct device_field *fields;
 
     /* Device configuration: any offset and size of 1, 2, 4 or 8 bytes inside `config_bytes`, little-endian. Either may
      * be NULL: reads as zero, ignored. vCPU threads. */
@@ -62,10 +65,12 @@ struct virtio_ops {
     void (*config_write)(struct virtio_device *dev, uint32_t offset, const void *bytes, unsigned len);
     /* May the driver's choice of features stand? NULL: yes. vCPU threads. */
     bool (*accept_features)(struct virtio_device *dev, uint64_t features);
-    /* DRIVER_OK was set: queues that the driver made ready may be used from now on. vCPU threads. May be NULL. */
+    /* DRIVER_OK was set (or a state in which it is was loaded): queues that the driver made ready may be used from now
+     * on. vCPU threads. May be NULL. */
     void (*start)(struct virtio_device *dev);
     /* Works through what is available in a queue, at most VIRTIO_TURN_CHAINS chains. Returns true when something was
-     * left: it is called again after others had their turn. The device loop's thread; only between start and reset. */
+     * left: it is called again after others had their turn. The device loop's thread; only between start and reset,
+     * for queues that are ready. Kicks are off when it is called; virtio_pop() turns them on when it finds nothing. */
     bool (*process)(struct virtio_device *dev, unsigned queue);
     /* Without the lock, on a vCPU thread (or whoever resets): stops host calls that use guest buffers and returns when
      * none is under way; completions may still take the lock and push. `queue` UINT_MAX: of all. NULL: there are never
@@ -89,12 +94,15 @@ struct virtio_transport_ops {
     void (*interrupt_config)(void *opaque);
 };
 
-/* First member of each device's struct. */
+/* First member of each device's struct. `base` is what resets, saves and destroys it, for the machine's list; the
+ * transport is a device of its own, created after it. */
 struct virtio_device {
+    struct device base;
     const struct virtio_ops *ops;
     struct mem *mem;
     struct loop *loop;
 
+    pthread_mutex_t control;
     pthread_mutex_t lock;
     /* Saved. */
     uint64_t driver_features; /* as written so far; with FEATURES_OK: negotiated */
@@ -107,17 +115,21 @@ struct virtio_device {
     uint32_t config_bytes;
     const struct virtio_transport_ops *transport;
     void *transport_opaque;
-    bool running; /* process() may be called */
+    bool running;                     /* process() may be called */
+    uint32_t paused;                  /* queues that are being reset, a bit each */
+    struct virtio_state_table *table; /* what `base` saves */
 
-    _Atomic uint32_t kicked;            /* a bit a queue that has work */
-    _Atomic bool scheduled;             /* a turn on the loop's thread is to come */
-    uint64_t kicks, interrupts, chains; /* statistics */
+    _Atomic uint32_t kicked; /* a bit a queue that has work; not 0: `work` is scheduled or about to be */
+    struct loop_work work;
+    _Atomic uint64_t kicks; /* statistics, as the next two, which the lock guards */
+    uint64_t interrupts, chains;
 };
 
 /* For devices. */
 
-/* Initialises the common part. `features`: the device's own bits; those of the rings are added. Then each queue's
- * size_max is set by the caller. */
+/* Initialises the common part of a zeroed struct. `features`: the device's own bits; those of the rings are added. Then
+ * each queue's size_max is set by the caller, before the transport is attached. virtio_fini() is for an ops->destroy()
+ * and for what fails between: it takes the work off the loop. Returns 0 or -ENOMEM. */
 int virtio_init(struct virtio_device *dev, const struct virtio_ops *ops, struct mem *mem, struct loop *loop,
                 uint64_t features, uint16_t queue_count, uint32_t config_bytes) TUFF_MUST_CHECK;
 void virtio_fini(struct virtio_device *dev);
@@ -127,7 +139,10 @@ static inline bool virtio_has(const struct virtio_device *dev, uint64_t feature)
     return (dev->driver_features & feature) != 0;
 }
 
-/* With the lock held: pops from a queue; a broken ring fails the device (virtio_fail()) and reads as empty. */
+/* With the lock held: may chains of the queue be taken outside of process() now? */
+bool virtio_queue_runs(const struct virtio_device *dev, unsigned queue);
+/* With the lock held: pops from a queue; a broken ring fails the device (virtio_fail()) and reads as empty. Where there
+ * is nothing, the driver is asked to kick when there is. */
 bool virtio_pop(struct virtio_device *dev, unsigned queue, struct virtq_chain *chain) TUFF_MUST_CHECK;
 /* With the lock held: gives a chain back, and interrupts if the driver wants it. To give back several, use virtq_push()
  * and one virtio_interrupt() after the last. */

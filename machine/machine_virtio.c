@@ -1,0 +1,133 @@
+/* The machine's virtio devices: which there are by the configuration, what they stand behind, what they counted.
+ *
+ * Their queues are worked on the loop `devices_loop`, so that timers of harts never wait behind a device.
+ */
+#include "dev/virtio/virtio_mmio.h"
+#include "dev/virtio/virtio_rng.h"
+#include "machine/machine_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- one function a kind of device ---- */
+
+/* Random numbers would keep a run that counts time in instructions from repeating. */
+static int add_rng(struct machine *m, struct error *err)
+{
+    struct virtio_rng_config config = {.mem = m->mem, .loop = m->devices_loop};
+    struct virtio_device *dev;
+
+    if (m->config.clock == MACHINE_CLOCK_INSNS)
+        return 0;
+    int rc = virtio_rng_create(&config, &dev);
+    return rc ? error_set(err, rc, "virtio-rng: %s", strerror(-rc)) : machine_virtio_add(m, dev, err);
+}
+
+/* Each adds as many devices as the configuration asks for, which may be none. The order is that of the slots: new ones
+ * go to the end. */
+static int (*const kinds[])(struct machine *m, struct error *err) = {
+    add_rng,
+};
+
+/* ---- all of them ---- */
+
+int machine_virtio_add(struct machine *m, struct virtio_device *dev, struct error *err)
+{
+    if (m->virtio_count == BOARD_VIRTIO_SLOTS) {
+        int rc =
+            error_set(err, -ENOSPC, "%s: the board's %d virtio slots are taken", dev->ops->name, BOARD_VIRTIO_SLOTS);
+        dev->base.ops->destroy(&dev->base);
+        return rc;
+    }
+    m->virtio[m->virtio_count++] = dev;
+    return machine_device_keep(m, &dev->base);
+}
+
+/* Slot n with the n-th device, if there is one. */
+static int create_slot(struct machine *m, unsigned n)
+{
+    struct device *transport;
+    struct virtio_mmio_config config = {
+        .mem = m->mem,
+        .gpa = BOARD_VIRTIO_GPA + n * (uint64_t)BOARD_VIRTIO_SLOT_BYTES,
+        .irq = machine_irq_source(m, BOARD_IRQ_VIRTIO0 + n),
+        .irq_number = BOARD_IRQ_VIRTIO0 + n,
+        .irq_parent = m->irq_parent,
+        .device = n < m->virtio_count ? m->virtio[n] : NULL,
+    };
+    int rc = virtio_mmio_create(&config, &transport);
+
+    return rc ? rc : machine_device_keep(m, transport);
+}
+
+int machine_virtio_create(struct machine *m, struct error *err)
+{
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(kinds); i++) {
+        int rc = kinds[i](m, err);
+        if (rc)
+            return rc;
+    }
+    /* From the last to the first: libfdt puts what is added later in front, and drivers number devices in the order of
+       their nodes. */
+    for (unsigned n = BOARD_VIRTIO_SLOTS; n-- > 0;) {
+        int rc = create_slot(m, n);
+        if (rc)
+            return error_set(err, rc, "virtio slot %u could not be created: %s", n, strerror(-rc));
+    }
+    return 0;
+}
+
+/* ---- statistics ---- */
+
+/* What a device's counters are called: "virtio_rng_kicks", of the second of its kind "virtio_rng1_kicks". */
+struct counter_names {
+    machine_stat_fn fn;
+    void *opaque;
+    const char *device;
+    char prefix[32];
+};
+
+static void report(void *opaque, const char *name, uint64_t value)
+{
+    const struct counter_names *names = opaque;
+    char full[64], text[96];
+
+    snprintf(full, sizeof(full), "%s_%s", names->prefix, name);
+    snprintf(text, sizeof(text), "%s: %s", names->device, name);
+    for (char *c = text; *c; c++)
+        *c = *c == '_' ? ' ' : *c;
+    names->fn(names->opaque, UINT32_MAX, full, text, value);
+}
+
+static void name_counters(const struct machine *m, unsigned n, struct counter_names *names)
+{
+    const char *name = m->virtio[n]->ops->name;
+    unsigned same = 0;
+
+    for (unsigned i = 0; i < n; i++)
+        same += m->virtio[i]->ops == m->virtio[n]->ops;
+    if (same)
+        snprintf(names->prefix, sizeof(names->prefix), "%s%u", name, same);
+    else
+        snprintf(names->prefix, sizeof(names->prefix), "%s", name);
+    for (char *c = names->prefix; *c; c++)
+        *c = *c == '-' ? '_' : *c;
+    names->device = name;
+}
+
+void machine_virtio_stats(struct machine *m, machine_stat_fn fn, void *opaque)
+{
+    for (unsigned n = 0; n < m->virtio_count; n++) {
+        struct virtio_device *dev = m->virtio[n];
+        struct counter_names names = {.fn = fn, .opaque = opaque};
+        name_counters(m, n, &names);
+        pthread_mutex_lock(&dev->lock);
+        report(&names, "kicks", atomic_load_explicit(&dev->kicks, memory_order_relaxed));
+        report(&names, "interrupts", dev->interrupts);
+        report(&names, "chains", dev->chains);
+        if (dev->ops->stats)
+            dev->ops->stats(dev, report, &names);
+        pthread_mutex_unlock(&dev->lock);
+    }
+}
