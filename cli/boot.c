@@ -7,14 +7,15 @@
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/jit.h"
+#include "cli/net.h"
 #include "cli/regions.h"
 #include "cli/report.h"
 #include "cli/stats.h"
 #include "cli/values.h"
 
 #include "base/log.h"
-#include "engine/isa/riscv/isa.h"
 #include "base/loop.h"
+#include "engine/isa/riscv/isa.h"
 #include "machine/machine.h"
 
 #include <errno.h>
@@ -33,6 +34,7 @@ struct boot {
     char serial_text[2 * 4096]; /* holds the paths */
     const char *dump_dtb;
     bool no_reboot;
+    char *net_text;  /* holds the strings of config.nets */
     char *pflash[2]; /* paths without ",readonly" */
     enum stats_format stats_format;
 
@@ -178,6 +180,16 @@ static int parse_isa(const char *text, uint64_t *out)
     return 0;
 }
 
+static int parse_net(const char *net, const char *forward, struct boot *boot)
+{
+    struct error err;
+    int rc = net_parse(net, forward, &boot->config, &boot->net_text, &err);
+
+    if (rc)
+        report_error("%s", err.text);
+    return rc;
+}
+
 static int parse_log(const char *text)
 {
     if (log_configure(text)) {
@@ -247,6 +259,8 @@ static int parse_values(const struct option_values *values, struct boot *boot)
         rc = parse_pflash(value[OPTION_PFLASH0], boot, 0);
     if (!rc && value[OPTION_PFLASH1])
         rc = parse_pflash(value[OPTION_PFLASH1], boot, 1);
+    if (!rc)
+        rc = parse_net(value[OPTION_NET], value[OPTION_FORWARD], boot);
     if (!rc && value[OPTION_CLOCK])
         rc = parse_clock(value[OPTION_CLOCK], &config->clock);
     if (!rc && value[OPTION_MAX_INSNS])
@@ -476,6 +490,7 @@ static int free_boot(struct boot *boot, int code)
 {
     free(boot->pflash[0]);
     free(boot->pflash[1]);
+    free(boot->net_text);
     return code;
 }
 

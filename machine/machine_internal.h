@@ -64,6 +64,7 @@ struct machine {
     int pflash_fds[2]; /* -1: not kept */
     struct virtio_device *virtio[MACHINE_VIRTIO_MAX];
     unsigned virtio_count;
+    struct virtio_device *nets[MACHINE_NETS_MAX];
     struct loop_timer *rtc_timer, *htif_timer;
     struct console_backend *console;
     struct device *second_uart; /* NULL: one port */
@@ -113,6 +114,9 @@ uint64_t machine_imsic_top(void *opaque, struct vcpu *vcpu, bool supervisor, boo
 int machine_virtio_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 int machine_virtio_add(struct machine *m, struct virtio_device *dev, struct error *err) TUFF_MUST_CHECK;
 void machine_virtio_stats(struct machine *m, machine_stat_fn fn, void *opaque);
+
+/* machine_net.c: the network devices of the configuration. */
+int machine_net_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 
 /* machine_pflash.c: before the harts, which number the memory's frames. */
 int machine_pflash_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;

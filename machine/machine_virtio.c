@@ -28,6 +28,7 @@ static int add_rng(struct machine *m, struct error *err)
  * go to the end. */
 static int (*const kinds[])(struct machine *m, struct error *err) = {
     add_rng,
+    machine_net_create,
 };
 
 /* ---- all of them ---- */
