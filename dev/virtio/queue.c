@@ -55,7 +55,8 @@ struct desc {
     uint64_t gpa;
     uint32_t len;
     uint16_t flags;
-    uint16_t next; /* packed: the buffer's id */
+    uint16_t next; /* split */
+    uint16_t id;   /* packed */
 };
 
 /* ---- guest memory ---- */
@@ -73,7 +74,7 @@ static void note(const struct virtq *q, const uint8_t *at, size_t len)
 }
 
 /* Indirect tables have no alignment that a driver must keep. */
-static struct desc read_desc(const uint8_t *at)
+static struct desc read_desc(const struct virtq *q, const uint8_t *at)
 {
     uint64_t words[2];
 
@@ -86,10 +87,16 @@ static struct desc read_desc(const uint8_t *at)
             bytes[i] = __atomic_load_n(at + i, __ATOMIC_RELAXED);
         memcpy(words, bytes, sizeof(words));
     }
-    return (struct desc){.gpa = words[0],
-                         .len = (uint32_t)words[1],
-                         .flags = (uint16_t)(words[1] >> 32),
-                         .next = (uint16_t)(words[1] >> 48)};
+    struct desc desc = {.gpa = words[0], .len = (uint32_t)words[1]};
+    uint16_t third = (uint16_t)(words[1] >> 32), fourth = (uint16_t)(words[1] >> 48);
+    if (q->packed) {
+        desc.id = third;
+        desc.flags = fourth;
+    } else {
+        desc.flags = third;
+        desc.next = fourth;
+    }
+    return desc;
 }
 
 static uint8_t *desc_at(const struct virtq *q, uint16_t index)
@@ -171,7 +178,7 @@ static int add_indirect(const struct virtq *q, struct virtq_chain *chain, const 
         return -EINVAL;
     /* A loop in a split ring's table is longer than any chain may be. */
     for (unsigned walked = 0; walked < VIRTQ_CHAIN_SEGMENTS; walked++) {
-        struct desc desc = read_desc(table + (size_t)at * DESC_BYTES);
+        struct desc desc = read_desc(q, table + (size_t)at * DESC_BYTES);
         if (desc.flags & DESC_INDIRECT)
             return -EINVAL;
         int rc = add_buffer(q, chain, &desc);
@@ -191,7 +198,7 @@ static int walk_split(const struct virtq *q, struct virtq_chain *chain)
     uint16_t at = chain->id;
 
     for (unsigned walked = 0; walked < q->size && at < q->size; walked++) {
-        struct desc desc = read_desc(desc_at(q, at));
+        struct desc desc = read_desc(q, desc_at(q, at));
         int rc = desc.flags & DESC_INDIRECT ? add_indirect(q, chain, &desc) : add_buffer(q, chain, &desc);
         if (rc || !(desc.flags & DESC_NEXT))
             return rc;
@@ -206,13 +213,13 @@ static int walk_packed(const struct virtq *q, struct virtq_chain *chain)
     unsigned room = q->size - in_flight(q);
 
     while (chain->descriptors < room) {
-        struct desc desc = read_desc(desc_at(q, at));
+        struct desc desc = read_desc(q, desc_at(q, at));
         bool indirect = desc.flags & DESC_INDIRECT;
         chain->descriptors++;
         if (indirect && chain->descriptors > 1) /* it stands alone */
             return -EINVAL;
         int rc = indirect ? add_indirect(q, chain, &desc) : add_buffer(q, chain, &desc);
-        chain->id = desc.next; /* the last one's counts */
+        chain->id = desc.id; /* the last one's counts */
         if (rc || !(desc.flags & DESC_NEXT))
             return rc;
         at = at + 1 == q->size ? 0 : at + 1;
