@@ -497,7 +497,7 @@ int virtq_enable(struct virtq *q, struct mem *mem, uint64_t features)
 
     q->next_avail = q->next_used = q->packed ? WRAP : 0;
     q->signalled_used = q->next_used;
-    q->signalled_valid = 0;
+    q->signalled_valid = 1;
     q->ready = 1;
     q->broken = rc != 0;
     return rc;

@@ -31,7 +31,7 @@ struct virtq {
     uint64_t driver_gpa;            /* available ring, or the driver's event suppression */
     uint64_t device_gpa;            /* used ring, or the device's event suppression */
     uint16_t next_avail, next_used; /* positions; packed: bit 15 is the wrap counter */
-    /* The used position at the last interrupt that was (or need not be) sent; see virtq_should_interrupt(). */
+    /* The used position when virtq_should_interrupt() was called last; not valid when the ring went round since. */
     uint16_t signalled_used;
     uint8_t signalled_valid;
     bool packed, indirect, event_idx; /* negotiated, copied in when the queue becomes ready */

@@ -1,5 +1,5 @@
-/* The driver's side of virtqueues for tests (virtio 1.2, 2.7 and 2.8): split and packed rings in a guest's RAM, direct and
- * indirect, with event suppression; and a device driven through what a transport calls. Nothing here is shared with
+/* The driver's side of virtqueues for tests (virtio 1.2, 2.7 and 2.8): split and packed rings in a guest's RAM, direct
+ * and indirect, with event suppression; and a device driven through what a transport calls. Nothing here is shared with
  * dev/virtio, so that both do not have the same mistake. Tests that break the rules write into the rings with the
  * vq_poke functions.
  *
@@ -32,6 +32,13 @@ enum {
     VQ_TABLE_ENTRIES = 64,
     VQ_BYTES = VQ_TABLES_OFFSET + VIRTQ_SIZE_MAX * VQ_TABLE_ENTRIES * 16,
 };
+
+/* As ck_assert(), which makes a system call each time, for what runs a million times. */
+#define VQ_EXPECT(holds)                          \
+    do {                                          \
+        if (!(holds))                             \
+            ck_abort_msg("not true: %s", #holds); \
+    } while (0)
 
 struct vq {
     struct mem *mem;
@@ -69,18 +76,18 @@ static UNUSED void *vq_at(const struct vq *vq, uint64_t gpa, size_t len)
 {
     void *host = mem_ram_ptr(vq->mem, gpa, len);
 
-    ck_assert_ptr_nonnull(host);
+    VQ_EXPECT(host);
     return host;
 }
 
-#define VQ_ACCESSORS(bits)                                                                               \
-    static UNUSED uint##bits##_t vq_peek##bits(const struct vq *vq, uint64_t gpa)                        \
-    {                                                                                                    \
-        return __atomic_load_n((uint##bits##_t *)vq_at(vq, gpa, bits / 8), __ATOMIC_ACQUIRE);            \
-    }                                                                                                    \
-    static UNUSED void vq_poke##bits(const struct vq *vq, uint64_t gpa, uint##bits##_t value)            \
-    {                                                                                                    \
-        __atomic_store_n((uint##bits##_t *)vq_at(vq, gpa, bits / 8), value, __ATOMIC_RELEASE);           \
+#define VQ_ACCESSORS(bits)                                                                     \
+    static UNUSED uint##bits##_t vq_peek##bits(const struct vq *vq, uint64_t gpa)              \
+    {                                                                                          \
+        return __atomic_load_n((uint##bits##_t *)vq_at(vq, gpa, bits / 8), __ATOMIC_ACQUIRE);  \
+    }                                                                                          \
+    static UNUSED void vq_poke##bits(const struct vq *vq, uint64_t gpa, uint##bits##_t value)  \
+    {                                                                                          \
+        __atomic_store_n((uint##bits##_t *)vq_at(vq, gpa, bits / 8), value, __ATOMIC_RELEASE); \
     }
 VQ_ACCESSORS(16)
 VQ_ACCESSORS(32)
@@ -146,7 +153,7 @@ static UNUSED uint16_t vq_flags_of(const struct vq *vq, const struct vq_buffer *
 /* Fills the indirect table of `index`. */
 static UNUSED void vq_fill_table(const struct vq *vq, unsigned index, const struct vq_buffer *buffers, unsigned count)
 {
-    ck_assert_uint_le(count, VQ_TABLE_ENTRIES);
+    VQ_EXPECT(count <= VQ_TABLE_ENTRIES);
     for (unsigned i = 0; i < count; i++) {
         uint16_t more = !vq->packed && i + 1 < count ? VQ_NEXT : 0;
         vq_poke_desc(vq, vq_table(vq, index) + 16 * (uint64_t)i, buffers[i].gpa, buffers[i].len,
@@ -216,8 +223,8 @@ static UNUSED uint16_t vq_chain_packed(struct vq *vq, const struct vq_buffer *bu
     return id;
 }
 
-/* Makes a chain available: readable buffers before writable ones. `indirect`: how many of the last buffers go into a table
- * (packed: none or all). Returns its id, or -1 when the ring has no room. */
+/* Makes a chain available: readable buffers before writable ones. `indirect`: how many of the last buffers go into a
+ * table (packed: none or all). Returns its id, or -1 when the ring has no room. */
 static UNUSED int vq_add(struct vq *vq, const struct vq_buffer *buffers, unsigned count, unsigned indirect)
 {
     unsigned entries = count - indirect + (indirect != 0);
@@ -263,7 +270,7 @@ static UNUSED void vq_free(struct vq *vq, uint16_t id)
 {
     uint16_t count = vq->entries[id];
 
-    ck_assert_msg(id < vq->size && count, "id %u is not out", id);
+    VQ_EXPECT(id < vq->size && count); /* it is out */
     vq->entries[id] = 0;
     if (vq->packed) {
         vq->free_count += count;
@@ -284,7 +291,7 @@ static UNUSED bool vq_next_used(struct vq *vq, uint16_t *id, uint32_t *written)
             return false;
         *id = vq_peek16(vq, at + 12);
         *written = vq_peek32(vq, at + 8);
-        ck_assert_uint_lt(*id, vq->size);
+        VQ_EXPECT(*id < vq->size);
         for (unsigned i = vq->entries[*id]; i; i--)
             vq_advance(vq, &vq->used, &vq->used_wrap);
     } else {
@@ -292,7 +299,7 @@ static UNUSED bool vq_next_used(struct vq *vq, uint16_t *id, uint32_t *written)
             return false;
         uint64_t at = vq_device_area(vq) + 4 + 8u * (uint64_t)(vq->used % vq->size);
         uint32_t wide = vq_peek32(vq, at);
-        ck_assert_uint_lt(wide, vq->size);
+        VQ_EXPECT(wide < vq->size);
         *id = (uint16_t)wide;
         *written = vq_peek32(vq, at + 4);
         vq->used++;
