@@ -70,6 +70,12 @@ const struct option_row option_rows[] = {
      "guest, as in tcp:2222:22; with addresses:\n"
      "tcp:0.0.0.0:2222:10.0.2.15:22. Several separated by commas. Makes\n"
      "a --net=user if there is none"},
+    {OPTION_SHARE, BOOT | RUN, OPTION_LIST, "Devices", "share", 0, "DIR[,SETTING..]",
+     "let the guest mount a directory of this computer (9p):\n"
+     "  mount -t 9p -o trans=virtio,version=9p2000.L share /mnt\n"
+     "with tag=TAG (default: share, share1, ..), readonly, and\n"
+     "squash=UID:GID, whose everything then seems to be in the guest.\n"
+     "Given again: another one"},
     {OPTION_CLOCK, BOOT | RUN, OPTION_VALUE, "Run", "clock", 0, "CLOCK",
      "what the guest's time follows (default: host):\n"
      "  host    this computer's clock\n"

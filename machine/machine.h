@@ -43,6 +43,16 @@ struct machine_net {
     uint64_t bytes_per_s, packets_per_s;
 };
 
+/* A directory of the host that the guest mounts by its tag. */
+enum { MACHINE_SHARES_MAX = 8 };
+struct machine_share {
+    const char *path;
+    const char *tag;
+    bool read_only;
+    bool squash; /* the guest sees everything as `uid`'s and `gid`'s */
+    uint32_t uid, gid;
+};
+
 /* All strings are borrowed until machine_create() returns. Zero-initialise, call machine_config_default(), then set. */
 struct machine_config {
     const char *kernel;   /* Image, gzip-compressed Image, or ELF: direct boot in S-mode with SBI served by the VM */
@@ -71,6 +81,8 @@ struct machine_config {
     const char *symbols;    /* files with names of guest code, separated by commas */
     struct machine_net nets[MACHINE_NETS_MAX];
     unsigned net_count;
+    struct machine_share shares[MACHINE_SHARES_MAX];
+    unsigned share_count;
     bool name_regions; /* machine_regions() will be asked: also an ELF kernel's own names are read */
 };
 
