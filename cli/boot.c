@@ -8,8 +8,10 @@
 #include "cli/console.h"
 #include "cli/disk.h"
 #include "cli/jit.h"
+#include "cli/net.h"
 #include "cli/regions.h"
 #include "cli/report.h"
+#include "cli/share.h"
 #include "cli/stats.h"
 #include "cli/values.h"
 
@@ -34,8 +36,10 @@ struct boot {
     char serial_text[2 * 4096]; /* holds the paths */
     const char *dump_dtb;
     bool no_reboot;
-    char *disk_text; /* holds the strings of config.disks */
-    char *pflash[2]; /* paths without ",readonly" */
+    char *disk_text;  /* holds the strings of config.disks */
+    char *net_text;   /* holds the strings of config.nets */
+    char *share_text; /* and of config.shares */
+    char *pflash[2];  /* paths without ",readonly" */
     enum stats_format stats_format;
 
     struct console *console;
@@ -220,6 +224,26 @@ static int parse_disk(const char *text, struct boot *boot)
     return rc;
 }
 
+static int parse_net(const char *net, const char *forward, struct boot *boot)
+{
+    struct error err;
+    int rc = net_parse(net, forward, &boot->config, &boot->net_text, &err);
+
+    if (rc)
+        report_error("%s", err.text);
+    return rc;
+}
+
+static int parse_share(const char *share, struct boot *boot)
+{
+    struct error err;
+    int rc = share_parse(share, &boot->config, &boot->share_text, &err);
+
+    if (rc)
+        report_error("%s", err.text);
+    return rc;
+}
+
 static int parse_log(const char *text)
 {
     if (log_configure(text)) {
@@ -296,6 +320,10 @@ static int parse_values(const struct option_values *values, struct boot *boot)
         rc = parse_pflash(value[OPTION_PFLASH1], boot, 1);
     if (!rc)
         rc = parse_disk(value[OPTION_DISK], boot);
+    if (!rc)
+        rc = parse_net(value[OPTION_NET], value[OPTION_FORWARD], boot);
+    if (!rc)
+        rc = parse_share(value[OPTION_SHARE], boot);
     if (!rc && value[OPTION_CLOCK])
         rc = parse_clock(value[OPTION_CLOCK], &config->clock);
     if (!rc && value[OPTION_MAX_INSNS])
@@ -526,6 +554,8 @@ static int free_boot(struct boot *boot, int code)
     free(boot->pflash[0]);
     free(boot->pflash[1]);
     free(boot->disk_text);
+    free(boot->net_text);
+    free(boot->share_text);
     return code;
 }
 

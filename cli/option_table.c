@@ -82,6 +82,28 @@ const struct option_row option_rows[] = {
      "  iops=N, bps=SIZE       at most N operations, SIZE bytes a second\n"
      "  queues=N               1 to 16 queues (default: 1)\n"
      "  serial=TEXT            the disk's serial number"},
+    {OPTION_NET, BOOT | RUN, OPTION_LIST, "Devices", "net", 'n', "KIND[,SETTING..]",
+     "a network device; given again, another one:\n"
+     "  user                  a network behind this computer's: the guest\n"
+     "                        gets its address by DHCP\n"
+     "    ,forward=FORWARD    as --forward\n"
+     "    ,restrict           nothing the guest begins leaves it\n"
+     "  tap[,ifname=NAME]     an interface of this computer\n"
+     "  socket,path=FILE      a wire to the virtual machine that is given\n"
+     "                        the same path\n"
+     "and for each: mac=ADDRESS, mtu=BYTES, queues=N (pairs), rate=SIZE\n"
+     "(bytes a second each way), packets=N (a second each way)"},
+    {OPTION_FORWARD, BOOT | RUN, OPTION_LIST, "Devices", "forward", 0, "PROTO:HOSTPORT:GUESTPORT",
+     "let connections to a port of this computer (127.0.0.1) reach the\n"
+     "guest, as in tcp:2222:22; with addresses:\n"
+     "tcp:0.0.0.0:2222:10.0.2.15:22. Several separated by commas. Makes\n"
+     "a --net=user if there is none"},
+    {OPTION_SHARE, BOOT | RUN, OPTION_LIST, "Devices", "share", 0, "DIR[,SETTING..]",
+     "let the guest mount a directory of this computer (9p):\n"
+     "  mount -t 9p -o trans=virtio,version=9p2000.L share /mnt\n"
+     "with tag=TAG (default: share, share1, ..), readonly, and\n"
+     "squash=UID:GID, whose everything then seems to be in the guest.\n"
+     "Given again: another one"},
     {OPTION_CLOCK, BOOT | RUN, OPTION_VALUE, "Run", "clock", 0, "CLOCK",
      "what the guest's time follows (default: host):\n"
      "  host    this computer's clock\n"

@@ -41,6 +41,36 @@ struct machine_disk {
     uint64_t ops_per_s;
 };
 
+/* A network device and what is on the host's side of it. */
+enum machine_net_kind {
+    MACHINE_NET_USER,   /* a network of the guest's own behind the host's sockets; needs no privileges */
+    MACHINE_NET_TAP,    /* an interface of the host */
+    MACHINE_NET_SOCKET, /* a wire to another virtual machine that is given the same path */
+};
+enum { MACHINE_NETS_MAX = 8, MACHINE_FORWARDS_MAX = 32, MACHINE_NET_PAIRS_MAX = 8 };
+struct machine_net {
+    enum machine_net_kind kind;
+    const char *where;                          /* tap: the interface, NULL: a new one; socket: the path */
+    const char *forwards[MACHINE_FORWARDS_MAX]; /* user: PROTO:[HOSTADDR:]HOSTPORT:[GUESTADDR:]GUESTPORT */
+    unsigned forward_count;
+    bool restricted; /* user: the guest reaches nothing outside */
+    uint8_t mac[6];  /* all zero: chosen */
+    uint16_t mtu;    /* 0: the largest */
+    uint16_t pairs;  /* queue pairs; 0: 1 */
+    /* In each direction; 0: no limit. */
+    uint64_t bytes_per_s, packets_per_s;
+};
+
+/* A directory of the host that the guest mounts by its tag. */
+enum { MACHINE_SHARES_MAX = 8 };
+struct machine_share {
+    const char *path;
+    const char *tag;
+    bool read_only;
+    bool squash; /* the guest sees everything as `uid`'s and `gid`'s */
+    uint32_t uid, gid;
+};
+
 /* All strings are borrowed until machine_create() returns. Zero-initialise, call machine_config_default(), then set. */
 struct machine_config {
     const char *kernel;   /* Image, gzip-compressed Image, or ELF: direct boot in S-mode with SBI served by the VM */
@@ -73,6 +103,10 @@ struct machine_config {
     const char *symbols;    /* files with names of guest code, separated by commas */
     struct machine_disk disks[MACHINE_DISKS_MAX];
     unsigned disk_count;
+    struct machine_net nets[MACHINE_NETS_MAX];
+    unsigned net_count;
+    struct machine_share shares[MACHINE_SHARES_MAX];
+    unsigned share_count;
     bool name_regions; /* machine_regions() will be asked: also an ELF kernel's own names are read */
 };
 
@@ -138,6 +172,11 @@ void machine_stats(struct machine *machine, machine_stat_fn fn, void *opaque);
  * -ENODEV. */
 int machine_set_disk_limits(struct machine *machine, unsigned disk, uint64_t bytes_per_s,
                             uint64_t ops_per_s) TUFF_MUST_CHECK;
+
+/* Limits the traffic of network device `net` (by its place in the configuration), in each direction, from now on. Any
+ * thread. Returns 0 or -ENODEV. */
+int machine_set_net_rates(struct machine *machine, unsigned net, uint64_t bytes_per_s,
+                          uint64_t packets_per_s) TUFF_MUST_CHECK;
 
 /* Each compiled region, in the order they were chosen, with name+0xoffset where the symbols have one (else NULL; valid
  * during the call). Not while the machine runs. Returns how many more there were than rows are kept of (65,536). */

@@ -68,6 +68,7 @@ struct machine {
     struct device *virtio_pci[MACHINE_VIRTIO_MAX]; /* their transports, where they are functions of the PCI bus */
     unsigned virtio_count;
     struct virtio_device *virtio_console, *balloon; /* NULL: not of this machine */
+    struct virtio_device *nets[MACHINE_NETS_MAX];
     struct loop_timer *rtc_timer, *htif_timer, *watchdog_timer;
     struct console_backend *console;
     struct device *second_uart; /* NULL: one port */
@@ -125,6 +126,9 @@ int machine_virtio_add(struct machine *m, struct virtio_device *dev, struct erro
 int machine_virtio_start(struct machine *m) TUFF_MUST_CHECK;
 void machine_virtio_stop(struct machine *m);
 void machine_virtio_stats(struct machine *m, machine_stat_fn fn, void *opaque);
+
+/* machine_net.c: the network devices of the configuration. */
+int machine_net_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 
 /* machine_pflash.c: before the harts, which number the memory's frames. */
 int machine_pflash_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;

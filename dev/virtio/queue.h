@@ -65,8 +65,8 @@ static inline const struct iovec *virtq_writable(const struct virtq_chain *chain
 /* Takes the next available chain. Returns 1, 0 (nothing there; also when broken or not ready) or a negative errno: the
  * queue is broken now and the caller lets virtio_fail() say so. Allocates nothing. Devices use virtio_pop(). */
 int virtq_pop(struct virtq *q, struct virtq_chain *chain) TUFF_MUST_CHECK;
-/* Puts the last popped chain back as if it had not been taken (no buffer for it on the host's side yet). Only
- * before another pop or push. */
+/* Puts the last popped chain back as if it had not been taken (no buffer for it on the host's side yet). Before it is
+ * pushed and before another pop. */
 void virtq_unpop(struct virtq *q, const struct virtq_chain *chain);
 
 /* Gives a chain back: `written` bytes at the start of its writable part were stored to (marks those pages dirty and

@@ -26,7 +26,7 @@ static struct virtq *queue_at(struct virtio_device *dev, uint32_t queue)
 
 /* ---- turns on the loop's thread ---- */
 
-static bool may_process(const struct virtio_device *dev, unsigned queue)
+bool virtio_queue_runs(const struct virtio_device *dev, unsigned queue)
 {
     const struct virtq *q = &dev->queues[queue];
 
@@ -49,7 +49,7 @@ static void turn(void *opaque)
     while (kicked) {
         unsigned queue = (unsigned)__builtin_ctz(kicked);
         kicked &= kicked - 1;
-        if (!may_process(dev, queue))
+        if (!virtio_queue_runs(dev, queue))
             continue;
         virtq_want_kicks(&dev->queues[queue], false);
         if (dev->ops->process(dev, queue))

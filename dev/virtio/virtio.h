@@ -139,6 +139,8 @@ static inline bool virtio_has(const struct virtio_device *dev, uint64_t feature)
     return (dev->driver_features & feature) != 0;
 }
 
+/* With the lock held: may chains of the queue be taken outside of process() now? */
+bool virtio_queue_runs(const struct virtio_device *dev, unsigned queue);
 /* With the lock held: pops from a queue; a broken ring fails the device (virtio_fail()) and reads as empty. Where there
  * is nothing, the driver is asked to kick when there is. */
 bool virtio_pop(struct virtio_device *dev, unsigned queue, struct virtq_chain *chain) TUFF_MUST_CHECK;

@@ -1,0 +1,1091 @@
+/* The 9P2000.L server; see p9_server.h.
+ *
+ * What must stay true:
+ * - `lock` guards the table of fids and the counters and is not held in a call on a file. A handler works on a fid it
+ *   holds a reference to; a fid that is clunked meanwhile goes away with its last reference.
+ * - What a fid stands for does not change: its O_PATH descriptor is set when it is made. Opening it adds `io_fd`, once,
+ *   under `lock`.
+ * - A message is copied before it is looked at; only the data of reads and writes go straight between file and guest.
+ */
+#include "dev/share/p9_server.h"
+
+#include "dev/share/p9_wire.h"
+#include "dev/virtio/queue.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+enum {
+    BUCKETS = 1024,
+    REPLY_BYTES = 32 << 10,   /* of a reply but for the data of a read */
+    DIRENTS_BYTES = 32 << 10, /* read from a directory at once */
+    IOV_MAX_PIECES = 1000,    /* of one preadv() or pwritev() */
+
+    /* Tsetattr's valid bits. */
+    SET_MODE = 1,
+    SET_UID = 2,
+    SET_GID = 4,
+    SET_SIZE = 8,
+    SET_ATIME = 16,
+    SET_MTIME = 32,
+    SET_ATIME_TO = 128,
+    SET_MTIME_TO = 256,
+    GETATTR_BASIC = 0x7ff,
+
+    TYPE_READ = 0,
+    TYPE_WRITE = 1,
+    TYPE_UNLOCK = 2,
+    STATUS_SUCCESS = 0,
+    STATUS_BLOCKED = 1,
+
+    QID_DIRECTORY = 0x80,
+    QID_SYMLINK = 0x02,
+};
+
+struct fid {
+    struct fid *next;
+    uint32_t id;
+    unsigned refs;             /* the table's is one */
+    int path_fd;               /* O_PATH */
+    _Atomic int io_fd;         /* -1: not opened */
+    uint32_t uid;              /* whom the guest attached as */
+    pthread_mutex_t directory; /* its position is one */
+};
+
+struct p9_server {
+    struct share share;
+    pthread_mutex_t lock;
+    struct fid *buckets[BUCKETS];
+    uint32_t fid_count;
+    uint32_t msize;
+    _Atomic uint64_t requests, errors, read_bytes, written_bytes;
+};
+
+/* One request on its way. */
+struct call {
+    struct p9_server *server;
+    const struct p9_buffers *request, *reply;
+    struct p9_in in;
+    struct p9_out out;
+    size_t data; /* bytes of data in the reply behind `out` */
+};
+
+/* ---- fids ---- */
+
+static struct fid **find_locked(struct p9_server *server, uint32_t id)
+{
+    struct fid **at = &server->buckets[id % BUCKETS];
+
+    while (*at && (*at)->id != id)
+        at = &(*at)->next;
+    return at;
+}
+
+static struct fid *fid_get(struct p9_server *server, uint32_t id)
+{
+    pthread_mutex_lock(&server->lock);
+    struct fid *fid = *find_locked(server, id);
+    if (fid)
+        fid->refs++;
+    pthread_mutex_unlock(&server->lock);
+    return fid;
+}
+
+static void fid_put(struct p9_server *server, struct fid *fid)
+{
+    if (!fid)
+        return;
+    pthread_mutex_lock(&server->lock);
+    bool last = --fid->refs == 0;
+    pthread_mutex_unlock(&server->lock);
+    if (!last)
+        return;
+    if (fid->io_fd >= 0)
+        close(fid->io_fd);
+    close(fid->path_fd);
+    pthread_mutex_destroy(&fid->directory);
+    free(fid);
+}
+
+/* Takes a fid out of the table. Returns whether it was there. */
+static bool fid_remove(struct p9_server *server, uint32_t id)
+{
+    pthread_mutex_lock(&server->lock);
+    struct fid **at = find_locked(server, id), *fid = *at;
+    if (fid) {
+        *at = fid->next;
+        server->fid_count--;
+    }
+    pthread_mutex_unlock(&server->lock);
+    fid_put(server, fid);
+    return fid != NULL;
+}
+
+/* Makes `id` stand for a descriptor, which it takes over, also on failure. `instead`: what it stood for is forgotten;
+ * otherwise it must be new. */
+static int fid_add(struct p9_server *server, uint32_t id, int path_fd, uint32_t uid, bool instead)
+{
+    struct fid *fid = calloc(1, sizeof(*fid));
+    int rc = fid ? 0 : -ENOMEM;
+
+    if (!rc) {
+        *fid = (struct fid){.id = id, .refs = 1, .path_fd = path_fd, .uid = uid};
+        atomic_init(&fid->io_fd, -1);
+        pthread_mutex_init(&fid->directory, NULL);
+    }
+    pthread_mutex_lock(&server->lock);
+    struct fid **at = find_locked(server, id), *before = *at;
+    if (!rc && id == P9_NO_FID)
+        rc = -EINVAL;
+    if (!rc && before && !instead)
+        rc = -EEXIST;
+    if (!rc && !before && server->fid_count == P9_FIDS_MAX)
+        rc = -EMFILE;
+    if (!rc) {
+        fid->next = before ? before->next : NULL;
+        *at = fid;
+        server->fid_count += !before;
+    }
+    pthread_mutex_unlock(&server->lock);
+    if (rc && fid)
+        pthread_mutex_destroy(&fid->directory);
+    if (rc) {
+        free(fid);
+        close(path_fd);
+    } else {
+        fid_put(server, before);
+    }
+    return rc;
+}
+
+void p9_server_reset(struct p9_server *server)
+{
+    struct fid *all = NULL;
+
+    pthread_mutex_lock(&server->lock);
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        while (server->buckets[i]) {
+            struct fid *fid = server->buckets[i];
+            server->buckets[i] = fid->next;
+            fid->next = all;
+            all = fid;
+        }
+    }
+    server->fid_count = 0;
+    pthread_mutex_unlock(&server->lock);
+    while (all) {
+        struct fid *fid = all;
+        all = fid->next;
+        fid_put(server, fid);
+    }
+}
+
+/* ---- parts of messages ---- */
+
+static struct fid *in_fid(struct call *call)
+{
+    return fid_get(call->server, p9_u32(&call->in));
+}
+
+/* A name of a directory's entry. */
+static int in_name(struct call *call, char name[SHARE_NAME_BYTES])
+{
+    p9_string(&call->in, name, SHARE_NAME_BYTES);
+    return call->in.bad ? -EINVAL : share_check_name(name);
+}
+
+static uint8_t qid_type(mode_t mode)
+{
+    return S_ISDIR(mode) ? QID_DIRECTORY : S_ISLNK(mode) ? QID_SYMLINK : 0;
+}
+
+/* Inode numbers are unique, as everything is on one file system (RESOLVE_NO_XDEV). */
+static void put_qid(struct p9_out *out, const struct stat *st)
+{
+    p9_put_u8(out, qid_type(st->st_mode));
+    p9_put_u32(out, (uint32_t)st->st_mtim.tv_sec ^ (uint32_t)st->st_mtim.tv_nsec ^ (uint32_t)st->st_size << 8);
+    p9_put_u64(out, st->st_ino);
+}
+
+static int put_fd_qid(struct call *call, int fd)
+{
+    struct stat st;
+    int rc = share_stat(&call->server->share, fd, &st);
+
+    if (!rc)
+        put_qid(&call->out, &st);
+    return rc;
+}
+
+/* The qid of a new entry, after it got its owner. */
+static int put_new_qid(struct call *call, const struct fid *dir, const char *name, uint32_t gid)
+{
+    const struct share *share = &call->server->share;
+    int rc = share_set_owner(share, dir->path_fd, name, dir->uid, gid);
+    int fd = rc ? rc : share_walk(share, dir->path_fd, name);
+
+    if (fd < 0)
+        return fd;
+    rc = put_fd_qid(call, fd);
+    close(fd);
+    return rc;
+}
+
+static int or_errno(int result)
+{
+    return result < 0 ? -errno : result;
+}
+
+static int must_be_writable(const struct call *call)
+{
+    return call->server->share.read_only ? -EROFS : 0;
+}
+
+/* Linux' generic numbers of open flags, which are what the protocol has. */
+static int open_flags(uint32_t flags)
+{
+    static const struct {
+        uint32_t wire;
+        int host;
+    } names[] = {{01, O_WRONLY},    {02, O_RDWR},           {0200, O_EXCL},        {01000, O_TRUNC},  {02000, O_APPEND},
+                 {010000, O_DSYNC}, {0200000, O_DIRECTORY}, {01000000, O_NOATIME}, {04000000, O_SYNC}};
+    int host = 0;
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(names); i++) {
+        if (flags & names[i].wire)
+            host |= names[i].host;
+    }
+    return host;
+}
+
+/* ---- sessions ---- */
+
+static int do_version(struct call *call)
+{
+    static const char dialect[] = "9P2000.L";
+    uint32_t msize = p9_u32(&call->in);
+    char version[32];
+
+    p9_string(&call->in, version, sizeof(version));
+    if (call->in.bad || msize < P9_MSIZE_MIN)
+        return -EINVAL;
+    p9_server_reset(call->server);
+    if (msize > P9_MSIZE_MAX)
+        msize = P9_MSIZE_MAX;
+    pthread_mutex_lock(&call->server->lock);
+    call->server->msize = msize;
+    pthread_mutex_unlock(&call->server->lock);
+    p9_put_u32(&call->out, msize);
+    if (strcmp(version, dialect) == 0)
+        p9_put_string(&call->out, dialect, strlen(dialect));
+    else
+        p9_put_string(&call->out, "unknown", strlen("unknown"));
+    return 0;
+}
+
+static int do_attach(struct call *call)
+{
+    uint32_t id = p9_u32(&call->in), afid = p9_u32(&call->in);
+    char text[SHARE_NAME_BYTES];
+
+    p9_string(&call->in, text, sizeof(text)); /* the user's name; its number counts */
+    p9_string(&call->in, text, sizeof(text)); /* what to attach: there is one tree */
+    uint32_t uid = p9_u32(&call->in);
+    if (call->in.bad || afid != P9_NO_FID)
+        return -EINVAL;
+    int fd = or_errno(fcntl(call->server->share.root_fd, F_DUPFD_CLOEXEC, 0));
+    if (fd < 0)
+        return fd;
+    int rc = put_fd_qid(call, fd);
+    if (rc) {
+        close(fd);
+        return rc;
+    }
+    return fid_add(call->server, id, fd, uid, false);
+}
+
+static int do_clunk(struct call *call)
+{
+    uint32_t id = p9_u32(&call->in);
+
+    return fid_remove(call->server, id) ? 0 : -EBADF;
+}
+
+/* Clients fall back to unlinking by name; the fid is gone in any case. */
+static int do_remove(struct call *call)
+{
+    int rc = do_clunk(call);
+
+    return rc ? rc : -EOPNOTSUPP;
+}
+
+static int do_flush(struct call *call)
+{
+    p9_u16(&call->in);
+    return 0;
+}
+
+/* ---- finding files ---- */
+
+/* One step. Takes `from` over unless it is the fid's own. */
+static int walk_step(const struct share *share, int from, const char *name, bool own)
+{
+    int fd = share_walk(share, from, name);
+
+    if (!own)
+        close(from);
+    return fd;
+}
+
+static int do_walk(struct call *call)
+{
+    struct p9_server *server = call->server;
+    uint32_t id = p9_u32(&call->in), new_id = p9_u32(&call->in);
+    uint16_t count = p9_u16(&call->in), done = 0;
+    char name[SHARE_NAME_BYTES];
+    struct fid *fid = fid_get(server, id);
+    int rc = fid ? 0 : -EBADF;
+
+    if (count > P9_WALK_MAX)
+        rc = -EINVAL;
+    if (rc) {
+        fid_put(server, fid);
+        return rc;
+    }
+    int fd = or_errno(count ? fid->path_fd : fcntl(fid->path_fd, F_DUPFD_CLOEXEC, 0));
+    size_t count_at = call->out.len;
+    p9_put_u16(&call->out, 0);
+    while (fd >= 0 && done < count) {
+        rc = in_name(call, name);
+        if (rc == 0) {
+            fd = walk_step(&server->share, fd, name, done == 0);
+            rc = fd < 0 ? fd : put_fd_qid(call, fd);
+        }
+        if (rc)
+            break;
+        done++;
+    }
+    if (fd < 0 && !rc)
+        rc = fd;
+    if (rc && fd >= 0 && fd != fid->path_fd)
+        close(fd);
+    uint32_t uid = fid->uid;
+    fid_put(server, fid);
+    if (call->in.bad)
+        return -EINVAL;
+    memcpy(call->out.start + count_at, &done, sizeof(done));
+    if (rc) /* as far as it went, without a new fid; the first name's error is an error */
+        return done ? 0 : rc;
+    return fid_add(server, new_id, fd, uid, new_id == id);
+}
+
+/* ---- opening, reading, writing ---- */
+
+static uint32_t iounit(const struct call *call)
+{
+    return call->server->msize - P9_WRITE_HEADER_BYTES;
+}
+
+/* Makes `fd` what the fid is read and written through; takes it over. */
+static int set_io(struct fid *fid, int fd)
+{
+    int none = -1;
+
+    if (atomic_compare_exchange_strong(&fid->io_fd, &none, fd))
+        return 0;
+    close(fd);
+    return -EBUSY;
+}
+
+static int do_lopen(struct call *call)
+{
+    struct fid *fid = in_fid(call);
+    int flags = open_flags(p9_u32(&call->in)) & ~O_EXCL, rc = fid ? 0 : -EBADF;
+
+    if (!rc && call->in.bad)
+        rc = -EINVAL;
+    if (!rc && fid->io_fd >= 0)
+        rc = -EBUSY;
+    if (!rc) {
+        int fd = share_reopen(&call->server->share, fid->path_fd, flags);
+        rc = fd < 0 ? fd : set_io(fid, fd);
+    }
+    if (!rc)
+        rc = put_fd_qid(call, fid->path_fd);
+    p9_put_u32(&call->out, iounit(call));
+    fid_put(call->server, fid);
+    return rc;
+}
+
+/* The directory's fid becomes the file's. */
+static int create_in(struct call *call, const struct fid *dir, const char *name, uint32_t flags, uint32_t mode,
+                     uint32_t gid)
+{
+    struct p9_server *server = call->server;
+    bool created;
+    int fd = share_create(&server->share, dir->path_fd, name, open_flags(flags), mode, &created), rc = 0;
+
+    if (fd < 0)
+        return fd;
+    if (created && !server->share.squash && server->share.is_root)
+        rc = or_errno(fchown(fd, dir->uid, gid));
+    int path_fd = rc ? rc : share_walk(&server->share, dir->path_fd, name);
+    struct stat opened, found;
+    /* Whoever replaced the file meanwhile has made another one: the fid is of that which was opened. */
+    if (path_fd >= 0 && (fstat(fd, &opened) || fstat(path_fd, &found) || opened.st_ino != found.st_ino)) {
+        close(path_fd);
+        path_fd = -ESTALE;
+    }
+    rc = path_fd < 0 ? path_fd : put_fd_qid(call, path_fd);
+    if (!rc)
+        rc = fid_add(server, dir->id, path_fd, dir->uid, true);
+    else if (path_fd >= 0)
+        close(path_fd);
+    struct fid *fid = rc ? NULL : fid_get(server, dir->id);
+    if (fid)
+        rc = set_io(fid, fd);
+    else
+        close(fd);
+    fid_put(server, fid);
+    p9_put_u32(&call->out, iounit(call));
+    return rc;
+}
+
+static int do_lcreate(struct call *call)
+{
+    struct fid *dir = in_fid(call);
+    char name[SHARE_NAME_BYTES];
+    int rc = in_name(call, name);
+    uint32_t flags = p9_u32(&call->in), mode = p9_u32(&call->in), gid = p9_u32(&call->in);
+
+    if (!dir)
+        rc = -EBADF;
+    if (!rc && call->in.bad)
+        rc = -EINVAL;
+    if (!rc)
+        rc = create_in(call, dir, name, flags, mode, gid);
+    fid_put(call->server, dir);
+    return rc;
+}
+
+/* The pieces of [offset, offset + len) of a message's memory. What does not fit into `out` is left for the next call,
+ * as the rest of a short read is. */
+static unsigned data_pieces(const struct p9_buffers *buffers, size_t offset, size_t len, struct iovec *out)
+{
+    unsigned used = 0;
+
+    for (unsigned i = 0; i < buffers->count && len && used < IOV_MAX_PIECES; i++) {
+        size_t have = buffers->iov[i].iov_len;
+        if (offset >= have) {
+            offset -= have;
+            continue;
+        }
+        have -= offset;
+        size_t part = have < len ? have : len;
+        out[used++] = (struct iovec){.iov_base = (uint8_t *)buffers->iov[i].iov_base + offset, .iov_len = part};
+        len -= part;
+        offset = 0;
+    }
+    return used;
+}
+
+static size_t at_most(size_t value, size_t max)
+{
+    return value < max ? value : max;
+}
+
+static int do_read(struct call *call)
+{
+    struct iovec pieces[IOV_MAX_PIECES];
+    struct fid *fid = in_fid(call);
+    uint64_t offset = p9_u64(&call->in);
+    uint32_t count = p9_u32(&call->in);
+    ssize_t got = 0;
+    int rc = !fid || fid->io_fd < 0 ? -EBADF : 0;
+
+    if (!rc && (call->in.bad || offset > INT64_MAX || call->reply->len < P9_READ_HEADER_BYTES))
+        rc = -EINVAL;
+    if (!rc) {
+        size_t len = at_most(at_most(count, call->server->msize - P9_READ_HEADER_BYTES),
+                             call->reply->len - P9_READ_HEADER_BYTES);
+        unsigned used = data_pieces(call->reply, P9_READ_HEADER_BYTES, len, pieces);
+        got = used ? preadv(fid->io_fd, pieces, (int)used, (off_t)offset) : 0;
+        rc = got < 0 ? -errno : 0;
+    }
+    if (!rc) {
+        p9_put_u32(&call->out, (uint32_t)got);
+        call->data = (size_t)got;
+        call->server->read_bytes += (uint64_t)got;
+    }
+    fid_put(call->server, fid);
+    return rc;
+}
+
+static int do_write(struct call *call)
+{
+    struct iovec pieces[IOV_MAX_PIECES];
+    struct fid *fid = in_fid(call);
+    uint64_t offset = p9_u64(&call->in);
+    uint32_t count = p9_u32(&call->in);
+    ssize_t put = 0;
+    int rc = !fid || fid->io_fd < 0 ? -EBADF : 0;
+
+    if (!rc && (call->in.bad || offset > INT64_MAX || count > call->request->len - P9_WRITE_HEADER_BYTES))
+        rc = -EINVAL;
+    if (!rc) {
+        unsigned used = data_pieces(call->request, P9_WRITE_HEADER_BYTES, count, pieces);
+        put = used ? pwritev(fid->io_fd, pieces, (int)used, (off_t)offset) : 0;
+        rc = put < 0 ? -errno : 0;
+    }
+    if (!rc) {
+        p9_put_u32(&call->out, (uint32_t)put);
+        call->server->written_bytes += (uint64_t)put;
+    }
+    fid_put(call->server, fid);
+    return rc;
+}
+
+static int do_fsync(struct call *call)
+{
+    struct fid *fid = in_fid(call);
+    uint32_t data_only = p9_u32(&call->in);
+    int rc = !fid || fid->io_fd < 0 ? -EBADF : 0;
+
+    if (!rc)
+        rc = or_errno(data_only ? fdatasync(fid->io_fd) : fsync(fid->io_fd));
+    fid_put(call->server, fid);
+    return rc;
+}
+
+/* ---- directories ---- */
+
+/* Entries from `entries` (`len` bytes of getdents64) as far as `room` bytes of reply go. */
+static void put_entries(struct p9_out *out, const uint8_t *entries, size_t len, size_t room, uint64_t own_ino)
+{
+    size_t end = out->len + room;
+
+    for (size_t at = 0; at < len;) {
+        const struct dirent64 *entry = (const struct dirent64 *)(entries + at);
+        size_t name_len = strlen(entry->d_name);
+        if (out->len + P9_QID_BYTES + 8 + 1 + 2 + name_len > end)
+            return;
+        /* What the shared directory lies in is nobody's business. */
+        uint64_t ino = strcmp(entry->d_name, "..") == 0 ? own_ino : entry->d_ino;
+        p9_put_u8(out, entry->d_type == DT_DIR ? QID_DIRECTORY : entry->d_type == DT_LNK ? QID_SYMLINK : 0);
+        p9_put_u32(out, 0);
+        p9_put_u64(out, ino);
+        p9_put_u64(out, (uint64_t)entry->d_off);
+        p9_put_u8(out, entry->d_type);
+        p9_put_string(out, entry->d_name, name_len);
+        at += entry->d_reclen;
+    }
+}
+
+static int read_directory(struct fid *fid, uint64_t offset, uint8_t *entries, size_t size, size_t *len)
+{
+    int rc;
+
+    pthread_mutex_lock(&fid->directory);
+    rc = lseek(fid->io_fd, (off_t)offset, SEEK_SET) < 0 ? -errno : 0;
+    ssize_t got = rc ? 0 : getdents64(fid->io_fd, entries, size);
+    if (got < 0)
+        rc = -errno;
+    pthread_mutex_unlock(&fid->directory);
+    *len = got > 0 ? (size_t)got : 0;
+    return rc;
+}
+
+static int do_readdir(struct call *call)
+{
+    _Alignas(struct dirent64) uint8_t entries[DIRENTS_BYTES];
+    struct fid *fid = in_fid(call);
+    uint64_t offset = p9_u64(&call->in);
+    uint32_t count = p9_u32(&call->in);
+    struct stat st;
+    size_t len = 0;
+    int rc = !fid || fid->io_fd < 0 ? -EBADF : 0;
+
+    if (!rc && call->in.bad)
+        rc = -EINVAL;
+    if (!rc)
+        rc = fstat(fid->io_fd, &st) ? -errno : S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+    if (!rc)
+        rc = read_directory(fid, offset, entries, sizeof(entries), &len);
+    if (!rc) {
+        size_t count_at = call->out.len;
+        p9_put_u32(&call->out, 0);
+        size_t room = at_most(at_most(count, call->out.size - call->out.len), call->reply->len - P9_READ_HEADER_BYTES);
+        put_entries(&call->out, entries, len, room, st.st_ino);
+        uint32_t bytes = (uint32_t)(call->out.len - count_at - 4);
+        memcpy(call->out.start + count_at, &bytes, sizeof(bytes));
+        if (len && !bytes)
+            rc = -EINVAL; /* not even one fits: nothing would look like the end */
+    }
+    fid_put(call->server, fid);
+    return rc;
+}
+
+static int do_mkdir(struct call *call)
+{
+    struct fid *dir = in_fid(call);
+    char name[SHARE_NAME_BYTES];
+    int rc = in_name(call, name);
+    uint32_t mode = p9_u32(&call->in), gid = p9_u32(&call->in);
+
+    if (!dir)
+        rc = -EBADF;
+    if (!rc)
+        rc = call->in.bad ? -EINVAL : must_be_writable(call);
+    if (!rc)
+        rc = or_errno(mkdirat(dir->path_fd, name, mode & (ACCESSPERMS | S_ISVTX)));
+    if (!rc)
+        rc = put_new_qid(call, dir, name, gid);
+    fid_put(call->server, dir);
+    return rc;
+}
+
+/* Regular files alone: a device of the host's, or a FIFO that somebody there waits at, is nothing a guest makes. */
+static int do_mknod(struct call *call)
+{
+    struct fid *dir = in_fid(call);
+    char name[SHARE_NAME_BYTES];
+    int rc = in_name(call, name);
+    uint32_t mode = p9_u32(&call->in);
+
+    p9_u32(&call->in);
+    p9_u32(&call->in);
+    uint32_t gid = p9_u32(&call->in);
+    if (!dir)
+        rc = -EBADF;
+    if (!rc)
+        rc = call->in.bad ? -EINVAL : must_be_writable(call);
+    if (!rc && (mode & S_IFMT) && !S_ISREG(mode))
+        rc = -EPERM;
+    if (!rc)
+        rc = or_errno(mknodat(dir->path_fd, name, S_IFREG | (mode & ACCESSPERMS), 0));
+    if (!rc)
+        rc = put_new_qid(call, dir, name, gid);
+    fid_put(call->server, dir);
+    return rc;
+}
+
+static int do_symlink(struct call *call)
+{
+    struct fid *dir = in_fid(call);
+    char name[SHARE_NAME_BYTES], target[PATH_MAX];
+    int rc = in_name(call, name);
+
+    p9_string(&call->in, target, sizeof(target)); /* the guest's to follow: it may say anything */
+    uint32_t gid = p9_u32(&call->in);
+    if (!dir)
+        rc = -EBADF;
+    if (!rc)
+        rc = call->in.bad ? -EINVAL : must_be_writable(call);
+    if (!rc)
+        rc = or_errno(symlinkat(target, dir->path_fd, name));
+    if (!rc)
+        rc = put_new_qid(call, dir, name, gid);
+    fid_put(call->server, dir);
+    return rc;
+}
+
+static int do_readlink(struct call *call)
+{
+    struct fid *fid = in_fid(call);
+    char target[PATH_MAX];
+    ssize_t len = fid ? readlinkat(fid->path_fd, "", target, sizeof(target)) : 0;
+    int rc = !fid ? -EBADF : len < 0 ? -errno : 0;
+
+    if (!rc)
+        p9_put_string(&call->out, target, (size_t)len);
+    fid_put(call->server, fid);
+    return rc == -ENOENT ? -EINVAL : rc; /* what an empty path of no link gives */
+}
+
+static int do_link(struct call *call)
+{
+    struct fid *dir = in_fid(call), *fid = in_fid(call);
+    char name[SHARE_NAME_BYTES];
+    int rc = in_name(call, name);
+
+    if (!dir || !fid)
+        rc = -EBADF;
+    if (!rc)
+        rc = share_link(&call->server->share, fid->path_fd, dir->path_fd, name);
+    fid_put(call->server, dir);
+    fid_put(call->server, fid);
+    return rc;
+}
+
+static int do_renameat(struct call *call)
+{
+    char old_name[SHARE_NAME_BYTES], new_name[SHARE_NAME_BYTES];
+    struct fid *old_dir = in_fid(call);
+    int rc = in_name(call, old_name);
+    struct fid *new_dir = in_fid(call);
+    int new_rc = in_name(call, new_name);
+
+    if (!old_dir || !new_dir)
+        rc = -EBADF;
+    if (!rc)
+        rc = new_rc ? new_rc : must_be_writable(call);
+    if (!rc)
+        rc = or_errno(renameat(old_dir->path_fd, old_name, new_dir->path_fd, new_name));
+    fid_put(call->server, old_dir);
+    fid_put(call->server, new_dir);
+    return rc;
+}
+
+static int do_unlinkat(struct call *call)
+{
+    struct fid *dir = in_fid(call);
+    char name[SHARE_NAME_BYTES];
+    int rc = in_name(call, name);
+    uint32_t flags = p9_u32(&call->in);
+
+    if (!dir)
+        rc = -EBADF;
+    if (!rc)
+        rc = call->in.bad || (flags & ~(uint32_t)AT_REMOVEDIR) ? -EINVAL : must_be_writable(call);
+    if (!rc)
+        rc = or_errno(unlinkat(dir->path_fd, name, (int)flags));
+    fid_put(call->server, dir);
+    return rc;
+}
+
+/* ---- attributes ---- */
+
+static int do_getattr(struct call *call)
+{
+    struct fid *fid = in_fid(call);
+    struct p9_out *out = &call->out;
+    struct stat st;
+    int rc = fid ? share_stat(&call->server->share, fid->path_fd, &st) : -EBADF;
+
+    p9_u64(&call->in);
+    fid_put(call->server, fid);
+    if (rc)
+        return rc;
+    p9_put_u64(out, GETATTR_BASIC);
+    put_qid(out, &st);
+    p9_put_u32(out, st.st_mode);
+    p9_put_u32(out, st.st_uid);
+    p9_put_u32(out, st.st_gid);
+    p9_put_u64(out, st.st_nlink);
+    p9_put_u64(out, st.st_rdev);
+    p9_put_u64(out, (uint64_t)st.st_size);
+    p9_put_u64(out, (uint64_t)st.st_blksize);
+    p9_put_u64(out, (uint64_t)st.st_blocks);
+    const struct timespec times[] = {st.st_atim, st.st_mtim, st.st_ctim, {0}};
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(times); i++) {
+        p9_put_u64(out, (uint64_t)times[i].tv_sec);
+        p9_put_u64(out, (uint64_t)times[i].tv_nsec);
+    }
+    p9_put_u64(out, 0); /* generation, data version: not known */
+    p9_put_u64(out, 0);
+    return 0;
+}
+
+struct new_attributes {
+    uint32_t valid, mode, uid, gid;
+    uint64_t size;
+    struct timespec times[2];
+};
+
+/* utimensat()'s words for what a time is set to. */
+static void choose_time(struct timespec *time, bool set, bool to)
+{
+    if (!set)
+        time->tv_nsec = UTIME_OMIT;
+    else if (!to)
+        time->tv_nsec = UTIME_NOW;
+}
+
+static int set_attributes(const struct share *share, const struct fid *fid, struct new_attributes *set)
+{
+    int rc = share->read_only ? -EROFS : 0;
+
+    if (!rc && (set->valid & (SET_UID | SET_GID)))
+        rc = share_chown(share, fid->path_fd, set->valid & SET_UID ? set->uid : UINT32_MAX,
+                         set->valid & SET_GID ? set->gid : UINT32_MAX);
+    if (!rc && (set->valid & SET_MODE))
+        rc = share_chmod(share, fid->path_fd, set->mode);
+    if (!rc && (set->valid & SET_SIZE))
+        rc = share_truncate(share, fid->path_fd, set->size);
+    if (!rc && (set->valid & (SET_ATIME | SET_MTIME))) {
+        choose_time(&set->times[0], set->valid & SET_ATIME, set->valid & SET_ATIME_TO);
+        choose_time(&set->times[1], set->valid & SET_MTIME, set->valid & SET_MTIME_TO);
+        rc = or_errno(utimensat(fid->path_fd, "", set->times, AT_EMPTY_PATH));
+    }
+    return rc;
+}
+
+static int do_setattr(struct call *call)
+{
+    struct fid *fid = in_fid(call);
+    struct p9_in *in = &call->in;
+    struct new_attributes set = {0};
+    uint32_t words[4];
+    uint64_t numbers[5];
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(words); i++)
+        words[i] = p9_u32(in);
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(numbers); i++)
+        numbers[i] = p9_u64(in);
+    set.valid = words[0];
+    set.mode = words[1];
+    set.uid = words[2];
+    set.gid = words[3];
+    set.size = numbers[0];
+    bool good = numbers[2] < 1000000000 && numbers[4] < 1000000000;
+    if (good) {
+        set.times[0] = (struct timespec){.tv_sec = (time_t)numbers[1], .tv_nsec = (long)numbers[2]};
+        set.times[1] = (struct timespec){.tv_sec = (time_t)numbers[3], .tv_nsec = (long)numbers[4]};
+    }
+    int rc = !fid ? -EBADF : in->bad || !good ? -EINVAL : set_attributes(&call->server->share, fid, &set);
+    fid_put(call->server, fid);
+    return rc;
+}
+
+static int do_statfs(struct call *call)
+{
+    struct fid *fid = in_fid(call);
+    struct p9_out *out = &call->out;
+    struct statfs st;
+    int rc = !fid ? -EBADF : or_errno(fstatfs(fid->path_fd, &st));
+
+    fid_put(call->server, fid);
+    if (rc)
+        return rc;
+    p9_put_u32(out, (uint32_t)st.f_type);
+    p9_put_u32(out, (uint32_t)st.f_bsize);
+    p9_put_u64(out, st.f_blocks);
+    p9_put_u64(out, st.f_bfree);
+    p9_put_u64(out, st.f_bavail);
+    p9_put_u64(out, st.f_files);
+    p9_put_u64(out, st.f_ffree);
+    p9_put_u64(out, 0); /* the host's number of the file system */
+    p9_put_u32(out, (uint32_t)st.f_namelen);
+    return 0;
+}
+
+static int do_unsupported(struct call *call)
+{
+    return -EOPNOTSUPP;
+}
+
+/* ---- locks: of the open file, so that each of the guest's openings has its own ---- */
+
+/* type, start, length in both messages. */
+static int in_lock(struct call *call, struct flock *lock, bool with_flags)
+{
+    static const short kinds[] = {[TYPE_READ] = F_RDLCK, [TYPE_WRITE] = F_WRLCK, [TYPE_UNLOCK] = F_UNLCK};
+    uint8_t type = p9_u8(&call->in);
+
+    if (with_flags)
+        p9_u32(&call->in); /* whether to wait: the client asks again, so that no thread of ours stands still */
+    uint64_t start = p9_u64(&call->in), len = p9_u64(&call->in);
+    if (call->in.bad || type > TYPE_UNLOCK || start > INT64_MAX || len > INT64_MAX - start)
+        return -EINVAL;
+    *lock = (struct flock){.l_type = kinds[type], .l_whence = SEEK_SET, .l_start = (off_t)start, .l_len = (off_t)len};
+    return 0;
+}
+
+static int do_lock(struct call *call)
+{
+    struct fid *fid = in_fid(call);
+    struct flock lock;
+    int rc = in_lock(call, &lock, true);
+
+    if (!fid || fid->io_fd < 0)
+        rc = -EBADF;
+    if (!rc)
+        rc = or_errno(fcntl(fid->io_fd, F_OFD_SETLK, &lock));
+    fid_put(call->server, fid);
+    if (rc == -EAGAIN || rc == -EACCES) {
+        p9_put_u8(&call->out, STATUS_BLOCKED);
+        return 0;
+    }
+    p9_put_u8(&call->out, STATUS_SUCCESS);
+    return rc;
+}
+
+static int do_getlock(struct call *call)
+{
+    struct fid *fid = in_fid(call);
+    struct flock lock;
+    int rc = in_lock(call, &lock, false);
+    uint32_t process = p9_u32(&call->in);
+    char client[SHARE_NAME_BYTES];
+
+    p9_string(&call->in, client, sizeof(client));
+    if (!fid || fid->io_fd < 0)
+        rc = -EBADF;
+    if (!rc)
+        rc = call->in.bad ? -EINVAL : or_errno(fcntl(fid->io_fd, F_OFD_GETLK, &lock));
+    fid_put(call->server, fid);
+    if (rc)
+        return rc;
+    p9_put_u8(&call->out, lock.l_type == F_RDLCK ? TYPE_READ : lock.l_type == F_WRLCK ? TYPE_WRITE : TYPE_UNLOCK);
+    p9_put_u64(&call->out, (uint64_t)lock.l_start);
+    p9_put_u64(&call->out, (uint64_t)lock.l_len);
+    p9_put_u32(&call->out, process);
+    p9_put_string(&call->out, client, strlen(client));
+    return 0;
+}
+
+/* ---- messages ---- */
+
+static int (*handler_of(uint8_t type))(struct call *call)
+{
+    switch (type) {
+#define X(type_name, fn) \
+    case type_name:      \
+        return fn;
+        X(P9_TSTATFS, do_statfs)
+        X(P9_TLOPEN, do_lopen)
+        X(P9_TLCREATE, do_lcreate)
+        X(P9_TSYMLINK, do_symlink)
+        X(P9_TMKNOD, do_mknod)
+        X(P9_TREADLINK, do_readlink)
+        X(P9_TGETATTR, do_getattr)
+        X(P9_TSETATTR, do_setattr)
+        X(P9_TREADDIR, do_readdir)
+        X(P9_TFSYNC, do_fsync)
+        X(P9_TLOCK, do_lock)
+        X(P9_TGETLOCK, do_getlock)
+        X(P9_TLINK, do_link)
+        X(P9_TMKDIR, do_mkdir)
+        X(P9_TRENAMEAT, do_renameat)
+        X(P9_TUNLINKAT, do_unlinkat)
+        X(P9_TVERSION, do_version)
+        X(P9_TATTACH, do_attach)
+        X(P9_TFLUSH, do_flush)
+        X(P9_TWALK, do_walk)
+        X(P9_TREAD, do_read)
+        X(P9_TWRITE, do_write)
+        X(P9_TCLUNK, do_clunk)
+        X(P9_TREMOVE, do_remove)
+#undef X
+    }
+    return do_unsupported; /* extended attributes, authentication, renaming by fid among them */
+}
+
+static void put_header(struct call *call, uint8_t type, uint16_t tag)
+{
+    call->out.len = 0;
+    call->out.full = false;
+    call->data = 0;
+    p9_put_u32(&call->out, 0);
+    p9_put_u8(&call->out, type);
+    p9_put_u16(&call->out, tag);
+}
+
+static void put_error(struct call *call, uint16_t tag, int rc)
+{
+    call->server->errors++;
+    put_header(call, P9_RLERROR, tag);
+    p9_put_u32(&call->out, (uint32_t)-rc);
+}
+
+/* Copies the reply, whose size is known now, to the guest. */
+static int64_t finish(struct call *call, uint16_t tag)
+{
+    if (call->out.full || call->out.len + call->data > call->reply->len)
+        put_error(call, tag, -EMSGSIZE);
+    uint32_t size = (uint32_t)(call->out.len + call->data);
+    memcpy(call->out.start, &size, sizeof(size));
+    iov_from_buf(call->reply->iov, call->reply->count, 0, call->out.start, call->out.len);
+    return size;
+}
+
+int64_t p9_server_handle(struct p9_server *server, const struct p9_buffers *request, const struct p9_buffers *reply)
+{
+    uint8_t bytes[P9_SMALL_BYTES], answer[REPLY_BYTES];
+    struct call call = {.server = server, .request = request, .reply = reply};
+    size_t len = at_most(request->len, sizeof(bytes));
+
+    if (request->len < P9_HEADER_BYTES || reply->len < P9_READ_HEADER_BYTES)
+        return -EINVAL;
+    iov_to_buf(request->iov, request->count, 0, bytes, len);
+    call.in = (struct p9_in){.at = bytes, .left = len};
+    call.out = (struct p9_out){.start = answer, .size = sizeof(answer)};
+    uint32_t size = p9_u32(&call.in);
+    uint8_t type = p9_u8(&call.in);
+    uint16_t tag = p9_u16(&call.in);
+    if (size < P9_HEADER_BYTES || size > request->len)
+        return -EINVAL;
+    call.in.left = at_most(size, len) - P9_HEADER_BYTES;
+    server->requests++;
+    put_header(&call, type + 1, tag);
+    bool too_large = size > (type == P9_TWRITE ? server->msize : P9_SMALL_BYTES);
+    bool too_short = type == P9_TWRITE && size < P9_WRITE_HEADER_BYTES;
+    int rc = too_large || too_short ? -EMSGSIZE : handler_of(type)(&call);
+    if (!rc && call.in.bad)
+        rc = -EINVAL;
+    if (rc)
+        put_error(&call, tag, rc);
+    return finish(&call, tag);
+}
+
+/* ---- the server ---- */
+
+/* A descriptor or two a fid: the usual soft limit of 1,024 would be a guest's in no time. */
+static void allow_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        rlim_t wanted = 4 * (rlim_t)P9_FIDS_MAX;
+        if (limit.rlim_cur < wanted)
+            limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit); /* else fewer files can be open */
+    }
+}
+
+int p9_server_create(const struct share_config *config, struct p9_server **out, struct error *err)
+{
+    struct p9_server *server = calloc(1, sizeof(*server));
+
+    if (!server)
+        return error_set(err, -ENOMEM, "no memory to share '%s'", config->path);
+    int rc = share_open(&server->share, config, err);
+    if (rc) {
+        free(server);
+        return rc;
+    }
+    allow_descriptors();
+    server->msize = P9_MSIZE_MIN;
+    pthread_mutex_init(&server->lock, NULL);
+    *out = server;
+    return 0;
+}
+
+void p9_server_destroy(struct p9_server *server)
+{
+    if (!server)
+        return;
+    p9_server_reset(server);
+    share_close(&server->share);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+}
+
+void p9_server_stats(struct p9_server *server, struct p9_stats *stats)
+{
+    pthread_mutex_lock(&server->lock);
+    *stats = (struct p9_stats){.requests = server->requests,
+                               .errors = server->errors,
+                               .read_bytes = server->read_bytes,
+                               .written_bytes = server->written_bytes,
+                               .fids = server->fid_count};
+    pthread_mutex_unlock(&server->lock);
+}
