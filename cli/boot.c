@@ -4,6 +4,7 @@
  * Nothing is opened for writing before the configuration was accepted, with one exception that was asked for:
  * --dump-dtb.
  */
+#include "cli/cache.h"
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/jit.h"
@@ -13,8 +14,8 @@
 #include "cli/values.h"
 
 #include "base/log.h"
-#include "engine/isa/riscv/isa.h"
 #include "base/loop.h"
+#include "engine/isa/riscv/isa.h"
 #include "machine/machine.h"
 
 #include <errno.h>
@@ -33,6 +34,7 @@ struct boot {
     char serial_text[2 * 4096]; /* holds the paths */
     const char *dump_dtb;
     bool no_reboot;
+    char *cache;     /* the default path */
     char *pflash[2]; /* paths without ",readonly" */
     enum stats_format stats_format;
 
@@ -253,6 +255,11 @@ static int parse_values(const struct option_values *values, struct boot *boot)
         rc = parse_max_insns(value[OPTION_MAX_INSNS], &config->max_insns);
     if (!rc && value[OPTION_LOG])
         rc = parse_log(value[OPTION_LOG]);
+    config->cache = value[OPTION_NO_CACHE] ? NULL : value[OPTION_CACHE];
+    if (!rc && value[OPTION_CACHE] && value[OPTION_NO_CACHE]) {
+        report_error("--cache, '%s', with --no-cache is refused: give one of the two", value[OPTION_CACHE]);
+        rc = -EINVAL;
+    }
     if (!rc)
         rc = jit_parse(values, config);
     return rc;
@@ -474,6 +481,7 @@ static int run_with(const struct option_values *values, struct boot *boot)
 
 static int free_boot(struct boot *boot, int code)
 {
+    free(boot->cache);
     free(boot->pflash[0]);
     free(boot->pflash[1]);
     return code;
@@ -495,6 +503,8 @@ static int boot_run(const struct option_values *values)
         report_error("--kernel, nothing given, is needed: give a Linux Image, as in tuff boot --kernel=Image");
         return free_boot(&boot, CLI_EXIT_USAGE);
     }
+    if (!values->value[OPTION_CACHE] && !values->value[OPTION_NO_CACHE] && !boot.dump_dtb)
+        boot.config.cache = boot.cache = cache_default_path();
     return free_boot(&boot, boot_machine(&boot));
 }
 

@@ -11,6 +11,7 @@ extern const size_t command_count;
 extern const struct command command_boot;
 extern const struct command command_run;
 extern const struct command command_disas;
+extern const struct command command_cache;
 
 /* Runs the command line and returns the process's exit code. */
 int command_main(int argc, const char *const *argv);

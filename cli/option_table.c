@@ -2,7 +2,13 @@
  * together. */
 #include "cli/options.h"
 
-enum { BOOT = OPTION_FOR_BOOT, RUN = OPTION_FOR_RUN, DISAS = OPTION_FOR_DISAS, TOP = OPTION_FOR_TOP };
+enum {
+    BOOT = OPTION_FOR_BOOT,
+    RUN = OPTION_FOR_RUN,
+    DISAS = OPTION_FOR_DISAS,
+    TOP = OPTION_FOR_TOP,
+    CACHE = OPTION_FOR_CACHE
+};
 
 const struct option_row option_rows[] = {
     {OPTION_KERNEL, BOOT, OPTION_VALUE, "Guest", "kernel", 'k', "FILE",
@@ -93,6 +99,14 @@ const struct option_row option_rows[] = {
      "--jit-bisect"},
     {OPTION_TUNE, BOOT | RUN, OPTION_LIST, "Tiers", "tune", 0, "NAME=N,..",
      "change numbers of the compile policy; --tune=help lists them"},
+    {OPTION_CACHE, BOOT | RUN | CACHE, OPTION_VALUE, "Tiers", "cache", 0, "FILE",
+     "keep compiled code and what is known of it in this database, for\n"
+     "the next run (default with boot: code.db in tuff/ of your cache\n"
+     "directory, or what TUFF_CACHE says; with run: none)"},
+    {OPTION_NO_CACHE, BOOT | RUN, OPTION_FLAG, "Tiers", "no-cache", 0, NULL,
+     "neither use nor keep what earlier runs compiled"},
+    {OPTION_RUNS, CACHE, OPTION_VALUE, "Database", "runs", 0, "N",
+     "gc: take out what was of no use in the last N runs (default: 16)"},
     {OPTION_DUMP, BOOT | RUN, OPTION_VALUE, "Compiler", "dump", 0, "WHAT[:WHICH]",
      "print each region that is compiled to standard error: guest\n"
      "(instructions), ir (as built), opt (optimised), asm; several\n"
@@ -130,7 +144,7 @@ const struct option_row option_rows[] = {
      "log to standard error: subsystems separated by commas, each\n"
      "with =error, =warn, =info or =debug (default: debug);\n"
      "--log=help lists them"},
-    {OPTION_HELP, BOOT | RUN | DISAS | TOP, OPTION_FLAG, "Information", "help", 'h', NULL, "print this help"},
+    {OPTION_HELP, BOOT | RUN | DISAS | TOP | CACHE, OPTION_FLAG, "Information", "help", 'h', NULL, "print this help"},
     {OPTION_VERSION, TOP, OPTION_FLAG, "Information", "version", 'V', NULL, "print the version"},
 };
 

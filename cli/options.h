@@ -36,6 +36,9 @@ enum option_id {
     OPTION_JIT_PLANT,
     OPTION_VERIFY,
     OPTION_TUNE,
+    OPTION_CACHE,
+    OPTION_NO_CACHE,
+    OPTION_RUNS,
     OPTION_DUMP,
     OPTION_PASSES,
     OPTION_PASS_PLUGIN,
@@ -58,6 +61,7 @@ enum option_for {
     OPTION_FOR_RUN = 1 << 1,
     OPTION_FOR_DISAS = 1 << 2,
     OPTION_FOR_TOP = 1 << 3,
+    OPTION_FOR_CACHE = 1 << 4,
 };
 
 enum option_kind {

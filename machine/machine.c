@@ -12,6 +12,9 @@
 #include "machine/firmware.h"
 #include "machine/machine_internal.h"
 
+#include "base/log.h"
+#include "store/store.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -278,6 +281,44 @@ static int load_symbols(struct machine *m, struct error *err)
     return 0;
 }
 
+/* Without it the machine runs as well: whatever is wrong with the file is one line. */
+static void open_store(struct machine *m)
+{
+    struct tier_config *jit = &m->config.jit;
+    struct store_config config = {.path = m->config.cache};
+    struct error err;
+
+    if (!config.path || m->config.interpret || !compiling_tier())
+        return;
+    char *build = compiling_tier()->build(jit);
+    config.build = build;
+    if (build && store_open(&config, &m->store, &err))
+        log_warn(LOG_STORE, "%s: nothing is known or kept in this run", err.text);
+    free(build);
+    jit->store = m->store;
+}
+
+int machine_bake(const struct machine_config *config, bool (*progress)(void *opaque, uint32_t done, uint32_t all),
+                 void *opaque, uint32_t *compiled, struct error *err)
+{
+    struct store_config store = {.path = config->cache};
+    struct tier_config jit = config->jit;
+
+    if (!compiling_tier())
+        return error_set(err, -ENOTSUP, "this program was built without LLVM: nothing can be compiled");
+    char *build = compiling_tier()->build(&jit);
+    if (!build)
+        return error_set(err, -EINVAL, "code that is made with these options is not kept");
+    store.build = build;
+    int rc = store_open(&store, &jit.store, err);
+    free(build);
+    if (rc)
+        return rc;
+    rc = region_bake(compiling_tier(), &jit, progress, opaque, compiled, err);
+    store_close(jit.store);
+    return rc;
+}
+
 static int create_parts(struct machine *m, struct error *err)
 {
     int rc = mem_create(&m->mem);
@@ -306,6 +347,8 @@ static int create_parts(struct machine *m, struct error *err)
             return error_set(err, rc, "the SBI could not be created: %s", strerror(-rc));
     }
     rc = load_symbols(m, err);
+    if (rc == 0)
+        open_store(m);
     if (rc == 0 && !m->config.interpret && compiling_tier())
         rc = region_cache_create(compiling_tier(), &m->config.jit, &m->regions, err);
     if (rc == 0)
@@ -346,6 +389,7 @@ void machine_destroy(struct machine *m)
     machine_devices_destroy(m);
     machine_harts_destroy(m);
     region_cache_destroy(m->regions);
+    store_close(m->store);
     sbi_destroy(m->sbi);
     loop_destroy(m->loop);
     mem_destroy(m->mem);

@@ -48,9 +48,15 @@ struct machine_config {
     bool interpret;         /* no LLVM tier */
     bool baseline;          /* blocks are compiled one by one, where this build can; not with jit.verify */
     struct tier_config jit; /* its `symbols` are the machine's to fill in */
+    const char *cache;      /* database with what earlier runs learnt; NULL: none, and nothing is kept */
     const char *symbols;    /* files with names of guest code, separated by commas */
     bool name_regions;      /* machine_regions() will be asked: also an ELF kernel's own names are read */
 };
+
+/* Compiles what the database of a configuration wants compiled (engine/tier.h, region_bake()). Returns 0, or a negative
+ * errno with a line in err: also -ENOTSUP without the LLVM tier. */
+int machine_bake(const struct machine_config *config, bool (*progress)(void *opaque, uint32_t done, uint32_t all),
+                 void *opaque, uint32_t *compiled, struct error *err) TUFF_MUST_CHECK;
 
 /* How a machine's run ended. */
 enum machine_end {

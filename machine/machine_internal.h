@@ -44,6 +44,7 @@ struct machine_hart {
 struct machine {
     struct machine_config config;
     struct mem *mem;
+    struct store *store; /* NULL: none */
     struct region_cache *regions; /* NULL: interpreting only */
     struct symbols *symbols;      /* names of guest code; NULL: not wanted */
     struct loop *loop;
