@@ -34,8 +34,9 @@ struct boot {
     char serial_text[2 * 4096]; /* holds the paths */
     const char *dump_dtb;
     bool no_reboot;
-    char *cache;     /* the default path */
-    char *pflash[2]; /* paths without ",readonly" */
+    char *cache;        /* the default path */
+    char options[1024]; /* as they were given, for the database */
+    char *pflash[2];    /* paths without ",readonly" */
     enum stats_format stats_format;
 
     struct console *console;
@@ -217,6 +218,24 @@ static bool is_help(const char *value)
     return value && strcmp(value, "help") == 0;
 }
 
+/* What fits. */
+static void note_options(const struct option_values *values, struct boot *boot)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < option_row_count && at + 1 < sizeof(boot->options); i++) {
+        const struct option_row *row = &option_rows[i];
+        const char *value = values->value[row->id];
+        if (!value)
+            continue;
+        int len = snprintf(boot->options + at, sizeof(boot->options) - at, "%s--%s%s%s", at ? " " : "", row->name,
+                           *value ? "=" : "", value);
+        at += len > 0 ? (size_t)len : 0;
+    }
+    boot->config.options = boot->options;
+    boot->config.version = TUFF_VERSION;
+}
+
 static int parse_values(const struct option_values *values, struct boot *boot)
 {
     const char *const *value = values->value;
@@ -255,6 +274,7 @@ static int parse_values(const struct option_values *values, struct boot *boot)
         rc = parse_max_insns(value[OPTION_MAX_INSNS], &config->max_insns);
     if (!rc && value[OPTION_LOG])
         rc = parse_log(value[OPTION_LOG]);
+    note_options(values, boot);
     config->cache = value[OPTION_NO_CACHE] ? NULL : value[OPTION_CACHE];
     if (!rc && value[OPTION_CACHE] && value[OPTION_NO_CACHE]) {
         report_error("--cache, '%s', with --no-cache is refused: give one of the two", value[OPTION_CACHE]);

@@ -7,4 +7,9 @@
  * or no memory. */
 char *cache_default_path(void);
 
+struct symbols;
+/* Files with names of guest code, separated by commas (NULL: none), sorted; the caller destroys. Returns 0, or a
+ * negative errno, reported. */
+int cache_load_symbols(const char *files, struct symbols **out);
+
 #endif

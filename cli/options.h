@@ -39,6 +39,7 @@ enum option_id {
     OPTION_CACHE,
     OPTION_NO_CACHE,
     OPTION_RUNS,
+    OPTION_RUN_NUMBER,
     OPTION_DUMP,
     OPTION_PASSES,
     OPTION_PASS_PLUGIN,
@@ -62,6 +63,8 @@ enum option_for {
     OPTION_FOR_DISAS = 1 << 2,
     OPTION_FOR_TOP = 1 << 3,
     OPTION_FOR_CACHE = 1 << 4,
+    OPTION_FOR_RUNS = 1 << 5,
+    OPTION_FOR_PROFILE = 1 << 6,
 };
 
 enum option_kind {

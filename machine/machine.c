@@ -20,6 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { RUN_STATS_MAX = 96 };
+
 enum { NS_PER_TICK = 1000000000 / BOARD_TIMEBASE_HZ };
 
 static const uint64_t memory_min_bytes = 2ull << 20;
@@ -422,6 +424,60 @@ static bool has_difference(const struct machine *m)
     return m->regions && atomic_load(&region_cache_counters(m->regions)->verify_differences);
 }
 
+/* Sums over the harts, for the database. */
+struct run_stats {
+    struct store_stat stats[RUN_STATS_MAX];
+    size_t count;
+};
+
+static void note_stat(void *opaque, uint32_t hart, const char *name, const char *text, uint64_t value)
+{
+    struct run_stats *all = opaque;
+    size_t i = 0;
+
+    while (i < all->count && strcmp(all->stats[i].name, name) != 0)
+        i++;
+    if (i == RUN_STATS_MAX)
+        return;
+    if (i == all->count)
+        all->stats[all->count++] = (struct store_stat){.name = name};
+    all->stats[i].value += value;
+}
+
+static uint64_t stat_of(const struct run_stats *all, const char *name)
+{
+    for (size_t i = 0; i < all->count; i++) {
+        if (strcmp(all->stats[i].name, name) == 0)
+            return all->stats[i].value;
+    }
+    return 0;
+}
+
+static void note_run(struct machine *m)
+{
+    const char *image = m->config.kernel ? m->config.kernel : m->config.bare ? m->config.bare : m->config.firmware;
+    const char *base = image ? strrchr(image, '/') : NULL;
+    struct run_stats all = {.count = 0};
+
+    if (!m->store)
+        return;
+    machine_stats(m, note_stat, &all);
+    uint64_t insns = stat_of(&all, "insns");
+    struct store_run run = {
+        .version = m->config.version ? m->config.version : "",
+        .options = m->config.options ? m->config.options : "",
+        .guest = base    ? base + 1
+                 : image ? image
+                         : "flash",
+        .seconds = (double)(loop_now_ns() - m->run_start_ns) / 1e9,
+        .instructions = insns,
+        .compiled = insns ? (double)stat_of(&all, "insns_regions") / (double)insns : 0,
+        .stats = all.stats,
+        .stat_count = all.count,
+    };
+    store_put_run(m->store, &run);
+}
+
 int machine_run(struct machine *m, struct machine_result *result, struct error *err)
 {
     if (!m->has_image)
@@ -429,6 +485,7 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     int rc = loop_start(m->loop);
     if (rc)
         return error_set(err, rc, "the event loop could not be started: %s", strerror(-rc));
+    m->run_start_ns = loop_now_ns();
     rc = machine_harts_start(m, err);
     pthread_mutex_lock(&m->end_lock);
     while (!atomic_load(&m->ending))
@@ -437,6 +494,7 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     pthread_mutex_unlock(&m->end_lock);
     machine_harts_join(m);
     region_cache_stop(m->regions);
+    note_run(m);
     console_backend_flush(m->console);
     if (m->second_console)
         console_backend_flush(m->second_console);

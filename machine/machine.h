@@ -43,14 +43,15 @@ struct machine_config {
     bool second_serial;      /* there is a second port: machine_set_second_output() */
     enum machine_clock clock;
     enum machine_aia aia;
-    uint64_t max_insns;     /* per hart; UINT64_MAX: no limit */
-    uint64_t isa;           /* ISA_EXT bits */
-    bool interpret;         /* no LLVM tier */
-    bool baseline;          /* blocks are compiled one by one, where this build can; not with jit.verify */
-    struct tier_config jit; /* its `symbols` are the machine's to fill in */
-    const char *cache;      /* database with what earlier runs learnt; NULL: none, and nothing is kept */
-    const char *symbols;    /* files with names of guest code, separated by commas */
-    bool name_regions;      /* machine_regions() will be asked: also an ELF kernel's own names are read */
+    uint64_t max_insns;            /* per hart; UINT64_MAX: no limit */
+    uint64_t isa;                  /* ISA_EXT bits */
+    bool interpret;                /* no LLVM tier */
+    bool baseline;                 /* blocks are compiled one by one, where this build can; not with jit.verify */
+    struct tier_config jit;        /* its `symbols` are the machine's to fill in */
+    const char *version, *options; /* of this program and this run, as the database will have them; may be NULL */
+    const char *cache;             /* database with what earlier runs learnt; NULL: none, and nothing is kept */
+    const char *symbols;           /* files with names of guest code, separated by commas */
+    bool name_regions;             /* machine_regions() will be asked: also an ELF kernel's own names are read */
 };
 
 /* Compiles what the database of a configuration wants compiled (engine/tier.h, region_bake()). Returns 0, or a negative

@@ -7,12 +7,12 @@
 #ifndef TUFF_MACHINE_MACHINE_INTERNAL_H
 #define TUFF_MACHINE_MACHINE_INTERNAL_H
 
+#include "base/loop.h"
 #include "dev/device.h"
 #include "engine/vcpu.h"
 #include "machine/board_virt.h"
 #include "machine/console_backend.h"
 #include "machine/loader.h"
-#include "base/loop.h"
 #include "machine/machine.h"
 #include "machine/sbi.h"
 #include "mem/mem.h"
@@ -45,6 +45,7 @@ struct machine {
     struct machine_config config;
     struct mem *mem;
     struct store *store; /* NULL: none */
+    uint64_t run_start_ns;
     struct region_cache *regions; /* NULL: interpreting only */
     struct symbols *symbols;      /* names of guest code; NULL: not wanted */
     struct loop *loop;

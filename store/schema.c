@@ -18,6 +18,14 @@ static const char *const migrations[] = {
     " bytes INTEGER NOT NULL, data BLOB NOT NULL) STRICT;"
     "CREATE TABLE clock(id INTEGER PRIMARY KEY CHECK(id = 1), run INTEGER NOT NULL) STRICT;"
     "INSERT INTO clock VALUES(1, 0);",
+    /* 2 */
+    "CREATE TABLE runs(id INTEGER PRIMARY KEY, started INTEGER NOT NULL, version TEXT NOT NULL, guest TEXT NOT NULL,"
+    " options TEXT NOT NULL, seconds REAL NOT NULL, instructions INTEGER NOT NULL, compiled REAL NOT NULL) STRICT;"
+    "CREATE TABLE run_stats(run INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE, name TEXT NOT NULL,"
+    " value INTEGER NOT NULL, PRIMARY KEY(run, name)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE run_regions(run INTEGER NOT NULL, region INTEGER NOT NULL REFERENCES regions(id) ON DELETE CASCADE,"
+    " entries INTEGER NOT NULL, PRIMARY KEY(run, region)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX run_regions_region ON run_regions(region);",
 };
 
 enum { VERSION = sizeof(migrations) / sizeof(migrations[0]) };

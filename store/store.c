@@ -23,6 +23,7 @@
 enum {
     QUEUE_BYTES_MAX = 64 << 20,
     BATCH_MIN = 64,     /* records that wake the writing thread */
+    BATCH_MAX = 256,    /* in one transaction: what a kill can lose */
     BATCH_SECONDS = 2,  /* or so much time */
     BUSY_MS = 2000,     /* another process writes: its batches take milliseconds */
     BUSY_OPEN_MS = 250, /* nothing runs yet */
@@ -32,6 +33,13 @@ enum {
 };
 
 static const uint64_t limit_default_bytes = 256ull << 20;
+
+struct run_copy {
+    struct store_run run;
+    int64_t started;
+    char *version, *guest, *options;
+    struct store_stat *stats;
+};
 
 /* Something to be written. */
 struct record {
@@ -62,6 +70,7 @@ struct store {
     uint32_t waiting;
     size_t waiting_bytes;
     bool closing;
+    struct run_copy *run_done; /* is written last; NULL: none, or written */
 };
 
 void store_digest(const void *bytes, size_t len, uint8_t digest[STORE_DIGEST_BYTES])
@@ -263,7 +272,7 @@ static int step_and_reset(sqlite3_stmt *statement)
     return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
-enum { PUT_REGION, PUT_OBJECT, PUT_USE, PUT_COUNT };
+enum { PUT_REGION, PUT_OBJECT, PUT_USE, PUT_RUN_REGION, PUT_RUN, PUT_STAT, PUT_COUNT };
 
 static const char *const put_sql[PUT_COUNT] = {
     [PUT_REGION] = ("INSERT INTO regions(build, digest, level, insns, gva, shape, profile, compile_us, entries, runs,"
@@ -271,6 +280,11 @@ static const char *const put_sql[PUT_COUNT] = {
                     " SET profile = excluded.profile, compile_us = excluded.compile_us, last_run = excluded.last_run"
                     " RETURNING id"),
     [PUT_OBJECT] = "INSERT OR REPLACE INTO objects(region, digest, bytes, data) VALUES(?1, ?2, ?3, ?4)",
+    [PUT_RUN_REGION] = ("INSERT INTO run_regions(run, region, entries) SELECT ?4, id, ?3 FROM regions WHERE build = ?1"
+                        " AND digest = ?2 ON CONFLICT DO UPDATE SET entries = entries + excluded.entries"),
+    [PUT_RUN] = ("INSERT OR REPLACE INTO runs(id, started, version, guest, options, seconds, instructions, compiled)"
+                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
+    [PUT_STAT] = "INSERT OR REPLACE INTO run_stats(run, name, value) VALUES(?1, ?2, ?3)",
     /* Half of what it was, so that what is not used any more counts for less and less. */
     [PUT_USE] = ("UPDATE regions SET entries = entries / 2 + (?3 + 1) / 2, runs = min(runs + 1, 1000), last_run = ?4"
                  " WHERE build = ?1 AND digest = ?2"),
@@ -314,13 +328,42 @@ static int put_object(struct statements *st, int64_t id, const struct store_regi
 
 static int put_use(struct store *s, struct statements *st, const struct store_region *r)
 {
-    sqlite3_stmt *put = st->put[PUT_USE];
+    static const int both[] = {PUT_USE, PUT_RUN_REGION};
+    int rc = SQLITE_OK;
 
-    (void)sqlite3_bind_int64(put, 1, s->build);
-    (void)sqlite3_bind_blob(put, 2, r->digest, STORE_DIGEST_BYTES, SQLITE_STATIC);
-    (void)sqlite3_bind_int64(put, 3, (int64_t)(r->entries & INT64_MAX));
-    (void)sqlite3_bind_int64(put, 4, s->run);
-    return step_and_reset(put);
+    for (unsigned i = 0; i < TUFF_ARRAY_LEN(both) && rc == SQLITE_OK; i++) {
+        sqlite3_stmt *put = st->put[both[i]];
+        (void)sqlite3_bind_int64(put, 1, s->build);
+        (void)sqlite3_bind_blob(put, 2, r->digest, STORE_DIGEST_BYTES, SQLITE_STATIC);
+        (void)sqlite3_bind_int64(put, 3, (int64_t)(r->entries & INT64_MAX));
+        (void)sqlite3_bind_int64(put, 4, s->run);
+        rc = step_and_reset(put);
+    }
+    return rc;
+}
+
+static int put_run(struct store *s, struct statements *st, const struct run_copy *run)
+{
+    sqlite3_stmt *put = st->put[PUT_RUN];
+
+    (void)sqlite3_bind_int64(put, 1, s->run);
+    (void)sqlite3_bind_int64(put, 2, run->started);
+    (void)sqlite3_bind_text(put, 3, run->version, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_text(put, 4, run->guest, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_text(put, 5, run->options, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_double(put, 6, run->run.seconds);
+    (void)sqlite3_bind_int64(put, 7, (int64_t)run->run.instructions);
+    (void)sqlite3_bind_double(put, 8, run->run.compiled);
+    int rc = step_and_reset(put);
+    (void)sqlite3_clear_bindings(put);
+    put = st->put[PUT_STAT];
+    for (size_t i = 0; i < run->run.stat_count && rc == SQLITE_OK; i++) {
+        (void)sqlite3_bind_int64(put, 1, s->run);
+        (void)sqlite3_bind_text(put, 2, run->stats[i].name, -1, SQLITE_STATIC);
+        (void)sqlite3_bind_int64(put, 3, (int64_t)(run->stats[i].value & INT64_MAX));
+        rc = step_and_reset(put);
+    }
+    return rc;
 }
 
 static int put_region(struct store *s, struct statements *st, const struct store_region *r)
@@ -379,7 +422,17 @@ static int evict(struct store *s)
     return rc;
 }
 
-static int write_all(struct store *s, struct statements *st, const struct record *records)
+static int forget_old_runs(struct store *s)
+{
+    char sql[160];
+
+    (void)snprintf(sql, sizeof(sql), "DELETE FROM runs WHERE id <= %lld; DELETE FROM run_regions WHERE run <= %lld",
+                   (long long)(s->run - STORE_RUNS_KEPT), (long long)(s->run - STORE_RUNS_KEPT));
+    return sqlite3_exec(s->writer, sql, NULL, NULL, NULL);
+}
+
+/* In one transaction; `run` may be NULL. */
+static int write_all(struct store *s, struct statements *st, const struct record *records, const struct run_copy *run)
 {
     int rc = sqlite3_exec(s->writer, "BEGIN IMMEDIATE", NULL, NULL, NULL);
 
@@ -387,6 +440,10 @@ static int write_all(struct store *s, struct statements *st, const struct record
         return rc;
     for (const struct record *r = records; r && rc == SQLITE_OK; r = r->next)
         rc = r->use ? put_use(s, st, &r->region) : put_region(s, st, &r->region);
+    if (rc == SQLITE_OK && run)
+        rc = put_run(s, st, run);
+    if (rc == SQLITE_OK && run)
+        rc = forget_old_runs(s);
     if (rc == SQLITE_OK)
         rc = evict(s);
     if (rc == SQLITE_OK)
@@ -405,6 +462,17 @@ static void free_records(struct record *records)
     }
 }
 
+static void free_run(struct run_copy *run)
+{
+    if (!run)
+        return;
+    free(run->version);
+    free(run->guest);
+    free(run->options);
+    free(run->stats);
+    free(run);
+}
+
 /* Under the lock: waits until there is a batch. */
 static struct record *take_batch(struct store *s)
 {
@@ -415,11 +483,16 @@ static struct record *take_batch(struct store *s)
         if (pthread_cond_timedwait(&s->work, &s->lock, &until) == ETIMEDOUT && s->waiting)
             break;
     }
-    struct record *batch = s->first;
-    s->first = NULL;
-    s->last = &s->first;
-    s->waiting = 0;
-    s->waiting_bytes = 0;
+    struct record *batch = s->first, **end = &s->first;
+    for (unsigned i = 0; i < BATCH_MAX && *end; i++) {
+        s->waiting--;
+        s->waiting_bytes -= (*end)->bytes;
+        end = &(*end)->next;
+    }
+    s->first = *end;
+    *end = NULL;
+    if (!s->first)
+        s->last = &s->first;
     return batch;
 }
 
@@ -444,10 +517,13 @@ static void *write_batches(void *opaque)
     bool more = true;
     while (more) {
         struct record *batch = take_batch(s);
-        more = !s->closing || batch;
+        struct run_copy *run = s->closing && !s->first ? s->run_done : NULL;
+        more = !s->closing || batch || run;
+        if (run)
+            s->run_done = NULL;
         pthread_mutex_unlock(&s->lock);
-        if (rc == SQLITE_OK && batch && !atomic_load(&s->bad)) {
-            rc = write_all(s, &st, batch);
+        if (rc == SQLITE_OK && (batch || run) && !atomic_load(&s->bad)) {
+            rc = write_all(s, &st, batch, run);
             if (rc != SQLITE_OK)
                 failed(s, "cannot be written", rc);
             /* Another process had it for too long: later there may be room again. */
@@ -455,6 +531,7 @@ static void *write_batches(void *opaque)
                 rc = SQLITE_OK;
         }
         free_records(batch);
+        free_run(run);
         pthread_mutex_lock(&s->lock);
     }
     pthread_mutex_unlock(&s->lock);
@@ -491,7 +568,7 @@ static void enqueue(struct store *s, const struct store_region *r, bool use)
         *s->last = record;
         s->last = &record->next;
         s->waiting_bytes += bytes;
-        if (++s->waiting == BATCH_MIN)
+        if (++s->waiting >= BATCH_MIN)
             pthread_cond_signal(&s->work);
     }
     pthread_mutex_unlock(&s->lock);
@@ -512,6 +589,29 @@ void store_used(struct store *s, const uint8_t digest[STORE_DIGEST_BYTES], uint6
     enqueue(s, &r, true);
 }
 
+void store_put_run(struct store *s, const struct store_run *run)
+{
+    struct run_copy *copy = calloc(1, sizeof(*copy));
+
+    if (!copy)
+        return;
+    *copy = (struct run_copy){.run = *run,
+                              .started = (int64_t)time(NULL) - (int64_t)run->seconds,
+                              .version = strdup(run->version),
+                              .guest = strdup(run->guest),
+                              .options = strdup(run->options),
+                              .stats = calloc(run->stat_count + 1, sizeof(*run->stats))};
+    if (copy->stats && run->stat_count)
+        memcpy(copy->stats, run->stats, run->stat_count * sizeof(*run->stats));
+    pthread_mutex_lock(&s->lock);
+    bool taken = !s->run_done && copy->version && copy->guest && copy->options && copy->stats;
+    if (taken)
+        s->run_done = copy;
+    pthread_mutex_unlock(&s->lock);
+    if (!taken)
+        free_run(copy);
+}
+
 /* ---- reading ---- */
 
 static const uint8_t *column(sqlite3_stmt *statement, int index, size_t *len)
@@ -522,7 +622,7 @@ static const uint8_t *column(sqlite3_stmt *statement, int index, size_t *len)
     return bytes;
 }
 
-static bool read_region(sqlite3_stmt *row, struct store_region *r)
+bool store_read_region(sqlite3_stmt *row, struct store_region *r)
 {
     size_t digest_bytes;
     const uint8_t *digest = column(row, 0, &digest_bytes);
@@ -560,7 +660,7 @@ int store_each(struct store *s, store_region_fn fn, void *opaque)
         rc = sqlite3_bind_int64(statement, 1, s->build);
     while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
         rc = SQLITE_OK;
-        if (read_region(statement, &region))
+        if (store_read_region(statement, &region))
             fn(opaque, &region);
         else
             tell(s, "a region in it is not what it says", SQLITE_CORRUPT);
@@ -721,6 +821,7 @@ void store_close(struct store *s)
     if (s->has_thread)
         pthread_join(s->thread, NULL);
     free_records(s->first);
+    free_run(s->run_done);
     (void)sqlite3_finalize(s->read_code);
     (void)sqlite3_close(s->reader);
     (void)sqlite3_close(s->writer);

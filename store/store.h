@@ -75,6 +75,26 @@ void store_put(struct store *store, const struct store_region *region);
 /* The same for how often a region was entered in this run, and its newer profile (NULL: as it was). */
 void store_used(struct store *store, const uint8_t digest[STORE_DIGEST_BYTES], uint64_t entries);
 
+/* A run, for `tuff runs`. Strings are borrowed. */
+struct store_stat {
+    const char *name; /* static */
+    uint64_t value;
+};
+
+struct store_run {
+    const char *version, *guest, *options;
+    double seconds;
+    uint64_t instructions;
+    double compiled; /* the share of instructions retired in compiled regions */
+    const struct store_stat *stats;
+    size_t stat_count;
+};
+
+/* Copies; is written by store_close(), once. What is older than STORE_RUNS_KEPT runs goes then. Any thread. */
+void store_put_run(struct store *store, const struct store_run *run);
+
+enum { STORE_RUNS_KEPT = 200 };
+
 /* ---- the file as a whole: for people, without a machine ---- */
 
 struct store_info {
@@ -89,6 +109,34 @@ int store_read_info(const char *path, struct store_info *info, struct error *err
 /* Takes out what was of no use for `runs` runs, and all regions of builds that had no use for so long; gives the room
  * back to the file system. *removed: regions. */
 int store_collect(const char *path, uint32_t runs, uint64_t *removed, struct error *err) TUFF_MUST_CHECK;
+/* Runs as they were written, the newest first; strings are valid during the call. */
+struct store_run_row {
+    int64_t id, started; /* Unix time */
+    const char *version, *guest, *options;
+    double seconds;
+    uint64_t instructions;
+    double compiled;
+    uint64_t compile_us, hits; /* of its statistics */
+};
+typedef void (*store_run_fn)(void *opaque, const struct store_run_row *row);
+int store_each_run(const char *path, store_run_fn fn, void *opaque, struct error *err) TUFF_MUST_CHECK;
+/* One run; -ENOENT: there is none of that number. */
+int store_find_run(const char *path, int64_t id, store_run_fn fn, void *opaque, struct error *err) TUFF_MUST_CHECK;
+
+/* Regions of two runs, those first whose entries differ most. */
+struct store_change {
+    uint64_t gva;
+    uint32_t insns;
+    uint8_t level;
+    uint64_t before, after; /* entries */
+};
+typedef void (*store_change_fn)(void *opaque, const struct store_change *change);
+int store_each_change(const char *path, int64_t before, int64_t after, uint32_t most, store_change_fn fn, void *opaque,
+                      struct error *err) TUFF_MUST_CHECK;
+
+/* Regions that run `id` entered (0: any run, as it is on average lately), with shape and profile, in no order. */
+int store_each_used(const char *path, int64_t id, store_region_fn fn, void *opaque, struct error *err) TUFF_MUST_CHECK;
+
 /* Looks at every page and every object; what is not what was stored is taken out. */
 int store_verify(const char *path, uint64_t *checked, uint64_t *bad, struct error *err) TUFF_MUST_CHECK;
 /* Adds to `path`, which is made where it is missing, what `from` has: the same as if one file had seen the runs of

@@ -18,6 +18,8 @@ int schema_read_number(sqlite3 *db, const char *sql, int64_t *number);
  * `build`: the file is made where it is missing. Returns 0 or a negative errno with a line in err. */
 int store_connect(const char *path, bool make, int busy_ms, sqlite3 **out, struct error *err);
 int store_error(int rc);
+/* A row of digest, level, insns, gva, shape, profile, compile_us, entries, has_code. False: it is not what it says. */
+bool store_read_region(sqlite3_stmt *row, struct store_region *region);
 /* Is the object, as its row has it, what was stored for the region? Returns 0, -EBADMSG or -ENOMEM; *code is the
  * caller's. */
 int store_unpack(const uint8_t region[STORE_DIGEST_BYTES], sqlite3_stmt *row, int first_column, uint8_t **code,

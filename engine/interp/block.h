@@ -68,6 +68,7 @@ struct block {
     struct block_target *indirect; /* where its indirect jump went, about the most frequent first; NULL: it has none */
     uint32_t mmio;                 /* slow accesses of this block that met a device */
 
+    struct block *hash_next; /* beside what is compared: a hop is one cache line */
     uint64_t gpa;
     uint64_t gva; /* where it was when it was decoded */
     uint32_t frame;
@@ -81,7 +82,6 @@ struct block {
     uint32_t pending;                   /* number of the last region that was to contain this block */
     uint32_t code;                      /* its baseline code: where in the arena; 0: none */
     uint64_t booked;                    /* executions that block_book() has counted */
-    struct block *hash_next;
     struct block *frame_next;
     /* insns of them, an end marker, `bytes` source bytes, and BLOCK_TARGETS targets where it has them */
     struct op ops[];

@@ -554,7 +554,7 @@ static void write_for_ever(void)
     for (uint32_t i = first_number;; i++) {
         put(store, i);
         if (i % 16 == 0)
-            usleep(200);
+            usleep(1000);
     }
 }
 
