@@ -20,6 +20,7 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
     X(SBI, "sbi", "calls to the VM's SBI")                                      \
     X(MACHINE, "machine", "composition, boot, run control")                     \
     X(SNAPSHOT, "snapshot", "the snapshot store")                               \
+    X(STORE, "store", "what is kept of compiled code between runs")             \
     X(JIT, "jit", "compiled tiers")
 
 enum log_subsystem {

@@ -4,6 +4,7 @@
  * Nothing is opened for writing before the configuration was accepted, with one exception that was asked for:
  * --dump-dtb.
  */
+#include "cli/cache.h"
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/disk.h"
@@ -36,10 +37,12 @@ struct boot {
     char serial_text[2 * 4096]; /* holds the paths */
     const char *dump_dtb;
     bool no_reboot;
-    char *disk_text;  /* holds the strings of config.disks */
-    char *net_text;   /* holds the strings of config.nets */
-    char *share_text; /* and of config.shares */
-    char *pflash[2];  /* paths without ",readonly" */
+    char *disk_text;    /* holds the strings of config.disks */
+    char *net_text;     /* holds the strings of config.nets */
+    char *share_text;   /* and of config.shares */
+    char *cache;        /* the default path */
+    char options[1024]; /* as they were given, for the database */
+    char *pflash[2];    /* paths without ",readonly" */
     enum stats_format stats_format;
 
     struct console *console;
@@ -281,6 +284,24 @@ static bool is_help(const char *value)
     return value && strcmp(value, "help") == 0;
 }
 
+/* What fits. */
+static void note_options(const struct option_values *values, struct boot *boot)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < option_row_count && at + 1 < sizeof(boot->options); i++) {
+        const struct option_row *row = &option_rows[i];
+        const char *value = values->value[row->id];
+        if (!value)
+            continue;
+        int len = snprintf(boot->options + at, sizeof(boot->options) - at, "%s--%s%s%s", at ? " " : "", row->name,
+                           *value ? "=" : "", value);
+        at += len > 0 ? (size_t)len : 0;
+    }
+    boot->config.options = boot->options;
+    boot->config.version = TUFF_VERSION;
+}
+
 static int parse_values(const struct option_values *values, struct boot *boot)
 {
     const char *const *value = values->value;
@@ -330,6 +351,12 @@ static int parse_values(const struct option_values *values, struct boot *boot)
         rc = parse_max_insns(value[OPTION_MAX_INSNS], &config->max_insns);
     if (!rc && value[OPTION_LOG])
         rc = parse_log(value[OPTION_LOG]);
+    note_options(values, boot);
+    config->cache = value[OPTION_NO_CACHE] ? NULL : value[OPTION_CACHE];
+    if (!rc && value[OPTION_CACHE] && value[OPTION_NO_CACHE]) {
+        report_error("--cache, '%s', with --no-cache is refused: give one of the two", value[OPTION_CACHE]);
+        rc = -EINVAL;
+    }
     if (!rc)
         rc = jit_parse(values, config);
     return rc;
@@ -551,6 +578,7 @@ static int run_with(const struct option_values *values, struct boot *boot)
 
 static int free_boot(struct boot *boot, int code)
 {
+    free(boot->cache);
     free(boot->pflash[0]);
     free(boot->pflash[1]);
     free(boot->disk_text);
@@ -575,6 +603,8 @@ static int boot_run(const struct option_values *values)
         report_error("--kernel, nothing given, is needed: give a Linux Image, as in tuff boot --kernel=Image");
         return free_boot(&boot, CLI_EXIT_USAGE);
     }
+    if (!values->value[OPTION_CACHE] && !values->value[OPTION_NO_CACHE] && !boot.dump_dtb)
+        boot.config.cache = boot.cache = cache_default_path();
     return free_boot(&boot, boot_machine(&boot));
 }
 

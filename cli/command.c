@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-const struct command *const commands[] = {&command_boot, &command_run, &command_disas, &command_image};
+const struct command *const commands[] = {&command_boot,    &command_run,   &command_cache, &command_runs,
+                                          &command_profile, &command_disas, &command_image};
 const size_t command_count = TUFF_ARRAY_LEN(commands);
 
 static const char overview_head[] = "Tuff, a virtual machine that boots stock riscv64 Linux on this computer.\n"
@@ -55,7 +56,9 @@ static const struct command *command_find(const char *name)
 
 static int unknown_command(const char *name)
 {
-    report_error("command, %s, is not known: give boot, run, disas or image (tuff --help lists them)", name);
+    report_error(
+        "command, %s, is not known: give boot, run, cache, runs, profile, disas or image (tuff --help lists them)",
+        name);
     return CLI_EXIT_USAGE;
 }
 

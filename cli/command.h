@@ -12,6 +12,9 @@ extern const struct command command_boot;
 extern const struct command command_run;
 extern const struct command command_disas;
 extern const struct command command_image;
+extern const struct command command_cache;
+extern const struct command command_runs;
+extern const struct command command_profile;
 
 /* Runs the command line and returns the process's exit code. */
 int command_main(int argc, const char *const *argv);

@@ -7,7 +7,10 @@ enum {
     RUN = OPTION_FOR_RUN,
     DISAS = OPTION_FOR_DISAS,
     TOP = OPTION_FOR_TOP,
-    IMAGE = OPTION_FOR_IMAGE
+    IMAGE = OPTION_FOR_IMAGE,
+    CACHE = OPTION_FOR_CACHE,
+    RUNS = OPTION_FOR_RUNS,
+    PROFILE = OPTION_FOR_PROFILE
 };
 
 const struct option_row option_rows[] = {
@@ -143,6 +146,17 @@ const struct option_row option_rows[] = {
      "--jit-bisect"},
     {OPTION_TUNE, BOOT | RUN, OPTION_LIST, "Tiers", "tune", 0, "NAME=N,..",
      "change numbers of the compile policy; --tune=help lists them"},
+    {OPTION_CACHE, BOOT | RUN | CACHE | RUNS | PROFILE, OPTION_VALUE, "Tiers", "cache", 0, "FILE",
+     "keep compiled code and what is known of it in this database, for\n"
+     "the next run (default with boot: code.db in tuff/ of your cache\n"
+     "directory, or what TUFF_CACHE says; with run: none)"},
+    {OPTION_NO_CACHE, BOOT | RUN, OPTION_FLAG, "Tiers", "no-cache", 0, NULL,
+     "neither use nor keep what earlier runs compiled"},
+    {OPTION_RUN_NUMBER, PROFILE, OPTION_VALUE, "Database", "run", 0, "N",
+     "of run N alone, as tuff runs numbers them (default: all, of which\n"
+     "the later ones count for more)"},
+    {OPTION_RUNS, CACHE, OPTION_VALUE, "Database", "runs", 0, "N",
+     "gc: take out what was of no use in the last N runs (default: 16)"},
     {OPTION_DUMP, BOOT | RUN, OPTION_VALUE, "Compiler", "dump", 0, "WHAT[:WHICH]",
      "print each region that is compiled to standard error: guest\n"
      "(instructions), ir (as built), opt (optimised), asm; several\n"
@@ -166,7 +180,7 @@ const struct option_row option_rows[] = {
     {OPTION_GDB_JIT, BOOT | RUN, OPTION_FLAG, "Compiler", "gdb-jit", 0, NULL,
      "make compiled regions known to a gdb that is attached to this\n"
      "process: breakpoints on and backtraces through region_N"},
-    {OPTION_SYMBOLS, BOOT | RUN, OPTION_LIST, "Compiler", "symbols", 0, "FILE",
+    {OPTION_SYMBOLS, BOOT | RUN | RUNS | PROFILE, OPTION_LIST, "Compiler", "symbols", 0, "FILE",
      "names of guest code for --dump, --perf-map, --jitdump and\n"
      "--stats: a riscv64 ELF (a kernel that is one is read by\n"
      "itself), a System.map, or /proc/kallsyms saved in the guest; several\n"
@@ -198,7 +212,8 @@ const struct option_row option_rows[] = {
      "faster, opening after a crash is slower"},
     {OPTION_REPAIR, IMAGE, OPTION_FLAG, "Image", "repair", 0, NULL,
      "check makes the reference counts right and gives leaked space back"},
-    {OPTION_HELP, BOOT | RUN | DISAS | IMAGE | TOP, OPTION_FLAG, "Information", "help", 'h', NULL, "print this help"},
+    {OPTION_HELP, BOOT | RUN | DISAS | IMAGE | TOP | CACHE | RUNS | PROFILE, OPTION_FLAG, "Information", "help", 'h',
+     NULL, "print this help"},
     {OPTION_VERSION, TOP, OPTION_FLAG, "Information", "version", 'V', NULL, "print the version"},
 };
 

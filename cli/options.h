@@ -43,6 +43,10 @@ enum option_id {
     OPTION_JIT_PLANT,
     OPTION_VERIFY,
     OPTION_TUNE,
+    OPTION_CACHE,
+    OPTION_NO_CACHE,
+    OPTION_RUNS,
+    OPTION_RUN_NUMBER,
     OPTION_DUMP,
     OPTION_PASSES,
     OPTION_PASS_PLUGIN,
@@ -74,6 +78,9 @@ enum option_for {
     OPTION_FOR_DISAS = 1 << 2,
     OPTION_FOR_TOP = 1 << 3,
     OPTION_FOR_IMAGE = 1 << 4,
+    OPTION_FOR_CACHE = 1 << 5,
+    OPTION_FOR_RUNS = 1 << 6,
+    OPTION_FOR_PROFILE = 1 << 7,
 };
 
 enum option_kind {

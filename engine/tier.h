@@ -16,6 +16,7 @@
 
 struct region;
 struct region_cache;
+struct store;
 struct symbols;
 struct tier;
 
@@ -56,6 +57,13 @@ struct tier_tunables {
     X(verify_skipped, "runs of regions that could not be repeated")                  \
     X(verify_differences, "runs of regions that the interpreter repeated otherwise") \
     X(region_insns, "guest instructions in compiled regions")                        \
+    X(store_known, "regions of earlier runs that were known at the start")           \
+    X(store_hits, "regions linked from the store instead of compiled")               \
+    X(store_misses, "regions compiled that the store did not have")                  \
+    X(store_rejected, "regions in the store that could not be used")                 \
+    X(store_saved_us, "microseconds of compiling that earlier runs had spent")       \
+    X(store_link_us, "microseconds of reading and linking from the store")           \
+    X(store_wanted, "regions put into the store for tuff cache bake to compile")     \
     X(code_bytes, "bytes of compiled code made")                                     \
     X(code_bytes_live, "bytes of compiled code not freed")                           \
     X(compile_us, "microseconds of compiling")
@@ -108,6 +116,7 @@ struct tier_config {
     uint32_t sample; /* only one block in so many is ever compiled; 0 or 1: all */
     uint64_t limit;  /* only the first so many regions are compiled (--jit-bisect); UINT64_MAX: all */
     struct tier_dump dump;
+    struct store *store;           /* what earlier runs learnt; borrowed while the tier lives; NULL: none */
     FILE *dump_to;                 /* borrowed; needed with `dump.what` */
     const char *passes;            /* replaces the pipeline; LLVM's syntax */
     const char *plugins;           /* shared objects with passes for it, separated by commas; NULL: none */
@@ -131,6 +140,9 @@ struct tier_ops {
     /* Any thread. Takes the region; answers with tier_done(). False: the queue is full, the region stays the caller's.
      */
     bool (*submit)(struct tier *tier, struct region *region);
+    /* One line that says what compiled code depends on beside a region's shape: equal lines, interchangeable code.
+     * NULL: such code is not to be kept. The caller frees it. */
+    char *(*build)(const struct tier_config *config);
     /* Any thread: the region's code is not run any more. */
     void (*free_code)(struct tier *tier, struct region *region);
 };
@@ -141,7 +153,7 @@ void tier_config_default(struct tier_config *config);
  * what the tier's create() says. */
 int region_cache_create(const struct tier_ops *ops, const struct tier_config *config, struct region_cache **out,
                         struct error *err) TUFF_MUST_CHECK;
-/* Stops compiling: before the vCPUs go. */
+/* Stops compiling: before the vCPUs go. With a store, what this run learnt is given to it. */
 void region_cache_stop(struct region_cache *cache);
 void region_cache_destroy(struct region_cache *cache);
 const struct tier_counters *region_cache_counters(const struct region_cache *cache);
@@ -149,6 +161,14 @@ const struct tier_counters *region_cache_counters(const struct region_cache *cac
  * more there were. */
 typedef void (*tier_region_fn)(void *opaque, const struct tier_region *region);
 uint64_t region_cache_each(struct region_cache *cache, tier_region_fn fn, void *opaque);
+
+/* Compiles, on this thread and with everything the tier has, what the configuration's store wants compiled: regions
+ * around what earlier runs had no time for, and the full version of quick ones of the kernel's. No machine is needed.
+ * `progress` is told before each; false from it ends the bake. Returns 0 or what the tier's create() says; *compiled
+ * regions are with the store then. */
+typedef bool (*region_bake_fn)(void *opaque, uint32_t done, uint32_t all);
+int region_bake(const struct tier_ops *ops, const struct tier_config *config, region_bake_fn progress, void *opaque,
+                uint32_t *compiled, struct error *err) TUFF_MUST_CHECK;
 
 /* Called by a tier on its own thread: the region is READY or FAILED. */
 void tier_done(struct region_cache *cache, struct region *region);

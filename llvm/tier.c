@@ -3,6 +3,7 @@
 
 #include "engine/region/region.h"
 #include "llvm/compile.h"
+#include "llvm/kept.h"
 #include "llvm/link.h"
 #include "llvm/profiler.h"
 
@@ -20,6 +21,7 @@ struct tier {
     struct region_cache *cache;
     struct profiler *profiler;
     struct linker *linker;
+    struct store *store; /* NULL: code is not kept */
     struct compiler *compilers[WORKERS_MAX];
     pthread_t threads[WORKERS_MAX];
     unsigned thread_count;
@@ -45,11 +47,17 @@ static uint64_t now_ns(void)
 static void compile(struct tier *tier, struct compiler *compiler, struct region *region)
 {
     uint64_t start = now_ns();
-    char name[32];
+    char name[KEPT_NAME_BYTES];
 
-    (void)snprintf(name, sizeof(name), "region_%u", region->id);
     atomic_store(&region->state, REGION_COMPILING);
-    LLVMMemoryBufferRef object = compile_region(compiler, region, name, &region->failure);
+    kept_name(tier->store, region->id, name);
+    LLVMMemoryBufferRef object = kept_read(tier->store, region, name);
+    if (!object && region->known)
+        region->failure = "the store has no code that can be used";
+    else if (!object)
+        object = compile_region(compiler, region, name, &region->failure);
+    if (object && !region->stored)
+        kept_write(tier->store, region, object, name, now_ns() - start);
     if (object) {
         region->code = (op_fn *)linker_add(tier->linker, object, name, &region->tier_data);
         if (!region->code)
@@ -62,12 +70,15 @@ static void compile(struct tier *tier, struct compiler *compiler, struct region 
     tier_done(tier->cache, region);
 }
 
-/* By what was asked for most since, then the newest: older ones have had their chance to be asked for. */
+/* What is only to be linked; then by what was asked for most since, then the newest: older ones have had their chance
+ * to be asked for. */
 static bool goes_first(const struct region *a, const struct region *b)
 {
     uint32_t a_demand = atomic_load_explicit(&a->demand, memory_order_relaxed);
     uint32_t b_demand = atomic_load_explicit(&b->demand, memory_order_relaxed);
 
+    if (!a->known != !b->known)
+        return a->known;
     return a_demand != b_demand ? a_demand > b_demand : a->id > b->id;
 }
 
@@ -151,6 +162,7 @@ static int create(const struct tier_config *config, struct region_cache *cache, 
         return error_set(err, -ENOMEM, "no memory for the LLVM tier");
     tier->config = *config;
     tier->cache = cache;
+    tier->store = kept_may_be(config) ? config->store : NULL;
     pthread_mutex_init(&tier->lock, NULL);
     pthread_mutex_init(&tier->sync_lock, NULL);
     pthread_cond_init(&tier->work, NULL);
@@ -221,6 +233,7 @@ const struct tier_ops *llvm_tier_ops(void)
         .stop = stop,
         .destroy = destroy,
         .submit = submit,
+        .build = kept_build,
         .free_code = free_code,
     };
 

@@ -12,10 +12,15 @@
 #include "machine/firmware.h"
 #include "machine/machine_internal.h"
 
+#include "base/log.h"
+#include "store/store.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { RUN_STATS_MAX = 96 };
 
 enum { NS_PER_TICK = 1000000000 / BOARD_TIMEBASE_HZ };
 
@@ -278,6 +283,44 @@ static int load_symbols(struct machine *m, struct error *err)
     return 0;
 }
 
+/* Without it the machine runs as well: whatever is wrong with the file is one line. */
+static void open_store(struct machine *m)
+{
+    struct tier_config *jit = &m->config.jit;
+    struct store_config config = {.path = m->config.cache};
+    struct error err;
+
+    if (!config.path || m->config.interpret || !compiling_tier())
+        return;
+    char *build = compiling_tier()->build(jit);
+    config.build = build;
+    if (build && store_open(&config, &m->store, &err))
+        log_warn(LOG_STORE, "%s: nothing is known or kept in this run", err.text);
+    free(build);
+    jit->store = m->store;
+}
+
+int machine_bake(const struct machine_config *config, bool (*progress)(void *opaque, uint32_t done, uint32_t all),
+                 void *opaque, uint32_t *compiled, struct error *err)
+{
+    struct store_config store = {.path = config->cache};
+    struct tier_config jit = config->jit;
+
+    if (!compiling_tier())
+        return error_set(err, -ENOTSUP, "this program was built without LLVM: nothing can be compiled");
+    char *build = compiling_tier()->build(&jit);
+    if (!build)
+        return error_set(err, -EINVAL, "code that is made with these options is not kept");
+    store.build = build;
+    int rc = store_open(&store, &jit.store, err);
+    free(build);
+    if (rc)
+        return rc;
+    rc = region_bake(compiling_tier(), &jit, progress, opaque, compiled, err);
+    store_close(jit.store);
+    return rc;
+}
+
 static int create_parts(struct machine *m, struct error *err)
 {
     int rc = mem_create(&m->mem);
@@ -310,6 +353,8 @@ static int create_parts(struct machine *m, struct error *err)
             return error_set(err, rc, "the SBI could not be created: %s", strerror(-rc));
     }
     rc = load_symbols(m, err);
+    if (rc == 0)
+        open_store(m);
     if (rc == 0 && !m->config.interpret && compiling_tier())
         rc = region_cache_create(compiling_tier(), &m->config.jit, &m->regions, err);
     if (rc == 0)
@@ -351,6 +396,7 @@ void machine_destroy(struct machine *m)
     machine_devices_destroy(m);
     machine_harts_destroy(m);
     region_cache_destroy(m->regions);
+    store_close(m->store);
     sbi_destroy(m->sbi);
     loop_destroy(m->devices_loop);
     loop_destroy(m->loop);
@@ -384,6 +430,60 @@ static bool has_difference(const struct machine *m)
     return m->regions && atomic_load(&region_cache_counters(m->regions)->verify_differences);
 }
 
+/* Sums over the harts, for the database. */
+struct run_stats {
+    struct store_stat stats[RUN_STATS_MAX];
+    size_t count;
+};
+
+static void note_stat(void *opaque, uint32_t hart, const char *name, const char *text, uint64_t value)
+{
+    struct run_stats *all = opaque;
+    size_t i = 0;
+
+    while (i < all->count && strcmp(all->stats[i].name, name) != 0)
+        i++;
+    if (i == RUN_STATS_MAX)
+        return;
+    if (i == all->count)
+        all->stats[all->count++] = (struct store_stat){.name = name};
+    all->stats[i].value += value;
+}
+
+static uint64_t stat_of(const struct run_stats *all, const char *name)
+{
+    for (size_t i = 0; i < all->count; i++) {
+        if (strcmp(all->stats[i].name, name) == 0)
+            return all->stats[i].value;
+    }
+    return 0;
+}
+
+static void note_run(struct machine *m)
+{
+    const char *image = m->config.kernel ? m->config.kernel : m->config.bare ? m->config.bare : m->config.firmware;
+    const char *base = image ? strrchr(image, '/') : NULL;
+    struct run_stats all = {.count = 0};
+
+    if (!m->store)
+        return;
+    machine_stats(m, note_stat, &all);
+    uint64_t insns = stat_of(&all, "insns");
+    struct store_run run = {
+        .version = m->config.version ? m->config.version : "",
+        .options = m->config.options ? m->config.options : "",
+        .guest = base    ? base + 1
+                 : image ? image
+                         : "flash",
+        .seconds = (double)(loop_now_ns() - m->run_start_ns) / 1e9,
+        .instructions = insns,
+        .compiled = insns ? (double)stat_of(&all, "insns_regions") / (double)insns : 0,
+        .stats = all.stats,
+        .stat_count = all.count,
+    };
+    store_put_run(m->store, &run);
+}
+
 int machine_run(struct machine *m, struct machine_result *result, struct error *err)
 {
     if (!m->has_image)
@@ -395,6 +495,7 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
         rc = machine_virtio_start(m);
     if (rc)
         return error_set(err, rc, "the event loops could not be started: %s", strerror(-rc));
+    m->run_start_ns = loop_now_ns();
     rc = machine_harts_start(m, err);
     pthread_mutex_lock(&m->end_lock);
     while (!atomic_load(&m->ending))
@@ -405,6 +506,7 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     region_cache_stop(m->regions);
     loop_stop(m->devices_loop);
     machine_virtio_stop(m);
+    note_run(m);
     console_backend_flush(m->console);
     if (m->second_console)
         console_backend_flush(m->second_console);

@@ -95,12 +95,14 @@ struct machine_config {
     enum machine_clock clock;
     enum machine_aia aia;
     enum machine_virtio virtio;
-    uint64_t max_insns;     /* per hart; UINT64_MAX: no limit */
-    uint64_t isa;           /* ISA_EXT bits */
-    bool interpret;         /* no LLVM tier */
-    bool baseline;          /* blocks are compiled one by one, where this build can; not with jit.verify */
-    struct tier_config jit; /* its `symbols` are the machine's to fill in */
-    const char *symbols;    /* files with names of guest code, separated by commas */
+    uint64_t max_insns;            /* per hart; UINT64_MAX: no limit */
+    uint64_t isa;                  /* ISA_EXT bits */
+    bool interpret;                /* no LLVM tier */
+    bool baseline;                 /* blocks are compiled one by one, where this build can; not with jit.verify */
+    struct tier_config jit;        /* its `symbols` are the machine's to fill in */
+    const char *version, *options; /* of this program and this run, as the database will have them; may be NULL */
+    const char *cache;             /* database with what earlier runs learnt; NULL: none, and nothing is kept */
+    const char *symbols;           /* files with names of guest code, separated by commas */
     struct machine_disk disks[MACHINE_DISKS_MAX];
     unsigned disk_count;
     struct machine_net nets[MACHINE_NETS_MAX];
@@ -109,6 +111,11 @@ struct machine_config {
     unsigned share_count;
     bool name_regions; /* machine_regions() will be asked: also an ELF kernel's own names are read */
 };
+
+/* Compiles what the database of a configuration wants compiled (engine/tier.h, region_bake()). Returns 0, or a negative
+ * errno with a line in err: also -ENOTSUP without the LLVM tier. */
+int machine_bake(const struct machine_config *config, bool (*progress)(void *opaque, uint32_t done, uint32_t all),
+                 void *opaque, uint32_t *compiled, struct error *err) TUFF_MUST_CHECK;
 
 /* How a machine's run ended. */
 enum machine_end {

@@ -45,6 +45,8 @@ struct machine_hart {
 struct machine {
     struct machine_config config;
     struct mem *mem;
+    struct store *store; /* NULL: none */
+    uint64_t run_start_ns;
     struct region_cache *regions; /* NULL: interpreting only */
     struct symbols *symbols;      /* names of guest code; NULL: not wanted */
     struct loop *loop;            /* timers, console */

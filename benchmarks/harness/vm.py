@@ -55,8 +55,10 @@ class Side:
             return [self.program, '-M', 'virt', '-bios', 'default', '-smp', str(guest.cpus), '-m', guest.memory,
                     '-kernel', guest.kernel, '-initrd', guest.initrd, '-append', guest.cmdline, '-display', 'none',
                     '-monitor', 'none', '-serial', 'stdio', '-no-reboot'] + self.options
+        # What earlier runs compiled is used only where it was asked for.
+        kept = [] if any(o.startswith('--cache') for o in self.options) else ['--no-cache']
         return [self.program, 'boot', '--kernel', guest.kernel, '--initrd', guest.initrd, '--cmdline', guest.cmdline,
-                '--memory', guest.memory, '--cpus', str(guest.cpus), '--no-reboot', '--stats=json'] + self.options
+                '--memory', guest.memory, '--cpus', str(guest.cpus), '--no-reboot', '--stats=json'] + kept + self.options
 
 
 class Guest:

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { HASH_SHIFT = 15, UNSURE_MAX = 8192 };
+enum { HASH_SHIFT = 18, /* a boot of Linux decodes 70,000 blocks */ UNSURE_MAX = 8192 };
 
 /* A frame that one other hart may still store to without asking; until it has done what was asked of it, FENCE.I
  * compares. */
@@ -107,12 +107,22 @@ void block_book(struct hart *h, struct block *block)
         HART_COUNT(h, insns_interp, insns);
 }
 
-void block_cache_book(struct hart *h)
+void block_cache_each(struct hart *h, void (*fn)(void *opaque, struct block *block), void *opaque)
 {
     for (size_t i = 0; i < (size_t)1 << HASH_SHIFT; i++) {
         for (struct block *b = h->blocks->hash[i]; b; b = b->hash_next)
-            block_book(h, b);
+            fn(opaque, b);
     }
+}
+
+static void book(void *opaque, struct block *block)
+{
+    block_book(opaque, block);
+}
+
+void block_cache_book(struct hart *h)
+{
+    block_cache_each(h, book, h);
 }
 
 void block_cache_flush(struct hart *h)
@@ -300,27 +310,28 @@ void block_cache_fence(struct hart *h)
 /* ---- decoding ---- */
 
 /* Where the rounding mode of an FP instruction is known at decoding: the context has frm. False: reserved mode. */
-static bool decode_rounding(const struct hart *h, struct rv_insn *insn)
+static bool decode_rounding(uint32_t ctx, struct rv_insn *insn)
 {
-    unsigned rm = insn->rm == RM_DYN ? h->frm : insn->rm;
+    unsigned frm = ctx >> CTX_FRM_SHIFT & 7;
+    unsigned rm = insn->rm == RM_DYN ? frm : insn->rm;
 
     if (rm > RM_RMM)
         return false;
-    insn->imm = SEM_RM_IMM(insn->rs3, rm == h->frm && rm != RM_RMM ? RM_HOST : (int)rm);
+    insn->imm = SEM_RM_IMM(insn->rs3, rm == frm && rm != RM_RMM ? RM_HOST : (int)rm);
     return true;
 }
 
-static void decode_op(const struct hart *h, uint32_t bits, unsigned offset, struct op *op, struct rv_insn *insn)
+void block_decode_bits(uint64_t isa, uint32_t ctx, uint32_t bits, unsigned offset, struct op *op, struct rv_insn *insn)
 {
-    rv_decode(bits, h->isa, insn);
+    rv_decode(bits, isa, insn);
     bool legal =
-        !((insn->effects & RV_FP) && (h->ctx & CTX_FS_OFF)) && (!(insn->effects & RV_RM) || decode_rounding(h, insn));
+        !((insn->effects & RV_FP) && (ctx & CTX_FS_OFF)) && (!(insn->effects & RV_RM) || decode_rounding(ctx, insn));
     if (!legal) {
         insn->sem = RV_SEM_illegal;
         insn->effects = RV_END;
     }
     /* Without C a jump may be misaligned: the slow instance checks. */
-    bool slow = !(h->isa & ISA_EXT(C)) && (insn->effects & (RV_BRANCH | RV_JUMP | RV_INDIRECT));
+    bool slow = !(isa & ISA_EXT(C)) && (insn->effects & (RV_BRANCH | RV_JUMP | RV_INDIRECT));
     /* An f register 0 is one like the others. */
     bool to_x0 = insn->rd == 0 && !(rv_sem_operands(insn->sem) & RV_F_RD);
     *op = (struct op){
@@ -354,7 +365,7 @@ static void decode_block(struct hart *h, struct block *b, const uint8_t *host, u
         } else if (len == 4) {
             bits |= (uint32_t)read_u16(host + offset + 2) << 16;
         }
-        decode_op(h, bits, offset, &b->ops[b->insns++], &insn);
+        block_decode_bits(h->isa, h->ctx, bits, offset, &b->ops[b->insns++], &insn);
         memcpy(source + offset, &bits, len);
         offset += len;
     } while (offset < room && b->insns < max_insns && !(insn.effects & (RV_BRANCH | RV_JUMP | RV_INDIRECT | RV_END)) &&
@@ -414,12 +425,13 @@ void block_decode_insn(const struct hart *h, const struct block *block, uint32_t
     uint32_t bits = 0;
 
     memcpy(&bits, block_source(block) + offset, op_len_bytes(&block->ops[index]));
-    decode_op(h, bits, (unsigned)offset, op, insn);
+    block_decode_bits(h->isa, h->ctx, bits, (unsigned)offset, op, insn);
 }
 
-static struct block *build(struct hart *h, const uint8_t *host, uint64_t gpa, const uint8_t *second)
+static struct block *build(struct hart *h, uint64_t pc, const uint8_t *host, const uint8_t *second)
 {
     struct block_cache *cache = h->blocks;
+    uint64_t gpa = mem_host_to_gpa(h->mem, host);
     size_t most = sizeof(cache->scratch.room);
 
     if (cache->used + most > BLOCK_ARENA_BYTES)
@@ -427,6 +439,7 @@ static struct block *build(struct hart *h, const uint8_t *host, uint64_t gpa, co
     struct block *b = (struct block *)(cache->arena + cache->used);
     memset(b, 0, sizeof(*b));
     b->ctx = h->ctx;
+    b->gva = pc;
     b->gpa = gpa;
     b->frame = mem_frame_of(h->mem, host);
     b->straddling = second != NULL;
@@ -447,7 +460,7 @@ static struct block *build(struct hart *h, const uint8_t *host, uint64_t gpa, co
     b->frame_next = cache->frame_heads[b->frame];
     cache->frame_heads[b->frame] = b;
     HART_COUNT(h, blocks_decoded, 1);
-    region_offer(h, b);
+    region_offer(h, b, pc);
     return b;
 }
 
@@ -480,7 +493,7 @@ struct block *block_lookup(struct hart *h, uint64_t pc)
         }
     }
     if (!b)
-        b = build(h, host, gpa, second);
+        b = build(h, pc, host, second);
     /* The jump cache must not outlive the execute entry that stands for the same page. */
     if (!b->straddling && h->exec_bank->entries[tlb_index(pc)].tag_execute == (pc & TLB_PAGE_MASK)) {
         struct tlb_jump *jump = &h->exec_bank->jumps[tlb_jump_index(pc)];

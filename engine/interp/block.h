@@ -68,7 +68,9 @@ struct block {
     struct block_target *indirect; /* where its indirect jump went, about the most frequent first; NULL: it has none */
     uint32_t mmio;                 /* slow accesses of this block that met a device */
 
+    struct block *hash_next; /* beside what is compared: a hop is one cache line */
     uint64_t gpa;
+    uint64_t gva; /* where it was when it was decoded */
     uint32_t frame;
     uint16_t bytes;
     bool straddling;
@@ -76,10 +78,10 @@ struct block {
     struct region_use *use;             /* ops[0].run enters this region; NULL: the handler of the first op */
     op_fn *saved_run;                   /* that handler */
     uint64_t checked_pc, checked_stamp; /* where, and in which state of the bank, the region's pages were looked up */
+    uint8_t known_tries;                /* how often a region of an earlier run was looked for in vain */
     uint32_t pending;                   /* number of the last region that was to contain this block */
     uint32_t code;                      /* its baseline code: where in the arena; 0: none */
     uint64_t booked;                    /* executions that block_book() has counted */
-    struct block *hash_next;
     struct block *frame_next;
     /* insns of them, an end marker, `bytes` source bytes, and BLOCK_TARGETS targets where it has them */
     struct op ops[];
@@ -124,6 +126,8 @@ struct block *block_find(struct hart *h, uint64_t gpa, uint32_t ctx);
 /* One instruction of a block again, with what its row says. */
 void block_decode_insn(const struct hart *h, const struct block *block, uint32_t index, struct rv_insn *insn,
                        struct op *op);
+/* The same of any bits under an ISA and a context, at `offset` bytes from the block's start. */
+void block_decode_bits(uint64_t isa, uint32_t ctx, uint32_t bits, unsigned offset, struct op *op, struct rv_insn *insn);
 /* Marks guest code that will be run from [offset, offset + len_bytes) of a frame: whoever stores there is noticed.
  * Marks come before the bytes are read. */
 void block_mark_code(struct hart *h, uint32_t frame, unsigned offset, unsigned len_bytes);
@@ -140,6 +144,9 @@ void block_cache_flush(struct hart *h);
 void block_book(struct hart *h, struct block *block);
 /* The same for all blocks. */
 void block_cache_book(struct hart *h);
+
+/* Each decoded block, in no order. */
+void block_cache_each(struct hart *h, void (*fn)(void *opaque, struct block *block), void *opaque);
 
 /* The handler of a semantic body, and of the end of a block that just goes on (interp.c). */
 op_fn *interp_handler(unsigned sem, bool slow);

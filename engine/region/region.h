@@ -17,6 +17,7 @@ enum {
     REGION_ENTRIES_MAX = 12,
     REGION_TARGETS_MAX = 16, /* guarded targets of one indirect jump */
     REGION_NONE = 0xffff,
+    REGION_DIGEST_BYTES = 32, /* as the store's */
     /* Instructions between two looks at whether somebody wants attention: some 5 us, in which a look costs 10 ns. */
     REGION_POLL_INSNS = 16384,
 };
@@ -96,12 +97,13 @@ struct region {
     uint32_t id;
     uint32_t ctx;
     uint64_t isa;
-    bool sees_flags; /* an instruction reads or writes the accrued FP flags */
-    bool alone;      /* the machine has one hart: nobody else holds reservations */
-    uint64_t gva;    /* where the base was when it was chosen: for people */
-    bool mirrored;   /* loads and stores go through the address space's mirror: user code */
-    uint8_t level;   /* 0: quick, 1: with the whole pipeline */
-    bool planted;    /* to be miscompiled: --jit-plant */
+    bool sees_flags;            /* an instruction reads or writes the accrued FP flags */
+    bool alone;                 /* the machine has one hart: nobody else holds reservations */
+    uint64_t gva;               /* where the base was when it was chosen: for people */
+    bool mirrored;              /* loads and stores go through the address space's mirror: user code */
+    uint8_t level;              /* 0: quick, 1: with the whole pipeline */
+    struct known_region *known; /* of an earlier run: only its code is wanted; NULL: chosen in this one */
+    bool planted;               /* to be miscompiled: --jit-plant */
     uint32_t insn_count, block_count, page_count, span_count, byte_count, entry_count;
     struct region_insn *insns;
     struct region_block *blocks;
@@ -110,6 +112,11 @@ struct region {
     struct region_page pages[REGION_PAGES_MAX];
     uint16_t entry_block[REGION_ENTRIES_MAX];
     int32_t entry_offset[REGION_ENTRIES_MAX]; /* of the entries' first instructions from the base */
+    uint8_t digest[REGION_DIGEST_BYTES];      /* of the shape, where there is a store */
+    bool has_digest;
+    bool stored;       /* the code is from the store */
+    bool rejected;     /* what the store had was not to be used */
+    uint64_t saved_us; /* with a store: what its compile took, in this run or an earlier one */
 
     _Atomic uint64_t entries; /* times it was entered, as far as harts have told */
     _Atomic bool retired;     /* nobody finds it any more: harts take it out */
@@ -153,9 +160,31 @@ static inline const struct region_edge *region_edge(const struct region_block *b
 /* Where its first instruction was when it was chosen: for people. */
 static inline uint64_t region_gva(const struct region *region)
 {
-    return region->gva + (uint64_t)(int64_t)region->blocks[0].start;
+    return region->gva + (uint64_t)(int64_t)region->entry_offset[0];
 }
 
+static inline struct region_insn region_insn_of(const struct rv_insn *insn, const struct op *op, int32_t offset)
+{
+    return (struct region_insn){
+        .imm = op->imm,
+        .offset = offset,
+        .raw = insn->raw,
+        .sem = insn->sem,
+        .rd = op->rd,
+        .rs1 = op->rs1,
+        .rs2 = op->rs2,
+        .len_bytes = insn->len_bytes,
+    };
+}
+
+/* How many values the exit's registers are. */
+static inline unsigned region_exit_values(const struct region_exit *exit)
+{
+    return (unsigned)(__builtin_popcount(exit->x) + __builtin_popcount(exit->f));
+}
+
+/* Frees the tables that belong to its code. */
+void region_forget_code(struct region *region);
 /* Frees the description. */
 void region_free(struct region *region);
 

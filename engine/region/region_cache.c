@@ -8,9 +8,12 @@
 #include "base/log.h"
 #include "engine/baseline/baseline.h"
 #include "engine/region/keep.h"
+#include "engine/region/known.h"
 #include "engine/region/region_history.h"
+#include "engine/region/shape.h"
 #include "engine/region/verify.h"
 #include "mem/frame.h"
+#include "store/store.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -18,7 +21,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LIST_BUCKETS = 4096, FRAME_BUCKETS = 1024, RETRY_FACTOR = 16 };
+enum {
+    LIST_BUCKETS = 4096,
+    FRAME_BUCKETS = 1024,
+    RETRY_FACTOR = 16,
+    KNOWN_TRIES = 3,       /* times that a known region's other pages are looked for */
+    KNOWN_HEAT = 64,       /* executions until the second of them; RETRY_FACTOR times as many until each later one */
+    WANTED_INSNS = 200000, /* that a block ran outside of regions: a region around it is worth having next time */
+    WANTED_MAX = 2048,     /* such regions a run */
+};
 
 /* One entry of a listed region. */
 struct listing {
@@ -33,6 +44,7 @@ struct region_cache {
     struct tier *tier;
     struct tier_config config;
     struct tier_counters counters;
+    struct known *known; /* NULL: no store */
     pthread_mutex_t lock;
     /* under the lock */
     struct listing *listings[LIST_BUCKETS];
@@ -44,6 +56,7 @@ struct region_cache {
     uint32_t hart_count;
     uint32_t ids;
     bool stopped;
+    bool saved; /* what was learnt was given to the store */
 };
 
 struct use_page {
@@ -169,6 +182,8 @@ static void release(struct hart *h, struct region *r)
         destroy_region(cache, r);
 }
 
+static void save(struct region_cache *cache);
+
 int region_cache_create(const struct tier_ops *ops, const struct tier_config *config, struct region_cache **out,
                         struct error *err)
 {
@@ -181,6 +196,11 @@ int region_cache_create(const struct tier_ops *ops, const struct tier_config *co
     cache->keep.limit_bytes = (uint64_t)config->tunables.code_kib << 10;
     pthread_mutex_init(&cache->lock, NULL);
     int rc = ops->create(config, cache, &cache->tier, err);
+    /* Where the places of regions are chosen by the seed, those of an earlier run are not wanted. */
+    if (rc == 0 && config->store && !config->random && config->limit == UINT64_MAX) {
+        cache->known = known_create(config->store);
+        atomic_store(&cache->counters.store_known, known_count(cache->known));
+    }
     if (rc) {
         pthread_mutex_destroy(&cache->lock);
         free(cache);
@@ -198,6 +218,9 @@ void region_cache_stop(struct region_cache *cache)
     cache->stopped = true;
     pthread_mutex_unlock(&cache->lock);
     cache->ops->stop(cache->tier);
+    if (cache->config.store && !cache->saved)
+        save(cache);
+    cache->saved = true;
 }
 
 void region_cache_destroy(struct region_cache *cache)
@@ -217,6 +240,7 @@ void region_cache_destroy(struct region_cache *cache)
     }
     cache->ops->destroy(cache->tier);
     region_history_free(&cache->history);
+    known_destroy(cache->known);
     pthread_mutex_destroy(&cache->lock);
     free(cache);
 }
@@ -340,6 +364,13 @@ static void forget_shape(struct region *r)
     r->blocks = NULL;
 }
 
+void region_cache_compile(struct region_cache *cache, struct region *r)
+{
+    r->id = ++cache->ids;
+    if (!cache->ops->submit(cache->tier, r))
+        region_free(r);
+}
+
 void tier_done(struct region_cache *cache, struct region *r)
 {
     struct region *gone = NULL;
@@ -347,8 +378,14 @@ void tier_done(struct region_cache *cache, struct region *r)
     struct hart *h = r->requester;
     bool ready = atomic_load(&r->state) == REGION_READY;
 
-    if (ready) {
+    if (ready && r->stored) {
+        count(&cache->counters.store_hits, 1);
+        count(&cache->counters.store_link_us, r->compile_ns / 1000);
+        count(&cache->counters.store_saved_us, r->saved_us);
+        count(&cache->counters.code_bytes_live, r->code_bytes);
+    } else if (ready) {
         count(&cache->counters.regions_compiled, 1);
+        count(&cache->counters.store_misses, r->has_digest);
         count(&cache->counters.region_insns, r->insn_count);
         count(&cache->counters.code_bytes, r->code_bytes);
         count(&cache->counters.code_bytes_live, r->code_bytes);
@@ -356,15 +393,21 @@ void tier_done(struct region_cache *cache, struct region *r)
         count(&cache->counters.regions_failed, 1);
         log_debug(LOG_JIT, "region %" PRIu32 " at %#" PRIx64 ", %" PRIu32 " instructions, was not compiled: %s", r->id,
                   region_gva(r), r->insn_count, r->failure);
-    } else {
+    } else if (!r->known) {
         count(&cache->counters.regions_waiting, 1);
     }
-    count(&cache->counters.compile_us, r->compile_ns / 1000);
+    count(&cache->counters.store_rejected, r->rejected);
+    count(&cache->counters.compile_us, r->stored ? 0 : r->compile_ns / 1000);
     forget_shape(r);
+    if (!h) {
+        destroy_region(cache, r);
+        return;
+    }
     pthread_mutex_lock(&cache->lock);
     unlink_pending(cache, r);
     region_history_done(r->row, r);
-    bool kept = !cache->stopped && list(cache, h->mem, r);
+    /* One of an earlier run whose code was refused may be compiled yet. */
+    bool kept = !cache->stopped && (ready || !r->known) && list(cache, h->mem, r);
     if (kept) {
         region_keep_add(&cache->keep, r);
         tight = make_room(cache, h->mem, r, &gone);
@@ -376,6 +419,8 @@ void tier_done(struct region_cache *cache, struct region *r)
         r->next_ready = h->regions->ready;
         h->regions->ready = r;
     }
+    if (ready && r->known)
+        atomic_store(&r->known->busy, false);
     pthread_mutex_unlock(&cache->lock);
     while (gone) {
         struct region *next = gone->next_gone;
@@ -525,16 +570,30 @@ static uint32_t heat_until(const struct hart *h, const struct block *block, uint
     return may_be_compiled(h, block) && !block->code && for_baseline < for_region ? for_baseline : for_region;
 }
 
+/* Executions of a block after which a region is wanted, or looked for among those of earlier runs. */
+static uint32_t region_heat(const struct hart *h, const struct block *block)
+{
+    if (!h->regions || !may_start(h, block))
+        return UINT32_MAX;
+    uint32_t threshold = threshold_of(h);
+    if (block->known_tries >= KNOWN_TRIES || block->straddling || !known_find(h->region_cache->known, block))
+        return threshold;
+    uint32_t heat = KNOWN_HEAT;
+    for (unsigned i = 1; i < block->known_tries; i++)
+        heat *= RETRY_FACTOR;
+    return heat < threshold ? heat : threshold;
+}
+
 /* What a block runs before somebody looks at it: a new one, and one whose region went. */
 static void give_heat(const struct hart *h, struct block *block)
 {
-    block_reheat(block, heat_until(h, block, h->regions && may_start(h, block) ? threshold_of(h) : UINT32_MAX));
+    block_reheat(block, heat_until(h, block, region_heat(h, block)));
 }
 
 /* True: the block's heat had run out for the baseline tier, and what else may become of it is still to come. */
 static bool compile_first(struct hart *h, struct block *block)
 {
-    uint32_t threshold = h->regions && may_start(h, block) ? threshold_of(h) : UINT32_MAX;
+    uint32_t threshold = region_heat(h, block);
 
     if (!may_be_compiled(h, block) || block->code || block->use || h->config.baseline_after >= threshold)
         return false;
@@ -773,15 +832,6 @@ static bool offer(struct hart *h, struct block *block)
     return true;
 }
 
-void region_offer(struct hart *h, struct block *block)
-{
-    give_heat(h, block);
-    if (!h->regions)
-        return;
-    if (!block->straddling && may_start(h, block))
-        (void)offer(h, block);
-}
-
 /* Is the region still to come? Then it is wanted more than before. */
 static bool is_pending(struct region_cache *cache, uint32_t id)
 {
@@ -817,12 +867,21 @@ static void note_pending(struct hart *h, const struct region *r)
     }
 }
 
-static void submit(struct hart *h, struct region *r)
+/* A region that nobody took. */
+static void give_back(struct region *r)
+{
+    if (r->known)
+        atomic_store(&r->known->busy, false);
+    region_free(r);
+}
+
+/* Returns its number; 0: nobody took it. */
+static uint32_t submit(struct hart *h, struct region *r)
 {
     struct region_cache *cache = h->region_cache;
 
     r->requester = h;
-    for (unsigned i = 0; i < r->entry_count; i++)
+    for (unsigned i = 0; i < r->entry_count && r->blocks; i++)
         r->entry_offset[i] = r->blocks[r->entry_block[i]].start;
     pthread_mutex_lock(&cache->lock);
     r->id = ++cache->ids;
@@ -836,11 +895,14 @@ static void submit(struct hart *h, struct region *r)
     }
     pthread_mutex_unlock(&cache->lock);
     if (!allowed) {
-        region_free(r);
-        return;
+        give_back(r);
+        return 0;
     }
-    note_pending(h, r);
-    count(&cache->counters.regions_submitted, 1);
+    uint32_t id = r->id;
+    if (r->blocks) {
+        note_pending(h, r);
+        count(&cache->counters.regions_submitted, 1);
+    }
     /* A compiler on this thread must neither see the guest's rounding mode nor leave flags of its own. */
     if (cache->config.sync)
         fp_save_host(h);
@@ -853,11 +915,83 @@ static void submit(struct hart *h, struct region *r)
         r->failure = "the queue was full";
         region_history_done(r->row, r);
         pthread_mutex_unlock(&cache->lock);
-        region_free(r);
-    } else if (cache->config.sync) {
-        install_ready(h);
+        give_back(r);
+        return 0;
     }
+    if (cache->config.sync)
+        install_ready(h);
+    return id;
 }
+
+/* ---- regions of earlier runs ---- */
+
+/* Finds the region's pages where they lie when it begins at `base`. False: one is not mapped, or has other bytes. */
+static bool fits(struct hart *h, const struct region *place, uint64_t base, struct region_page *pages)
+{
+    for (uint32_t i = 0; i < place->page_count; i++) {
+        const uint8_t *host;
+        pages[i].delta = place->pages[i].delta;
+        if (!mmu_fetch(h, base + ((uint64_t)(int64_t)pages[i].delta << MEM_PAGE_SHIFT), &host))
+            return false;
+        pages[i].frame = mem_frame_of(h->mem, host);
+    }
+    for (uint32_t i = 0; i < place->span_count; i++) {
+        const struct region_span *span = &place->spans[i];
+        if (!block_same_code(place->bytes + span->bytes, mem_frame_host(h->mem, pages[span->page].frame) + span->offset,
+                             span->len_bytes))
+            return false;
+    }
+    return true;
+}
+
+static bool may_be_linked(const struct hart *h, const struct region *place)
+{
+    return place->ctx == h->ctx && place->isa == h->isa && place->alone == (h->config.hart_count == 1) &&
+           (!place->mirrored || mirrored_wanted(h));
+}
+
+/* Has the best known region for the block linked, whose bytes are all there. False: there is none, or not yet. */
+static bool offer_known(struct hart *h, struct block *block, uint64_t pc)
+{
+    struct region_page pages[REGION_PAGES_MAX];
+
+    for (const struct known_entry *e = known_find(h->region_cache->known, block); e; e = known_next(e)) {
+        struct known_region *known = e->region;
+        uint64_t base = pc - (uint64_t)(int64_t)known->place->entry_offset[e->entry];
+        if (atomic_load_explicit(&known->busy, memory_order_relaxed) || !may_be_linked(h, known->place) ||
+            !fits(h, known->place, base, pages) || atomic_exchange(&known->busy, true))
+            continue;
+        struct region *r = known_place(known);
+        if (r) {
+            memcpy(r->pages, pages, sizeof(r->pages));
+            r->gva = base;
+            block->pending = submit(h, r);
+        } else {
+            atomic_store(&known->busy, false);
+        }
+        return true;
+    }
+    return false;
+}
+
+/* After a look in vain. */
+static void look_again_later(struct hart *h, struct block *block)
+{
+    if (block->known_tries < KNOWN_TRIES)
+        block->known_tries++;
+    give_heat(h, block);
+}
+
+void region_offer(struct hart *h, struct block *block, uint64_t pc)
+{
+    give_heat(h, block);
+    if (!h->regions || block->straddling || !may_start(h, block) || offer(h, block))
+        return;
+    if (!offer_known(h, block, pc))
+        look_again_later(h, block);
+}
+
+/* ---- from hot blocks to regions ---- */
 
 /* Compiles the region again, larger and with everything LLVM has. Not from inside the region: its block's next entry
  * does it. */
@@ -884,16 +1018,31 @@ static struct region *choose(struct hart *h, struct block *block, uint64_t pc, u
     return r;
 }
 
+/* The same again with the full pipeline: what is inside of it was not counted in this run. */
+static struct region *choose_known(struct hart *h, const struct region *before)
+{
+    struct region *r = known_whole(before->known);
+
+    if (!r)
+        return NULL;
+    memcpy(r->pages, before->pages, sizeof(r->pages));
+    r->gva = before->gva;
+    r->level = 1;
+    r->mirrored = h->mirror_wanted && mirrored_wanted(h);
+    return r;
+}
+
 static void promote(struct hart *h, struct block *block, uint64_t pc)
 {
     block_reheat(block, UINT32_MAX);
     if (block->use->region->level > 0 || h->region_cache->config.random)
         return;
-    struct region *r = choose(h, block, pc, 1);
+    const struct region *before = block->use->region;
+    struct region *r = before->known ? choose_known(h, before) : choose(h, block, pc, 1);
     if (!r)
         return;
     count(&h->region_cache->counters.regions_promoted, 1);
-    submit(h, r);
+    (void)submit(h, r);
 }
 
 /* A block for which nothing can be done now. */
@@ -921,6 +1070,11 @@ static void act_on_heat(struct hart *h, struct block *block, uint64_t pc)
             reheat_for_later(block, threshold);
         return;
     }
+    if (!block->straddling && known_find(cache->known, block) && block->known_tries < KNOWN_TRIES) {
+        if (!may_start(h, block) || !offer_known(h, block, pc))
+            look_again_later(h, block);
+        return;
+    }
     if (is_queue_full(cache)) {
         reheat_for_later(block, threshold);
         return;
@@ -932,7 +1086,7 @@ static void act_on_heat(struct hart *h, struct block *block, uint64_t pc)
         block_reheat(block, UINT32_MAX);
         return;
     }
-    submit(h, r);
+    (void)submit(h, r);
 }
 
 void region_hot(struct hart *h, struct block *block, uint64_t pc)
@@ -965,4 +1119,134 @@ bool region_mapped(struct hart *h, struct block *block, uint64_t pc)
     block->checked_pc = pc;
     block->checked_stamp = h->exec_bank->stamp;
     return true;
+}
+
+/* ---- what the next run is to know ---- */
+
+struct hot_block {
+    struct block *block;
+    uint64_t insns; /* run in it, outside of regions */
+};
+
+struct hot_blocks {
+    struct hart *h;
+    struct hot_block *at;
+    size_t count, capacity;
+};
+
+static void note_hot(void *opaque, struct block *block)
+{
+    struct hot_blocks *hot = opaque;
+    uint64_t insns = block_executions(block) * block->insns;
+
+    if (insns < WANTED_INSNS || block->use || block->straddling || !may_start(hot->h, block))
+        return;
+    if (hot->count == hot->capacity) {
+        size_t capacity = hot->capacity ? 2 * hot->capacity : 256;
+        struct hot_block *at = reallocarray(hot->at, capacity, sizeof(*at));
+        if (!at)
+            return;
+        hot->at = at;
+        hot->capacity = capacity;
+    }
+    hot->at[hot->count++] = (struct hot_block){.block = block, .insns = insns};
+}
+
+static int hottest_first(const void *a, const void *b)
+{
+    const struct hot_block *left = a;
+    const struct hot_block *right = b;
+
+    return left->insns > right->insns ? -1 : left->insns < right->insns;
+}
+
+static void put_wanted(struct region_cache *cache, const struct region *r)
+{
+    struct region_bytes shape = {0}, profile = {0};
+
+    if (region_shape_write(r, &shape) == 0 && region_profile_write(r, &profile) == 0) {
+        struct store_region stored = {.shape = shape.at,
+                                      .shape_bytes = shape.len,
+                                      .profile = profile.at,
+                                      .profile_bytes = profile.len,
+                                      .level = r->level,
+                                      .insns = r->insn_count,
+                                      .gva = r->gva + (uint64_t)(int64_t)r->blocks[r->entry_block[0]].start,
+                                      .compile_us = 300ull * r->insn_count};
+        store_digest(shape.at, shape.len, stored.digest);
+        store_put(cache->config.store, &stored);
+        count(&cache->counters.store_wanted, 1);
+    }
+    free(shape.at);
+    free(profile.at);
+}
+
+/* Puts the hart, which has stopped in whatever mode, into one that runs the block where it was decoded. False: it is
+ * not mapped there any more. */
+static bool look_from(struct hart *h, const struct block *block)
+{
+    static const uint8_t privs[] = {VCPU_PRIV_S, VCPU_PRIV_U, VCPU_PRIV_M};
+
+    h->ctx = block->ctx;
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(privs); i++) {
+        bool translated = privs[i] != VCPU_PRIV_M && h->satp >> SATP_MODE_SHIFT;
+        struct tlb_view view = {
+            .priv = privs[i], .translated = translated, .asid = translated ? (uint16_t)(h->satp >> 44) : 0};
+        h->priv = privs[i];
+        h->exec_bank = tlb_select(h->tlb, &view);
+        if (block_peek(h, block->gva) == block)
+            return true;
+    }
+    return false;
+}
+
+/* Regions around what this run had no time to compile: chosen as if it were to be promoted, from the hottest block
+ * down, of those that no such region contains yet. Only what is mapped now: the kernel's code, and the last process'.
+ */
+static void save_wanted(struct hart *h)
+{
+    struct region_cache *cache = h->region_cache;
+    struct hot_blocks hot = {.h = h};
+    struct tlb_bank *exec_bank = h->exec_bank;
+    uint32_t ctx = h->ctx;
+    uint8_t priv = h->priv;
+    uint32_t wanted = 0;
+
+    block_cache_each(h, note_hot, &hot);
+    if (hot.count)
+        qsort(hot.at, hot.count, sizeof(hot.at[0]), hottest_first);
+    for (size_t i = 0; i < hot.count && wanted < WANTED_MAX; i++) {
+        struct block *block = hot.at[i].block;
+        if (block->pending == UINT32_MAX || !look_from(h, block))
+            continue;
+        struct region *r = choose(h, block, block->gva, 1);
+        if (!r)
+            continue;
+        r->mirrored = h->mirror_wanted && h->priv == VCPU_PRIV_U && h->exec_bank->view.translated;
+        r->id = UINT32_MAX;
+        note_pending(h, r);
+        put_wanted(cache, r);
+        region_free(r);
+        wanted++;
+    }
+    h->ctx = ctx;
+    h->priv = priv;
+    h->exec_bank = exec_bank;
+    free(hot.at);
+}
+
+/* No hart runs. */
+static void save(struct region_cache *cache)
+{
+    count_all(cache);
+    for (uint32_t i = 0;; i++) {
+        const struct region_row *row = region_history_row(&cache->history, i);
+        if (!row)
+            break;
+        uint64_t entries = atomic_load_explicit(&row->executions, memory_order_relaxed);
+        if (row->has_digest && entries)
+            store_used(cache->config.store, row->digest, entries);
+    }
+    for (uint32_t i = 0; i < cache->hart_count && !cache->config.random; i++)
+        save_wanted(cache->harts[i]);
 }

@@ -27,14 +27,17 @@ static inline op_fn *region_code(const struct block *block)
     return block->use->code;
 }
 
+/* Compiles a region that no hart asked for, for the store's sake, and frees it; the configuration says `sync`. */
+void region_cache_compile(struct region_cache *cache, struct region *region);
+
 /* ---- a hart's side, its own thread ---- */
 
 /* A block's heat has run out: install what is ready for it, or choose a region and have it compiled. */
 void region_hot(struct hart *h, struct block *block, uint64_t pc);
 /* The hart was asked for attention while it ran the region that `block` enters: that is where time goes. */
 void region_sampled(struct hart *h, struct block *block);
-/* A block was decoded: is there code for it already? */
-void region_offer(struct hart *h, struct block *block);
+/* A block was decoded, at `pc`: is there code for it already, or was there in an earlier run? */
+void region_offer(struct hart *h, struct block *block, uint64_t pc);
 /* REQUEST_REGIONS: installs what has become ready for this hart, takes out what is to go. Outside of regions. */
 void region_serve_request(struct hart *h);
 /* May regions contain the block at all? (--jit-random) */

@@ -4,6 +4,7 @@
 #include "engine/region/region.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static struct region_row *row_at(const struct region_history *history, uint32_t index)
 {
@@ -38,6 +39,8 @@ void region_history_done(struct region_row *row, const struct region *region)
 {
     if (!row)
         return;
+    row->has_digest = region->has_digest;
+    memcpy(row->digest, region->digest, sizeof(row->digest));
     row->about.ir_built = region->ir_built;
     row->about.ir_optimised = region->ir_optimised;
     row->about.code_bytes = region->code_bytes;
@@ -53,6 +56,11 @@ void region_history_state(struct region_row *row, enum tier_region_state state)
 {
     if (row)
         row->about.state = state;
+}
+
+const struct region_row *region_history_row(const struct region_history *history, uint32_t index)
+{
+    return index < history->count ? row_at(history, index) : NULL;
 }
 
 bool region_history_read(const struct region_history *history, uint32_t index, struct tier_region *out)

@@ -5,6 +5,7 @@
 #ifndef TUFF_ENGINE_REGION_REGION_HISTORY_H
 #define TUFF_ENGINE_REGION_REGION_HISTORY_H
 
+#include "engine/region/region.h"
 #include "engine/tier.h"
 
 struct region;
@@ -14,6 +15,8 @@ enum { REGION_HISTORY_CHUNK = 1024, REGION_HISTORY_ROWS = 64 * REGION_HISTORY_CH
 struct region_row {
     struct tier_region about; /* but for its `executions` */
     _Atomic uint64_t executions;
+    uint8_t digest[REGION_DIGEST_BYTES]; /* of its shape, where there is a store */
+    bool has_digest;
 };
 
 struct region_history {
@@ -27,6 +30,8 @@ struct region_row *region_history_add(struct region_history *history, const stru
 /* What the tier said of it. */
 void region_history_done(struct region_row *row, const struct region *region);
 void region_history_state(struct region_row *row, enum tier_region_state state);
+/* NULL: there is no such row. */
+const struct region_row *region_history_row(const struct region_history *history, uint32_t index);
 /* A copy; false: there is no such row. */
 bool region_history_read(const struct region_history *history, uint32_t index, struct tier_region *out);
 void region_history_free(struct region_history *history);

@@ -344,16 +344,7 @@ static void describe_insns(struct selection *s, struct region *r, const struct m
         struct op op;
         block_decode_insn(s->h, m->block, i, &insn, &op);
         r->sees_flags |= (insn.effects & RV_FP) && (insn.effects & RV_ONCE);
-        r->insns[r->insn_count++] = (struct region_insn){
-            .imm = op.imm,
-            .offset = b->start + (int32_t)op_offset(&op),
-            .raw = insn.raw,
-            .sem = insn.sem,
-            .rd = op.rd,
-            .rs1 = op.rs1,
-            .rs2 = op.rs2,
-            .len_bytes = insn.len_bytes,
-        };
+        r->insns[r->insn_count++] = region_insn_of(&insn, &op, b->start + (int32_t)op_offset(&op));
     }
 }
 
@@ -447,6 +438,17 @@ static void number_entries(struct selection *s, struct region *r)
         mark_cycles(r, (uint16_t)i, colour);
 }
 
+void region_forget_code(struct region *r)
+{
+    free(r->exits);
+    free(r->values);
+    free(r->faults);
+    r->exits = NULL;
+    r->values = NULL;
+    r->faults = NULL;
+    r->exit_count = r->fault_count = 0;
+}
+
 void region_free(struct region *r)
 {
     if (!r)
@@ -455,9 +457,7 @@ void region_free(struct region *r)
     free(r->blocks);
     free(r->spans);
     free(r->bytes);
-    free(r->exits);
-    free(r->values);
-    free(r->faults);
+    region_forget_code(r);
     free(r);
 }
 
