@@ -13,8 +13,8 @@
 #include "cli/values.h"
 
 #include "base/log.h"
-#include "engine/isa/riscv/isa.h"
 #include "base/loop.h"
+#include "engine/isa/riscv/isa.h"
 #include "machine/machine.h"
 
 #include <errno.h>
@@ -167,7 +167,7 @@ static int parse_pflash(const char *text, struct boot *boot, unsigned bank)
     return 0;
 }
 
-static int parse_isa(const char *text, uint64_t *out)
+static int parse_isa(const char *text, isa_set *out)
 {
     struct error err;
 

@@ -10,11 +10,11 @@
  */
 #include "cli/console.h"
 
+#include "base/loop.h"
 #include "cli/escape.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
 #include "machine/console_backend.h"
-#include "base/loop.h"
 
 #include <errno.h>
 #include <fcntl.h>

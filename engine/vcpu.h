@@ -8,6 +8,7 @@
 #define TUFF_ENGINE_VCPU_H
 
 #include "base/compiler.h"
+#include "engine/isa/riscv/isa.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -79,7 +80,7 @@ struct vcpu_config {
     struct mem *mem;     /* borrowed; outlives the vCPU */
     const struct vcpu_env_ops *env;
     void *env_opaque;
-    uint64_t isa; /* ISA_EXT_* bits (engine/isa/riscv/isa.h) */
+    isa_set isa; /* ISA_EXT_* bits (engine/isa/riscv/isa.h) */
     uint64_t reset_pc;
     uint32_t timebase_hz;
     bool clock_insns; /* time is derived from retired instructions: insns_per_tick each */

@@ -35,7 +35,7 @@ enum {
 /* One NAPOT entry with all address bits set covers all 56 bits of physical address. */
 static const uint64_t pmpaddr_everything = (1ull << 54) - 1;
 
-static void open_machine_level(struct vcpu_state *state, uint64_t isa)
+static void open_machine_level(struct vcpu_state *state, isa_set isa)
 {
     /* On the first entry (nothing is delegated yet) a timer that was never set must not be pending. Later it is the
      * guest's own: it may be what a suspended hart woke up for. */
@@ -66,7 +66,7 @@ static void open_machine_level(struct vcpu_state *state, uint64_t isa)
     state->mie = 0;
 }
 
-void boot_supervisor_state(struct vcpu_state *state, uint64_t isa, uint64_t pc, uint64_t opaque)
+void boot_supervisor_state(struct vcpu_state *state, isa_set isa, uint64_t pc, uint64_t opaque)
 {
     open_machine_level(state, isa);
     memset(state->x, 0, sizeof(state->x));

@@ -7,6 +7,7 @@
 
 #include "base/compiler.h"
 #include "base/error.h"
+#include "engine/isa/riscv/isa.h"
 #include "engine/tier.h"
 
 #include <stdbool.h>
@@ -44,7 +45,7 @@ struct machine_config {
     enum machine_clock clock;
     enum machine_aia aia;
     uint64_t max_insns;     /* per hart; UINT64_MAX: no limit */
-    uint64_t isa;           /* ISA_EXT bits */
+    isa_set isa;           /* ISA_EXT bits */
     bool interpret;         /* no LLVM tier */
     bool baseline;          /* blocks are compiled one by one, where this build can; not with jit.verify */
     struct tier_config jit; /* its `symbols` are the machine's to fill in */

@@ -335,7 +335,7 @@ START_TEST(an_absent_extension_takes_the_rows_away_that_llvm_mc_loses)
 }
 END_TEST
 
-static void assert_decodes(uint32_t word, unsigned row, uint64_t isa)
+static void assert_decodes(uint32_t word, unsigned row, isa_set isa)
 {
     struct rv_insn insn;
 
@@ -344,7 +344,7 @@ static void assert_decodes(uint32_t word, unsigned row, uint64_t isa)
                   (unsigned long long)isa);
 }
 
-static void assert_illegal(uint32_t word, unsigned row, uint64_t isa)
+static void assert_illegal(uint32_t word, unsigned row, isa_set isa)
 {
     struct rv_insn insn;
 
@@ -365,7 +365,7 @@ START_TEST(a_row_needs_each_of_its_extensions_and_no_other)
         assert_decodes(e.words[row - 1], row, rv_rows[row].isa);
         for (unsigned bit = 0; bit < ISA_EXT_COUNT; bit++) {
             if (rv_rows[row].isa >> bit & 1)
-                assert_illegal(e.words[row - 1], row, ISA_ALL & ~(1ull << bit));
+                assert_illegal(e.words[row - 1], row, ISA_ALL & ~ISA_BIT(bit));
         }
     }
     free(e.words);

@@ -116,7 +116,7 @@ static uint64_t misa(const struct hart *h)
     uint64_t value = 2ull << 62 | 1 << ('S' - 'A') | 1 << ('U' - 'A');
 
     for (const char *c = "IMAFDC"; *c; c++) {
-        static const uint64_t bits[26] = {['I' - 'A'] = ISA_EXT(I), ['M' - 'A'] = ISA_EXT(M), ['A' - 'A'] = ISA_EXT(A),
+        static const isa_set bits[26] = {['I' - 'A'] = ISA_EXT(I), ['M' - 'A'] = ISA_EXT(M), ['A' - 'A'] = ISA_EXT(A),
                                           ['F' - 'A'] = ISA_EXT(F), ['D' - 'A'] = ISA_EXT(D), ['C' - 'A'] = ISA_EXT(C)};
         if (h->isa & bits[*c - 'A'])
             value |= 1ull << (*c - 'A');

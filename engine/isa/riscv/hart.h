@@ -115,7 +115,7 @@ struct hart {
     uint8_t reserved_bytes;
     _Atomic uint32_t alone;
 
-    uint64_t isa;
+    isa_set isa;
     uint64_t mstatus, medeleg, mideleg, mie, mtvec, mcounteren, mcountinhibit, mscratch, mepc, mcause, mtval;
     uint64_t menvcfg, mseccfg;
     uint64_t scounteren, senvcfg, stvec, sscratch, sepc, scause, stval, satp, stimecmp;
