@@ -61,6 +61,13 @@ static const struct {
     {ISA_EXT(D), ISA_EXT(F), "d needs f: leave out both"},
     {ISA_EXT(F), ISA_EXT(ZICSR), "f needs zicsr: leave out f and d as well"},
     {ISA_EXT(ZICNTR), ISA_EXT(ZICSR), "zicntr needs zicsr: leave out both"},
+    {ISA_EXT(ZKR), ISA_EXT(ZICSR), "zkr needs zicsr: leave out both"},
+    {ISA_EXT(SMDBLTRP), ISA_EXT(ZICSR), "smdbltrp needs zicsr: leave out both"},
+    {ISA_EXT(SSDBLTRP), ISA_EXT(ZICSR), "ssdbltrp needs zicsr: leave out both"},
+    {ISA_EXT(SMRNMI), ISA_EXT(ZICSR), "smrnmi needs zicsr: leave out both"},
+    {ISA_EXT(SMMPM), ISA_EXT(ZICSR), "smmpm needs zicsr: leave out both"},
+    {ISA_EXT(SMNPM), ISA_EXT(ZICSR), "smnpm needs zicsr: leave out both"},
+    {ISA_EXT(SSNPM), ISA_EXT(ZICSR), "ssnpm needs zicsr: leave out both"},
     {ISA_EXT(SMEPMP), ISA_EXT(ZICSR), "smepmp needs zicsr: leave out both"},
     {ISA_EXT(SMSTATEEN), ISA_EXT(SSSTATEEN), "smstateen contains ssstateen: leave out both"},
     {ISA_EXT(SSSTATEEN), ISA_EXT(ZICSR), "ssstateen needs zicsr: leave out both"},
@@ -108,7 +115,7 @@ static bool is_listed(const char *list, const char *name, size_t len)
 static isa_set extension_bits(const char *name, size_t len)
 {
     if (is_name(name, len, "all"))
-        return ISA_ALL;
+        return ISA_COMPATIBLE;
     if (is_name(name, len, "g"))
         return ISA_EXT(I) | ISA_EXT(M) | ISA_EXT(A) | ISA_EXT(F) | ISA_EXT(D) | ISA_EXT(ZICSR) | ISA_EXT(ZIFENCEI);
     if (is_name(name, len, "b"))

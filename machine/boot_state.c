@@ -11,6 +11,9 @@
 #define MSTATUS_MPRV (1ull << 17)
 #define MSTATUS_SUM (1ull << 18)
 #define MSTATUS_MXR (1ull << 19)
+#define MSTATUS_MDT (1ull << 42)
+#define MNSTATUS_NMIE (1ull << 3)
+#define MSECCFG_SSEED (1ull << 9)
 #define COUNTEREN_ALL 0xffffffffull
 /* What there may be: sstateen; in mstateen0 senvcfg and the AIA's registers too. */
 #define MSTATEEN_EVERYTHING (3ull << 62 | 7ull << 58)
@@ -61,6 +64,12 @@ static void open_machine_level(struct vcpu_state *state, isa_set isa)
         state->menvcfg |= MENVCFG_ADUE;
     if (isa & ISA_EXT(SVPBMT))
         state->menvcfg |= MENVCFG_PBMTE;
+    /* As firmware that knows them would: entropy for the kernel, which may hand it on; traps and interrupts as usual.
+     */
+    if (isa & ISA_EXT(ZKR))
+        state->mseccfg |= MSECCFG_SSEED;
+    state->mnstatus |= MNSTATUS_NMIE;
+    state->mstatus &= ~MSTATUS_MDT;
     state->pmpcfg[0] = PMPCFG_NAPOT_RWX;
     state->pmpaddr[0] = pmpaddr_everything;
     state->mie = 0;

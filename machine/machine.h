@@ -45,7 +45,7 @@ struct machine_config {
     enum machine_clock clock;
     enum machine_aia aia;
     uint64_t max_insns;     /* per hart; UINT64_MAX: no limit */
-    isa_set isa;           /* ISA_EXT bits */
+    isa_set isa;            /* ISA_EXT bits */
     bool interpret;         /* no LLVM tier */
     bool baseline;          /* blocks are compiled one by one, where this build can; not with jit.verify */
     struct tier_config jit; /* its `symbols` are the machine's to fill in */
@@ -59,6 +59,7 @@ enum machine_end {
     MACHINE_END_REBOOT,   /* the guest asked for a reset */
     MACHINE_END_MAX_INSNS, /* --max-insns reached */
     MACHINE_END_QUIT,      /* machine_quit() */
+    MACHINE_END_CRITICAL,  /* a hart met a trap that it could not take (critical error), and stopped */
     MACHINE_END_ERROR,
 };
 

@@ -51,12 +51,19 @@
     X(ZKND, "zknd")               \
     X(ZKNE, "zkne")               \
     X(ZKNH, "zknh")               \
+    X(ZKR, "zkr")                 \
     X(ZKS, "zks")                 \
     X(ZKSED, "zksed")             \
     X(ZKSH, "zksh")               \
+    X(SMDBLTRP, "smdbltrp")       \
     X(SMEPMP, "smepmp")           \
+    X(SMMPM, "smmpm")             \
+    X(SMNPM, "smnpm")             \
+    X(SMRNMI, "smrnmi")           \
     X(SMSTATEEN, "smstateen")     \
     X(SSCOFPMF, "sscofpmf")       \
+    X(SSDBLTRP, "ssdbltrp")       \
+    X(SSNPM, "ssnpm")             \
     X(SSSTATEEN, "ssstateen")     \
     X(SSTC, "sstc")               \
     X(SV48, "sv48")               \
@@ -102,9 +109,17 @@ enum { ISA_BLOCK_BYTES = 64 };
 
 /* Everything the engine implements. */
 #define ISA_ALL (ISA_BIT(ISA_EXT_COUNT) - 1)
-/* The default of a machine. A guest that finds four or five levels of page tables uses them, and pays for each walk and
- * for each process; who wants more than the 256 GiB of a process under Sv39 asks for it. */
-#define ISA_DEFAULT (ISA_ALL & ~(ISA_EXT(SV48) | ISA_EXT(SV57)))
+/* Out of reset these hold back traps or interrupts until M-mode software says that it is ready, so that software which
+ * does not know them does not run: they have to be asked for by name. */
+#define ISA_WANTS_FIRMWARE (ISA_EXT(SMDBLTRP) | ISA_EXT(SMRNMI))
+/* Everything that any software runs with. */
+#define ISA_COMPATIBLE (ISA_ALL & ~ISA_WANTS_FIRMWARE)
+/* The default of a machine: what stock software looks for. A guest that finds four or five levels of page tables uses
+ * them, and pays for each walk and for each process; who wants more than the 256 GiB of a process under Sv39 asks for
+ * it. */
+#define ISA_DEFAULT   \
+    (ISA_COMPATIBLE & \
+     ~(ISA_EXT(SV48) | ISA_EXT(SV57) | ISA_EXT(SMMPM) | ISA_EXT(SMNPM) | ISA_EXT(SSDBLTRP) | ISA_EXT(SSNPM)))
 /* What the device tree tells by mmu-type instead of by name. */
 #define ISA_TOLD_BY_MMU_TYPE (ISA_EXT(SV48) | ISA_EXT(SV57))
 
