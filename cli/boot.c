@@ -206,7 +206,7 @@ static int parse_pflash(const char *text, struct boot *boot, unsigned bank)
     return 0;
 }
 
-static int parse_isa(const char *text, uint64_t *out)
+static int parse_isa(const char *text, isa_set *out)
 {
     struct error err;
 
@@ -427,6 +427,8 @@ static const char *end_name(enum machine_end end)
         return "max-insns";
     case MACHINE_END_QUIT:
         return "quit";
+    case MACHINE_END_CRITICAL:
+        return "critical-error";
     case MACHINE_END_ERROR:
         break;
     }
@@ -455,6 +457,8 @@ static int exit_code(const struct boot *boot, int signal)
     case MACHINE_END_REBOOT:
     case MACHINE_END_QUIT:
         return signal ? CLI_EXIT_SIGNAL + signal : CLI_EXIT_OK;
+    case MACHINE_END_CRITICAL:
+        return CLI_EXIT_CRITICAL;
     case MACHINE_END_ERROR:
         break;
     }
@@ -480,6 +484,9 @@ static int run_machine(struct boot *boot, struct machine *machine)
         report_error("%s", err.text);
         return rc ? rc : -EIO;
     }
+    if (boot->result.end == MACHINE_END_CRITICAL)
+        report_error("guest, critical error, stopped: a hart trapped where its software had said that it takes no trap"
+                     " (double trap); run it with --isa=-smdbltrp,-ssdbltrp to see what comes of it");
     return 0;
 }
 
@@ -637,10 +644,12 @@ static const char run_notes[] =
     "  N    the code that the guest gave when it powered off (above 255: 255)\n"
     "  2    the command line or a file was refused; nothing was started\n"
     "  3    the virtual machine failed, or --verify found a difference\n"
+    "  4    the guest met a double trap that nothing takes (Smdbltrp, Ssdbltrp)\n"
     "  124  --max-insns was reached\n"
     "  128+ ended by a signal (130: SIGINT, 143: SIGTERM)\n"
     "\n"
-    "--stats=json: version, end (poweroff, reboot, max-insns, quit, error), exit_code, boots,\n"
+    "--stats=json: version, end (poweroff, reboot, max-insns, quit,\n"
+    "critical-error, error), exit_code, boots,\n"
     "start_seconds, run_seconds, cpu_user_seconds, cpu_system_seconds, peak_rss_bytes,\n"
     "instructions, mips, total (sums over the harts), harts (one object each), machine,\n"
     "regions (one object each: boot, number, level, address, symbol, instructions, blocks, pages, ir_built,\n"

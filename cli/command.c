@@ -28,6 +28,7 @@ static const char overview_tail[] = "\n"
                                     "  N    the code that the guest gave when it powered off (above 255: 255)\n"
                                     "  2    the command line or a file was refused; nothing was started\n"
                                     "  3    the virtual machine failed\n"
+                                    "  4    the guest met a double trap that nothing takes\n"
                                     "  124  --max-insns was reached\n"
                                     "  128+ ended by a signal (130: SIGINT, 143: SIGTERM)\n";
 

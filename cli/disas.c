@@ -145,7 +145,7 @@ static uint32_t load_le(const uint8_t *at, size_t len)
 }
 
 /* Prints one instruction, or what is left when it is cut off, and returns its length. */
-static size_t print_one(const uint8_t *at, size_t left, uint64_t address, uint64_t isa)
+static size_t print_one(const uint8_t *at, size_t left, uint64_t address, isa_set isa)
 {
     size_t want = left < 2 ? 2 : rv_insn_len_bytes((uint16_t)load_le(at, 2));
     char text[TEXT_BYTES];
@@ -165,7 +165,7 @@ static size_t print_one(const uint8_t *at, size_t left, uint64_t address, uint64
     return want;
 }
 
-static int parse_disas(const struct option_values *values, uint64_t *address, uint64_t *isa)
+static int parse_disas(const struct option_values *values, uint64_t *address, isa_set *isa)
 {
     struct error err;
 
@@ -190,7 +190,8 @@ static int parse_disas(const struct option_values *values, uint64_t *address, ui
 static int disas_run(const struct option_values *values)
 {
     struct bytes bytes = {0};
-    uint64_t address, isa;
+    uint64_t address;
+    isa_set isa;
     int rc;
 
     if (values->value[OPTION_ISA] && strcmp(values->value[OPTION_ISA], "help") == 0) {

@@ -9,6 +9,7 @@ enum cli_exit {
     CLI_EXIT_OK = 0,
     CLI_EXIT_USAGE = 2,    /* refused: nothing was started */
     CLI_EXIT_INTERNAL = 3, /* the virtual machine failed */
+    CLI_EXIT_CRITICAL = 4, /* the guest met a double trap that nobody takes */
     CLI_EXIT_MAX_INSNS = 124,
     CLI_EXIT_SIGNAL = 128, /* + the signal's number */
 };

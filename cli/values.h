@@ -5,6 +5,7 @@
 
 #include "base/compiler.h"
 #include "base/error.h"
+#include "engine/isa/riscv/isa.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -22,7 +23,7 @@ int values_size(const char *text, uint64_t *out) TUFF_MUST_CHECK;
  * stand for exactly what they name and what that needs; without one, everything the engine has. Then names, each behind
  * a comma or its sign: "name" or "+name" adds, "-name" takes away, "all" is everything. Returns 0, -EINVAL (unknown, or
  * one that lacks what it needs), -ENOTSUP (a profile that the engine does not live up to); one line in `err`. */
-int values_isa(const char *text, uint64_t *out, struct error *err) TUFF_MUST_CHECK;
+int values_isa(const char *text, isa_set *out, struct error *err) TUFF_MUST_CHECK;
 
 /* The extensions' names with spaces between them, in a static string. */
 const char *values_isa_names(void);

@@ -50,7 +50,7 @@ static const struct {
 /* What an extension is built on (Unprivileged ISA: F and Zicntr depend on Zicsr, D, Zfa and Zfhmin on F; Zfhmin is a
  * part of Zfh): all of `needs`. An entry stands before those for what it needs. */
 static const struct {
-    uint64_t extension, needs;
+    isa_set extension, needs;
     const char *text;
 } dependencies[] = {
     {ISA_ALL, ISA_EXT(I), "i is the base and cannot be left out"},
@@ -61,6 +61,13 @@ static const struct {
     {ISA_EXT(D), ISA_EXT(F), "d needs f: leave out both"},
     {ISA_EXT(F), ISA_EXT(ZICSR), "f needs zicsr: leave out f and d as well"},
     {ISA_EXT(ZICNTR), ISA_EXT(ZICSR), "zicntr needs zicsr: leave out both"},
+    {ISA_EXT(ZKR), ISA_EXT(ZICSR), "zkr needs zicsr: leave out both"},
+    {ISA_EXT(SMDBLTRP), ISA_EXT(ZICSR), "smdbltrp needs zicsr: leave out both"},
+    {ISA_EXT(SSDBLTRP), ISA_EXT(ZICSR), "ssdbltrp needs zicsr: leave out both"},
+    {ISA_EXT(SMRNMI), ISA_EXT(ZICSR), "smrnmi needs zicsr: leave out both"},
+    {ISA_EXT(SMMPM), ISA_EXT(ZICSR), "smmpm needs zicsr: leave out both"},
+    {ISA_EXT(SMNPM), ISA_EXT(ZICSR), "smnpm needs zicsr: leave out both"},
+    {ISA_EXT(SSNPM), ISA_EXT(ZICSR), "ssnpm needs zicsr: leave out both"},
     {ISA_EXT(SMEPMP), ISA_EXT(ZICSR), "smepmp needs zicsr: leave out both"},
     {ISA_EXT(SMSTATEEN), ISA_EXT(SSSTATEEN), "smstateen contains ssstateen: leave out both"},
     {ISA_EXT(SSSTATEEN), ISA_EXT(ZICSR), "ssstateen needs zicsr: leave out both"},
@@ -105,17 +112,17 @@ static bool is_listed(const char *list, const char *name, size_t len)
 }
 
 /* The bits of a name, 0 for one that is not known. */
-static uint64_t extension_bits(const char *name, size_t len)
+static isa_set extension_bits(const char *name, size_t len)
 {
     if (is_name(name, len, "all"))
-        return ISA_ALL;
+        return ISA_COMPATIBLE;
     if (is_name(name, len, "g"))
         return ISA_EXT(I) | ISA_EXT(M) | ISA_EXT(A) | ISA_EXT(F) | ISA_EXT(D) | ISA_EXT(ZICSR) | ISA_EXT(ZIFENCEI);
     if (is_name(name, len, "b"))
         return ISA_EXT(ZBA) | ISA_EXT(ZBB) | ISA_EXT(ZBS);
     for (size_t i = 0; i < TUFF_ARRAY_LEN(extension_names); i++) {
         if (is_name(name, len, extension_names[i]))
-            return 1ull << i;
+            return ISA_BIT(i);
     }
     return 0;
 }
@@ -141,10 +148,10 @@ static int unknown_name(const char *name, size_t len, struct error *err)
 }
 
 /* One extension of an ISA string. */
-static int add_extension(const char *name, size_t len, uint64_t *isa, struct error *err)
+static int add_extension(const char *name, size_t len, isa_set *isa, struct error *err)
 {
     size_t version = version_len(name, len);
-    uint64_t bits = extension_bits(name, len);
+    isa_set bits = extension_bits(name, len);
 
     if (!bits && !is_listed(facts, name, len) && version)
         bits = extension_bits(name, len -= version);
@@ -174,7 +181,7 @@ static size_t extension_len(const char *text, size_t len)
 }
 
 /* What follows from what was named (dependencies of the manual). */
-static uint64_t with_implied(uint64_t isa)
+static isa_set with_implied(isa_set isa)
 {
     for (size_t i = 1; i < TUFF_ARRAY_LEN(dependencies); i++)
         isa |= isa & dependencies[i].extension ? dependencies[i].needs : 0;
@@ -182,7 +189,7 @@ static uint64_t with_implied(uint64_t isa)
 }
 
 /* "rv64imac_zba": [text, text + len). */
-static int parse_string(const char *text, size_t len, uint64_t *isa, struct error *err)
+static int parse_string(const char *text, size_t len, isa_set *isa, struct error *err)
 {
     const char *end = text + len, *at = text + 4;
 
@@ -203,7 +210,7 @@ static int parse_string(const char *text, size_t len, uint64_t *isa, struct erro
     return 0;
 }
 
-static int parse_profile(size_t profile, uint64_t *isa, struct error *err)
+static int parse_profile(size_t profile, isa_set *isa, struct error *err)
 {
     char missing[256] = "";
     size_t used = 0, len;
@@ -211,7 +218,7 @@ static int parse_profile(size_t profile, uint64_t *isa, struct error *err)
     *isa = 0;
     for (const char *at = profiles[profile].mandatory; *at; at += len + (at[len] == ' ')) {
         len = strcspn(at, " ");
-        uint64_t bits = extension_bits(at, len);
+        isa_set bits = extension_bits(at, len);
         *isa |= bits;
         if (!bits && !is_listed(facts, at, len) && !is_listed(waived, at, len) && used < sizeof(missing))
             used += (size_t)snprintf(missing + used, sizeof(missing) - used, " %.*s", (int)len, at);
@@ -223,7 +230,7 @@ static int parse_profile(size_t profile, uint64_t *isa, struct error *err)
 }
 
 /* What stands before the list. *end gets where that goes on. */
-static int parse_start(const char *text, uint64_t *isa, const char **end, struct error *err)
+static int parse_start(const char *text, isa_set *isa, const char **end, struct error *err)
 {
     size_t len = strcspn(text, ",+-");
 
@@ -242,7 +249,7 @@ static int parse_start(const char *text, uint64_t *isa, const char **end, struct
     return parse_string(text, len, isa, err);
 }
 
-static int check_dependencies(const char *text, uint64_t isa, struct error *err)
+static int check_dependencies(const char *text, isa_set isa, struct error *err)
 {
     for (size_t i = 0; i < TUFF_ARRAY_LEN(dependencies); i++) {
         bool wanted = dependencies[i].extension == ISA_ALL || (isa & dependencies[i].extension);
@@ -252,10 +259,10 @@ static int check_dependencies(const char *text, uint64_t isa, struct error *err)
     return 0;
 }
 
-int values_isa(const char *text, uint64_t *out, struct error *err)
+int values_isa(const char *text, isa_set *out, struct error *err)
 {
     const char *at;
-    uint64_t isa;
+    isa_set isa;
     int rc = parse_start(text, &isa, &at, err);
     bool more = rc == 0 && (at == text || *at);
 
@@ -265,7 +272,7 @@ int values_isa(const char *text, uint64_t *out, struct error *err)
         char sign = *at == '-' || *at == '+' ? *at : 0;
         const char *name = at + (sign != 0);
         size_t len = strcspn(name, ",+-");
-        uint64_t bits = len ? extension_bits(name, len) : 0;
+        isa_set bits = len ? extension_bits(name, len) : 0;
 
         if (!bits)
             return unknown_name(at, len + (sign != 0), err);

@@ -19,12 +19,22 @@ enum { GRANT_MAX = INT32_MAX };
 
 /* ---- context ---- */
 
+/* Upper bits of data addresses that do not count in a mode. MXR, which lets loads stand for fetches, turns masking off
+ * whether there is paging or not. */
+static uint8_t masked_bits(const struct hart *h, uint8_t priv)
+{
+    static const uint8_t by_pmm[] = {0, 0, 64 - 57, 64 - 48};
+    uint64_t config = priv == VCPU_PRIV_M ? h->mseccfg : priv == VCPU_PRIV_S ? h->menvcfg : h->senvcfg;
+
+    return h->mstatus & MSTATUS_MXR ? 0 : by_pmm[(config & ENVCFG_PMM) >> ENVCFG_PMM_SHIFT];
+}
+
 void hart_update_context(struct hart *h)
 {
     bool paging = h->satp >> SATP_MODE_SHIFT != 0;
     uint8_t data_priv = h->priv;
 
-    if (h->priv == VCPU_PRIV_M && (h->mstatus & MSTATUS_MPRV))
+    if (h->priv == VCPU_PRIV_M && (h->mstatus & MSTATUS_MPRV) && (h->mnstatus & MNSTATUS_NMIE))
         data_priv = (h->mstatus & MSTATUS_MPP) >> MSTATUS_MPP_SHIFT;
     h->ctx = ((h->mstatus & MSTATUS_FS) && (h->isa & ISA_EXT(F)) ? 0 : CTX_FS_OFF) | (uint32_t)h->frm << CTX_FRM_SHIFT;
 
@@ -34,6 +44,7 @@ void hart_update_context(struct hart *h)
         .translated = translated,
         .sum = translated && data_priv == VCPU_PRIV_S && (h->mstatus & MSTATUS_SUM),
         .mxr = translated && (h->mstatus & MSTATUS_MXR),
+        .masked_bits = masked_bits(h, data_priv),
         .asid = translated ? (uint16_t)(h->satp >> 44) : 0,
     };
     h->bank = tlb_select(h->tlb, &view);
@@ -285,6 +296,8 @@ static enum vcpu_exit run(struct vcpu *vcpu, uint64_t max_insns)
     struct hart *h = HART_OF(vcpu);
     enum vcpu_exit exit;
 
+    if (h->critical)
+        return VCPU_EXIT_CRITICAL;
     atomic_store(&h->running, true);
     fp_load_host(h);
     mirrored_begin(h);
@@ -315,7 +328,10 @@ static enum vcpu_exit run(struct vcpu *vcpu, uint64_t max_insns)
         }
         if (h->hpm_running)
             hpm_check(h);
-        (void)hart_take_interrupt(h);
+        if (hart_take_interrupt(h) && h->stop) {
+            exit = h->exit;
+            break;
+        }
         if (h->hpm_running) {
             uint64_t to_overflow = hpm_insns_to_overflow(h);
             left = to_overflow < left ? to_overflow : left;
@@ -427,6 +443,8 @@ static void reset(struct hart *h)
     atomic_store(&h->mtimecmp, UINT64_MAX);
     /* Hardware that can set A and D does so out of reset; software that wants faults instead clears this. */
     h->menvcfg = h->isa & ISA_EXT(SVADU) ? MENVCFG_ADUE : 0;
+    h->mstatus = h->isa & ISA_EXT(SMDBLTRP) ? MSTATUS_MDT : 0;
+    h->mnstatus = h->isa & ISA_EXT(SMRNMI) ? 0 : MNSTATUS_NMIE;
     hart_update_context(h);
 }
 
@@ -497,6 +515,11 @@ int vcpu_set_peers(struct vcpu *vcpu, struct vcpu *const *vcpus, uint32_t count)
     X(mtval)          \
     X(menvcfg)        \
     X(mseccfg)        \
+    X(mtval2)         \
+    X(mnscratch)      \
+    X(mnepc)          \
+    X(mncause)        \
+    X(seeds)          \
     X(scounteren)     \
     X(senvcfg)        \
     X(stvec)          \
@@ -527,6 +550,8 @@ static void get_state(struct vcpu *vcpu, struct vcpu_state *state)
     state->instret = hart_retired(h);
     state->mstatus = csr_get_mstatus(h);
     state->mip = h->mip;
+    state->mnstatus = h->mnstatus;
+    state->critical = h->critical;
 #define X(name) state->name = h->name;
     STATE_CSRS(X)
 #undef X
@@ -561,6 +586,8 @@ static int set_state(struct vcpu *vcpu, const struct vcpu_state *state)
     STATE_CSRS(X)
 #undef X
     h->mip = state->mip;
+    h->critical = state->critical;
+    h->mnstatus = (state->mnstatus & (MNSTATUS_NMIE | MNSTATUS_MNPP)) | (h->isa & ISA_EXT(SMRNMI) ? 0 : MNSTATUS_NMIE);
     memcpy(h->pmpaddr, state->pmpaddr, sizeof(state->pmpaddr));
     memcpy(h->pmpcfg, state->pmpcfg, sizeof(state->pmpcfg));
     csr_set_mstatus(h, state->mstatus);

@@ -8,8 +8,10 @@
 #define TUFF_ENGINE_VCPU_H
 
 #include "base/compiler.h"
+#include "engine/isa/riscv/isa.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct mem;
@@ -23,6 +25,7 @@ enum vcpu_exit {
     VCPU_EXIT_HALTED,      /* the guest waits for an interrupt (WFI) and none is pending */
     VCPU_EXIT_STOPPED,     /* an environment callback asked for it (hart stopped, machine going down) */
     VCPU_EXIT_DEBUG,       /* breakpoint or step */
+    VCPU_EXIT_CRITICAL,    /* the hart is in the critical-error state, for good: a trap came that nobody can take */
     VCPU_EXIT_ERROR,       /* the back end failed; the guest's state is undefined */
 };
 
@@ -66,6 +69,9 @@ struct vcpu_env_ops {
     void (*timer_arm)(void *opaque, struct vcpu *vcpu, uint64_t deadline);
     /* ECALL from S-mode where the VM serves SBI. NULL: the guest has firmware of its own and traps to M-mode. */
     enum vcpu_action (*ecall)(void *opaque, struct vcpu *vcpu);
+    /* Random bytes for the CSR `seed`. Returns 0, -EAGAIN when there are none yet, another negative errno when there
+     * will be none. NULL is the last. Not used when time is counted in instructions: then runs repeat. */
+    int (*entropy)(void *opaque, void *bytes, size_t len);
     /* The hart's interrupt files of MSIs (dev/imsic.h, whose functions these are), M-mode's or S-mode's. NULL: the
      * machine has none, and the CSRs of Smaia and Ssaia do not exist. */
     int (*imsic_access)(void *opaque, struct vcpu *vcpu, bool supervisor, uint32_t select, uint64_t *old,
@@ -79,7 +85,7 @@ struct vcpu_config {
     struct mem *mem;     /* borrowed; outlives the vCPU */
     const struct vcpu_env_ops *env;
     void *env_opaque;
-    uint64_t isa; /* ISA_EXT_* bits (engine/isa/riscv/isa.h) */
+    isa_set isa; /* ISA_EXT_* bits (engine/isa/riscv/isa.h) */
     uint64_t reset_pc;
     uint32_t timebase_hz;
     bool clock_insns; /* time is derived from retired instructions: insns_per_tick each */
@@ -90,7 +96,7 @@ struct vcpu_config {
 
 /* Neutral architectural state of one RISC-V hart (RV64). Integers in host order. Fields are only ever
  * added at the end, with a new version. */
-enum { VCPU_STATE_VERSION = 3 };
+enum { VCPU_STATE_VERSION = 4 };
 
 struct vcpu_state {
     uint32_t version; /* VCPU_STATE_VERSION */
@@ -108,10 +114,13 @@ struct vcpu_state {
     uint64_t scounteren, senvcfg, stvec, sscratch, sepc, scause, stval, satp, stimecmp;
     uint64_t pmpaddr[64];
     uint8_t pmpcfg[64];
-    uint64_t time_skip;                      /* ticks skipped in WFI under --clock=insns */
-    uint64_t miselect, siselect;             /* since version 2 */
-    uint64_t mhpmevent[32], mhpmcounter[32]; /* 3 to 31 are used; version 2 */
-    uint64_t mstateen[4];                    /* version 3 */
+    uint64_t time_skip;                                   /* ticks skipped in WFI under --clock=insns */
+    uint64_t miselect, siselect;                          /* since version 2 */
+    uint64_t mhpmevent[32], mhpmcounter[32];              /* 3 to 31 are used; version 2 */
+    uint64_t mstateen[4];                                 /* version 3 */
+    uint64_t mtval2, mnscratch, mnepc, mncause, mnstatus; /* version 4 */
+    uint64_t seeds;                                       /* read from `seed` under --clock=insns; version 4 */
+    bool critical;                                        /* in the critical-error state; version 4 */
 };
 
 /* Counters, one list: printed by --stats. X(name, text) */

@@ -25,7 +25,7 @@ enum {
 };
 
 static const struct {
-    uint64_t bit;
+    isa_set bit;
     const char *name;
 } extensions[] = {
 #define X(id, text) {ISA_EXT(id), text},
@@ -34,7 +34,7 @@ static const struct {
 };
 
 /* riscv,isa-extensions: each name with its terminating zero. Returns the bytes used. */
-static int isa_extension_list(uint64_t isa, char buf[ISA_STRING_BYTES])
+static int isa_extension_list(isa_set isa, char buf[ISA_STRING_BYTES])
 {
     size_t at = 0;
 
@@ -135,7 +135,7 @@ static void write_isa(struct writer *w, int cpu, const struct board_virt_config 
 
 static void write_cpu(struct writer *w, int cpus, const struct board_virt_config *config, uint32_t hart)
 {
-    uint64_t isa = config->isa;
+    isa_set isa = config->isa;
     char name[NODE_NAME_BYTES];
 
     snprintf(name, sizeof(name), "cpu@%x", hart);
@@ -146,7 +146,7 @@ static void write_cpu(struct writer *w, int cpus, const struct board_virt_config
     put_string(w, cpu, "compatible", "riscv");
     write_isa(w, cpu, config);
     static const struct {
-        uint64_t isa;
+        isa_set isa;
         const char *property;
     } blocks[] = {{ISA_EXT(ZICBOM), "riscv,cbom-block-size"},
                   {ISA_EXT(ZICBOP), "riscv,cbop-block-size"},

@@ -11,6 +11,9 @@
 #define MSTATUS_MPRV (1ull << 17)
 #define MSTATUS_SUM (1ull << 18)
 #define MSTATUS_MXR (1ull << 19)
+#define MSTATUS_MDT (1ull << 42)
+#define MNSTATUS_NMIE (1ull << 3)
+#define MSECCFG_SSEED (1ull << 9)
 #define COUNTEREN_ALL 0xffffffffull
 /* What there may be: sstateen; in mstateen0 senvcfg and the AIA's registers too. */
 #define MSTATEEN_EVERYTHING (3ull << 62 | 7ull << 58)
@@ -35,7 +38,7 @@ enum {
 /* One NAPOT entry with all address bits set covers all 56 bits of physical address. */
 static const uint64_t pmpaddr_everything = (1ull << 54) - 1;
 
-static void open_machine_level(struct vcpu_state *state, uint64_t isa)
+static void open_machine_level(struct vcpu_state *state, isa_set isa)
 {
     /* On the first entry (nothing is delegated yet) a timer that was never set must not be pending. Later it is the
      * guest's own: it may be what a suspended hart woke up for. */
@@ -61,12 +64,18 @@ static void open_machine_level(struct vcpu_state *state, uint64_t isa)
         state->menvcfg |= MENVCFG_ADUE;
     if (isa & ISA_EXT(SVPBMT))
         state->menvcfg |= MENVCFG_PBMTE;
+    /* As firmware that knows them would: entropy for the kernel, which may hand it on; traps and interrupts as usual.
+     */
+    if (isa & ISA_EXT(ZKR))
+        state->mseccfg |= MSECCFG_SSEED;
+    state->mnstatus |= MNSTATUS_NMIE;
+    state->mstatus &= ~MSTATUS_MDT;
     state->pmpcfg[0] = PMPCFG_NAPOT_RWX;
     state->pmpaddr[0] = pmpaddr_everything;
     state->mie = 0;
 }
 
-void boot_supervisor_state(struct vcpu_state *state, uint64_t isa, uint64_t pc, uint64_t opaque)
+void boot_supervisor_state(struct vcpu_state *state, isa_set isa, uint64_t pc, uint64_t opaque)
 {
     open_machine_level(state, isa);
     memset(state->x, 0, sizeof(state->x));

@@ -3,6 +3,8 @@
 #ifndef TUFF_MACHINE_BOOT_STATE_H
 #define TUFF_MACHINE_BOOT_STATE_H
 
+#include "engine/isa/riscv/isa.h"
+
 #include <stdint.h>
 
 struct vcpu_state;
@@ -12,7 +14,7 @@ struct vcpu_state;
  * updates on where `isa` (ISA_EXT bits) has them. For boot, and for SBI's hart_start and non-retentive resume (SBI 2.0,
  * tables "HSM Hart Start Register State" and "HSM Hart Resume Register State"). Integer registers besides a0 and a1
  * become 0, so that runs repeat. */
-void boot_supervisor_state(struct vcpu_state *state, uint64_t isa, uint64_t pc, uint64_t opaque);
+void boot_supervisor_state(struct vcpu_state *state, isa_set isa, uint64_t pc, uint64_t opaque);
 
 /* A bare-metal program or firmware in M-mode: pc, a0 = hart id, a1 = address of the device tree, a2 = address of
  * OpenSBI's fw_dynamic_info (machine/firmware.h; 0 for none). The rest stays as reset left it. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 /* ---- waking ---- */
 
@@ -240,6 +241,9 @@ static void run_started(struct machine_hart *hart)
         case VCPU_EXIT_INTERRUPTED:
         case VCPU_EXIT_DEBUG:
             break;
+        case VCPU_EXIT_CRITICAL:
+            machine_end(m, MACHINE_END_CRITICAL, 0);
+            return;
         case VCPU_EXIT_ERROR:
             machine_end(m, MACHINE_END_ERROR, 0);
             return;
@@ -279,6 +283,15 @@ static void env_timer_arm(void *opaque, struct vcpu *vcpu, uint64_t deadline)
     struct machine *m = opaque;
 
     loop_timer_arm(m->harts[vcpu_hart_id(vcpu)].timer, machine_tick_to_ns(m, deadline));
+}
+
+/* Of the kernel's pool, which does not run dry once it is filled. */
+static int env_entropy(void *opaque, void *bytes, size_t len)
+{
+    (void)opaque;
+    ssize_t got = getrandom(bytes, len, GRND_NONBLOCK);
+
+    return got == (ssize_t)len ? 0 : got < 0 ? -errno : -EAGAIN;
 }
 
 static enum vcpu_action env_ecall(void *opaque, struct vcpu *vcpu)
@@ -334,8 +347,10 @@ int machine_harts_create(struct machine *m, struct error *err)
 {
     int rc;
 
-    m->env =
-        (struct vcpu_env_ops){.time_now = env_time_now, .timer_arm = env_timer_arm, .ecall = m->sbi ? env_ecall : NULL};
+    m->env = (struct vcpu_env_ops){.time_now = env_time_now,
+                                   .timer_arm = env_timer_arm,
+                                   .entropy = env_entropy,
+                                   .ecall = m->sbi ? env_ecall : NULL};
     if (m->config.aia == MACHINE_AIA_APLIC_IMSIC) {
         m->env.imsic_access = machine_imsic_access;
         m->env.imsic_top = machine_imsic_top;

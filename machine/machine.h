@@ -7,6 +7,7 @@
 
 #include "base/compiler.h"
 #include "base/error.h"
+#include "engine/isa/riscv/isa.h"
 #include "engine/tier.h"
 
 #include <stdbool.h>
@@ -96,7 +97,7 @@ struct machine_config {
     enum machine_aia aia;
     enum machine_virtio virtio;
     uint64_t max_insns;            /* per hart; UINT64_MAX: no limit */
-    uint64_t isa;                  /* ISA_EXT bits */
+    isa_set isa;                   /* ISA_EXT bits */
     bool interpret;                /* no LLVM tier */
     bool baseline;                 /* blocks are compiled one by one, where this build can; not with jit.verify */
     struct tier_config jit;        /* its `symbols` are the machine's to fill in */
@@ -123,6 +124,7 @@ enum machine_end {
     MACHINE_END_REBOOT,   /* the guest asked for a reset */
     MACHINE_END_MAX_INSNS, /* --max-insns reached */
     MACHINE_END_QUIT,      /* machine_quit() */
+    MACHINE_END_CRITICAL,  /* a hart met a trap that it could not take (critical error), and stopped */
     MACHINE_END_ERROR,
 };
 

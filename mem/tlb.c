@@ -84,7 +84,8 @@ static bool bank_serves(const struct tlb_bank *bank, const struct tlb_view *view
     const struct tlb_view *own = &bank->view;
 
     return bank->used && own->priv == view->priv && own->translated == view->translated && own->sum == view->sum &&
-           own->mxr == view->mxr && (own->asid == view->asid || !bank->has_private);
+           own->mxr == view->mxr && own->masked_bits == view->masked_bits &&
+           (own->asid == view->asid || !bank->has_private);
 }
 
 struct tlb_bank *tlb_select(struct tlb *tlb, const struct tlb_view *view)
@@ -159,8 +160,11 @@ static void note_big(struct tlb_bank *bank, uint64_t gva, unsigned level)
 void tlb_note_leaf(struct tlb_bank *bank, uint64_t gva, const struct walk_leaf *leaf)
 {
     bank->has_private |= !leaf->global;
-    if (leaf->level > 0)
+    if (leaf->level > 0) {
+        /* A flush names the address itself, a fetch uses it as it is. */
         note_big(bank, gva, leaf->level);
+        note_big(bank, tlb_effective(&bank->view, gva), leaf->level);
+    }
 }
 
 void tlb_clear_mirrors(struct tlb *tlb)
@@ -245,7 +249,8 @@ static void flush_bank_address(struct tlb *tlb, struct tlb_bank *bank, uint64_t 
         mirror_unmap(bank->mirror, gva);
     if (in_big_region(bank, gva))
         clear_bank(tlb, bank);
-    else if (entry_page(entry) == (gva & TLB_PAGE_MASK))
+    else if (entry_page(entry) == (gva & TLB_PAGE_MASK) ||
+             tlb_effective(&bank->view, entry_page(entry)) == (gva & TLB_PAGE_MASK))
         evict(bank, entry);
 }
 

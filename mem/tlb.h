@@ -43,8 +43,19 @@ struct tlb_view {
     uint8_t priv;    /* effective privilege of the accesses */
     bool translated; /* satp is on and applies */
     bool sum, mxr;
-    uint16_t asid; /* 0 when not translated */
+    uint8_t masked_bits; /* upper bits of addresses of loads and stores that do not count (pointer masking) */
+    uint16_t asid;       /* 0 when not translated */
 };
+
+/* What a load or store at `gva` means: chapter "Pointer Masking", section "The Ignore Transformation". Entries are
+ * filled for addresses as they are used, so that nobody but the slow path has to ask; those of one page with other tags
+ * take each other's place. */
+static inline uint64_t tlb_effective(const struct tlb_view *view, uint64_t gva)
+{
+    uint64_t shifted = gva << view->masked_bits;
+
+    return view->translated ? (uint64_t)((int64_t)shifted >> view->masked_bits) : shifted >> view->masked_bits;
+}
 
 struct tlb_jump {
     uint64_t pc;

@@ -93,6 +93,8 @@ static TUFF_NOINLINE PRESERVE_NONE void go_lookup(OP_PARAMS)
 
     while (!(next = block_lookup(h, target))) {
         take_exception(h, target);
+        if (h->stop)
+            return;
         if (h->pc == target) {
             /* The trap handler itself cannot be fetched: this repeats for ever and retires nothing. Sleeping until an
              * interrupt is the same to the guest. */
@@ -223,6 +225,8 @@ TUFF_NOINLINE PRESERVE_NONE void interp_trap(OP_PARAMS)
         h->trap.tval = bits;
     }
     take_exception(h, pc + offset);
+    if (TUFF_UNLIKELY(h->stop))
+        return;
     TAIL interp_go(h, op, pc, block);
 }
 
@@ -315,6 +319,8 @@ PRESERVE_NONE void interp_past(OP_PARAMS)
 
     if (!next) {
         take_exception(h, target);
+        if (TUFF_UNLIKELY(h->stop))
+            return;
         TAIL interp_go(h, op, pc, block);
     }
     CHARGE(next, target);

@@ -96,7 +96,7 @@ enum region_state { REGION_QUEUED, REGION_COMPILING, REGION_READY, REGION_FAILED
 struct region {
     uint32_t id;
     uint32_t ctx;
-    uint64_t isa;
+    isa_set isa;
     bool sees_flags;            /* an instruction reads or writes the accrued FP flags */
     bool alone;                 /* the machine has one hart: nobody else holds reservations */
     uint64_t gva;               /* where the base was when it was chosen: for people */

@@ -83,7 +83,8 @@ int region_shape_write(const struct region *r, struct region_bytes *out)
     put(out, r->level, 1);
     put(out, (r->mirrored ? FLAG_MIRRORED : 0u) | (r->alone ? FLAG_ALONE : 0u), 1);
     put(out, r->ctx, 4);
-    put(out, r->isa, 8);
+    put(out, (uint64_t)r->isa, 8);
+    put(out, (uint64_t)(r->isa >> 64), 8);
     put(out, r->page_count, 1);
     for (uint32_t i = 0; i < r->page_count; i++)
         put(out, (uint32_t)r->pages[i].delta, 4);
@@ -383,6 +384,7 @@ int region_shape_read(const uint8_t *bytes, size_t len, enum region_detail detai
     r->alone = flags & FLAG_ALONE;
     r->ctx = (uint32_t)take(&in, 4);
     r->isa = take(&in, 8);
+    r->isa |= (isa_set)take(&in, 8) << 64;
     read_place(&in, r);
     if (in.bad)
         rc = -EINVAL;

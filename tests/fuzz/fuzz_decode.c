@@ -15,26 +15,30 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct input {
     uint32_t bits;
-    uint64_t isa;
+    isa_set isa;
     uint8_t text_bytes;
 };
 
-#define REQUIRE(condition)                                                                                      \
-    do {                                                                                                        \
-        if (!(condition)) {                                                                                     \
-            fprintf(stderr, "bits %08x isa %llx: not %s\n", in->bits, (unsigned long long)in->isa, #condition); \
-            abort();                                                                                            \
-        }                                                                                                       \
+#define REQUIRE(condition)                                                                                           \
+    do {                                                                                                             \
+        if (!(condition)) {                                                                                          \
+            fprintf(stderr, "bits %08x isa %016llx%016llx: not %s\n", in->bits, (unsigned long long)(in->isa >> 64), \
+                    (unsigned long long)in->isa, #condition);                                                        \
+            abort();                                                                                                 \
+        }                                                                                                            \
     } while (0)
 
 static struct input read_input(const uint8_t *data, size_t size)
 {
-    uint8_t bytes[13] = {0};
+    uint8_t bytes[21] = {0};
+    uint64_t isa[2];
     struct input in;
 
     memcpy(bytes, data, size < sizeof(bytes) ? size : sizeof(bytes));
     memcpy(&in.bits, bytes, 4);
-    memcpy(&in.isa, bytes + 4, 8);
+    memcpy(&isa[0], bytes + 4, 8);
+    memcpy(&isa[1], bytes + 13, 8);
+    in.isa = (isa_set)isa[1] << 64 | isa[0];
     in.text_bytes = bytes[12];
     return in;
 }

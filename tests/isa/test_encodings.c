@@ -75,11 +75,14 @@ static const struct rv_row_info *row_of(const struct rv_insn *insn)
  * - FCVTMOD.W.D is reserved with other rounding modes than RTZ (chapter "Zfa"); llvm-mc takes the others but 5 and 6;
  * - C.LUI with imm = 0 is reserved (section "Integer Constant-Generation Instructions" of "C"); llvm-mc 19 takes it;
  * - AES64KS1I with a round above 10 is reserved (chapter "Cryptography Extensions"); llvm-mc 19 takes it;
+ * - MNRET (chapter "Smrnmi") is unknown to llvm-mc 19;
  * - the all-zero parcel is defined to be illegal; llvm-mc reads it as c.unimp. */
 static bool differs_on_purpose(uint32_t word, const struct rv_insn *insn, const char *theirs)
 {
     if (insn->sem == RV_SEM_fence)
         return theirs[0] == 0 && (word & 0xf00fff80) != 0;
+    if (insn->sem == RV_SEM_mnret)
+        return theirs[0] == 0;
     if (insn->sem == RV_SEM_fence_i)
         return theirs[0] == 0 && (word & 0xffffff80) != 0;
     if (row_of(insn)->effects & RV_RM)
@@ -335,7 +338,7 @@ START_TEST(an_absent_extension_takes_the_rows_away_that_llvm_mc_loses)
 }
 END_TEST
 
-static void assert_decodes(uint32_t word, unsigned row, uint64_t isa)
+static void assert_decodes(uint32_t word, unsigned row, isa_set isa)
 {
     struct rv_insn insn;
 
@@ -344,7 +347,7 @@ static void assert_decodes(uint32_t word, unsigned row, uint64_t isa)
                   (unsigned long long)isa);
 }
 
-static void assert_illegal(uint32_t word, unsigned row, uint64_t isa)
+static void assert_illegal(uint32_t word, unsigned row, isa_set isa)
 {
     struct rv_insn insn;
 
@@ -365,7 +368,7 @@ START_TEST(a_row_needs_each_of_its_extensions_and_no_other)
         assert_decodes(e.words[row - 1], row, rv_rows[row].isa);
         for (unsigned bit = 0; bit < ISA_EXT_COUNT; bit++) {
             if (rv_rows[row].isa >> bit & 1)
-                assert_illegal(e.words[row - 1], row, ISA_ALL & ~(1ull << bit));
+                assert_illegal(e.words[row - 1], row, ISA_ALL & ~ISA_BIT(bit));
         }
     }
     free(e.words);

@@ -106,6 +106,32 @@ START_TEST(evicting_code_drops_its_jumps)
 }
 END_TEST
 
+/* Pointer masking: entries are for addresses as they are used, flushes for what they mean. */
+START_TEST(flush_of_an_address_reaches_it_under_other_tags)
+{
+    struct tlb_view view = view_of(1);
+    const uint64_t page = 0x12345000, tagged = page | 0x2aull << 57, upper = 0xffffffff80000000;
+
+    view.masked_bits = 7;
+    ck_assert_uint_eq(tlb_effective(&view, tagged), page);
+    ck_assert_uint_eq(tlb_effective(&view, upper ^ 0x2aull << 57), upper);
+    view.translated = false;
+    ck_assert_uint_eq(tlb_effective(&view, upper), upper & ~(0x7full << 57));
+    view.translated = true;
+    for (unsigned level = 0; level < 3; level++) {
+        struct walk_leaf leaf = {.level = level};
+        struct tlb_bank *bank = tlb_select(tlb, &view);
+        tlb_fill(bank, tagged, pages[0], true, true, false, &leaf);
+        ck_assert_uint_eq(bank->entries[tlb_index(page)].tag_read, tagged);
+        tlb_flush(tlb, &page, NULL);
+        ck_assert_uint_eq(bank->entries[tlb_index(page)].tag_read, TLB_TAG_NONE);
+    }
+    /* Without masking it is another bank. */
+    struct tlb_view plain = view_of(1);
+    ck_assert_ptr_ne(tlb_select(tlb, &view), tlb_select(tlb, &plain));
+}
+END_TEST
+
 START_TEST(views_do_not_see_each_other)
 {
     struct tlb_bank *bank = bank_of(1);
@@ -304,6 +330,7 @@ int main(void)
         fills_add_permissions_to_the_same_page_only,
         evicting_code_drops_its_jumps,
         views_do_not_see_each_other,
+        flush_of_an_address_reaches_it_under_other_tags,
         banks_with_global_entries_alone_serve_every_asid,
         the_bank_not_used_for_longest_is_evicted,
         flushes_take_what_they_name,

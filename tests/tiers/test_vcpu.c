@@ -121,7 +121,7 @@ static void bench_open(struct bench *bench, const struct program *program, const
                                  .mem = bench->mem,
                                  .env = &bench_env,
                                  .env_opaque = bench,
-                                 .isa = ISA_ALL,
+                                 .isa = ISA_COMPATIBLE,
                                  .reset_pc = PROGRAM_CODE_GPA,
                                  .timebase_hz = 10000000,
                                  .clock_insns = true,

@@ -11,6 +11,7 @@ enum {
     CSR_FFLAGS = 0x001,
     CSR_FRM = 0x002,
     CSR_FCSR = 0x003,
+    CSR_SEED = 0x015,
     CSR_SSTATUS = 0x100,
     CSR_SIE = 0x104,
     CSR_STVEC = 0x105,
@@ -44,11 +45,16 @@ enum {
     CSR_MCAUSE = 0x342,
     CSR_MTVAL = 0x343,
     CSR_MIP = 0x344,
+    CSR_MTVAL2 = 0x34b,
     CSR_PMPCFG0 = 0x3a0,
-    CSR_MSECCFG = 0x747,
     CSR_PMPCFG15 = 0x3af,
     CSR_PMPADDR0 = 0x3b0,
     CSR_PMPADDR63 = 0x3ef,
+    CSR_MNSCRATCH = 0x740,
+    CSR_MNEPC = 0x741,
+    CSR_MNCAUSE = 0x742,
+    CSR_MNSTATUS = 0x744,
+    CSR_MSECCFG = 0x747,
     CSR_MCYCLE = 0xb00,
     CSR_MINSTRET = 0xb02,
     CSR_MHPMCOUNTER3 = 0xb03,
@@ -81,7 +87,8 @@ enum { COUNTER_CY = 1, COUNTER_TM = 2, COUNTER_IR = 4 };
 #define MSTATUS_WRITABLE                                                                                               \
     (MSTATUS_SIE | MSTATUS_MIE | MSTATUS_SPIE | MSTATUS_MPIE | MSTATUS_SPP | MSTATUS_MPP | MSTATUS_FS | MSTATUS_MPRV | \
      MSTATUS_SUM | MSTATUS_MXR | MSTATUS_TVM | MSTATUS_TW | MSTATUS_TSR)
-#define SSTATUS_WRITABLE (MSTATUS_SIE | MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_FS | MSTATUS_SUM | MSTATUS_MXR)
+#define SSTATUS_WRITABLE \
+    (MSTATUS_SIE | MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_FS | MSTATUS_SUM | MSTATUS_MXR | MSTATUS_SDT)
 #define SSTATUS_READABLE (SSTATUS_WRITABLE | MSTATUS_UXL | MSTATUS_SD)
 #define XL_FIXED (2ull << 32 | 2ull << 34)
 
@@ -96,12 +103,25 @@ uint64_t csr_get_mstatus(const struct hart *h)
     return value;
 }
 
+/* Those of mstatus that there are: SDT while menvcfg.DTE is set. */
+static uint64_t mstatus_fields(const struct hart *h)
+{
+    return MSTATUS_WRITABLE | (h->isa & ISA_EXT(SMDBLTRP) ? MSTATUS_MDT : 0) |
+           (h->menvcfg & MENVCFG_DTE ? MSTATUS_SDT : 0);
+}
+
 static void set_mstatus_bits(struct hart *h, uint64_t value, uint64_t writable)
 {
     /* MPP is WARL: 2 is no mode, the old one stays. */
     if ((value & MSTATUS_MPP) >> MSTATUS_MPP_SHIFT == 2)
         writable &= ~MSTATUS_MPP;
-    h->mstatus = ((csr_get_mstatus(h) & ~writable) | (value & writable)) & MSTATUS_WRITABLE;
+    uint64_t status = ((csr_get_mstatus(h) & ~writable) | (value & writable)) & mstatus_fields(h);
+    /* Sections 3.1.6.2 and 12.1.1.5: no interrupts where a trap would be a double one. */
+    if (status & MSTATUS_MDT)
+        status &= ~MSTATUS_MIE;
+    if (status & MSTATUS_SDT)
+        status &= ~MSTATUS_SIE;
+    h->mstatus = status;
     h->r.fs_dirty = 0;
     h->irq_check = true;
     hart_update_context(h);
@@ -109,7 +129,7 @@ static void set_mstatus_bits(struct hart *h, uint64_t value, uint64_t writable)
 
 void csr_set_mstatus(struct hart *h, uint64_t value)
 {
-    set_mstatus_bits(h, value, MSTATUS_WRITABLE);
+    set_mstatus_bits(h, value, mstatus_fields(h));
 }
 
 static uint64_t misa(const struct hart *h)
@@ -117,8 +137,8 @@ static uint64_t misa(const struct hart *h)
     uint64_t value = 2ull << 62 | 1 << ('S' - 'A') | 1 << ('U' - 'A');
 
     for (const char *c = "IMAFDC"; *c; c++) {
-        static const uint64_t bits[26] = {['I' - 'A'] = ISA_EXT(I), ['M' - 'A'] = ISA_EXT(M), ['A' - 'A'] = ISA_EXT(A),
-                                          ['F' - 'A'] = ISA_EXT(F), ['D' - 'A'] = ISA_EXT(D), ['C' - 'A'] = ISA_EXT(C)};
+        static const isa_set bits[26] = {['I' - 'A'] = ISA_EXT(I), ['M' - 'A'] = ISA_EXT(M), ['A' - 'A'] = ISA_EXT(A),
+                                         ['F' - 'A'] = ISA_EXT(F), ['D' - 'A'] = ISA_EXT(D), ['C' - 'A'] = ISA_EXT(C)};
         if (h->isa & bits[*c - 'A'])
             value |= 1ull << (*c - 'A');
     }
@@ -175,17 +195,25 @@ static uint64_t envcfg_fields(const struct hart *h)
            (h->isa & ISA_EXT(ZICBOZ) ? ENVCFG_CBZE : 0);
 }
 
+static uint64_t senvcfg_fields(const struct hart *h)
+{
+    return envcfg_fields(h) | (h->isa & ISA_EXT(SSNPM) ? ENVCFG_PMM : 0);
+}
+
 static uint64_t menvcfg_fields(const struct hart *h)
 {
-    return envcfg_fields(h) | (h->isa & ISA_EXT(SSTC) ? MENVCFG_STCE : 0) |
+    return envcfg_fields(h) | (h->isa & ISA_EXT(SMNPM) ? ENVCFG_PMM : 0) |
+           (h->isa & ISA_EXT(SSDBLTRP) ? MENVCFG_DTE : 0) | (h->isa & ISA_EXT(SSTC) ? MENVCFG_STCE : 0) |
            (h->isa & ISA_EXT(SVADU) ? MENVCFG_ADUE : 0) | (h->isa & ISA_EXT(SVPBMT) ? MENVCFG_PBMTE : 0);
 }
 
-/* What becomes of a register on a write: CBIE is WARL, its reserved value 2 leaves the old one. */
+/* What becomes of a register on a write: CBIE and PMM are WARL, their reserved values 2 and 1 leave the old one. */
 static uint64_t envcfg_written(uint64_t old, uint64_t value, uint64_t fields)
 {
     if ((value & ENVCFG_CBIE) == (2ull << 4))
         value = (value & ~ENVCFG_CBIE) | (old & ENVCFG_CBIE);
+    if ((value & ENVCFG_PMM) == (1ull << ENVCFG_PMM_SHIFT))
+        value = (value & ~ENVCFG_PMM) | (old & ENVCFG_PMM);
     return value & fields;
 }
 
@@ -242,6 +270,13 @@ static bool pmp_adds_machine_code(const struct hart *h, uint8_t cfg)
     return (cfg & 7) == 2 || ((cfg & 4) && (cfg & 7) != 7);
 }
 
+/* mseccfg is there when one of its fields is (section 3.1.19). */
+static uint64_t mseccfg_fields(const struct hart *h)
+{
+    return (h->isa & ISA_EXT(SMEPMP) ? MSECCFG_MML | MSECCFG_MMWP | MSECCFG_RLB : 0) |
+           (h->isa & ISA_EXT(ZKR) ? MSECCFG_USEED | MSECCFG_SSEED : 0) | (h->isa & ISA_EXT(SMMPM) ? ENVCFG_PMM : 0);
+}
+
 /* Smepmp: MML and MMWP stay once they are set; RLB cannot be set again while something is locked. */
 static void write_mseccfg(struct hart *h, uint64_t value)
 {
@@ -252,8 +287,9 @@ static void write_mseccfg(struct hart *h, uint64_t value)
         locked |= pmp_locked(h, i);
     if (locked)
         value &= ~MSECCFG_RLB;
-    h->mseccfg = (value & (MSECCFG_MML | MSECCFG_MMWP | MSECCFG_RLB)) | sticky;
+    h->mseccfg = envcfg_written(h->mseccfg, value, mseccfg_fields(h)) | sticky;
     pmp_update(h);
+    hart_update_context(h);
 }
 
 static bool pmpcfg_write(struct hart *h, unsigned number, uint64_t value)
@@ -368,6 +404,28 @@ static bool read_supervisor(struct hart *h, unsigned number, uint64_t *value)
     }
 }
 
+/* Smrnmi. */
+static bool read_nmi(const struct hart *h, unsigned number, uint64_t *value)
+{
+    switch (number) {
+    case CSR_MNSCRATCH:
+        *value = h->mnscratch;
+        break;
+    case CSR_MNEPC:
+        *value = h->mnepc;
+        break;
+    case CSR_MNCAUSE:
+        *value = h->mncause;
+        break;
+    case CSR_MNSTATUS:
+        *value = h->mnstatus;
+        break;
+    default:
+        return false;
+    }
+    return h->isa & ISA_EXT(SMRNMI);
+}
+
 static bool read_machine(struct hart *h, unsigned number, uint64_t *value)
 {
     switch (number) {
@@ -413,6 +471,9 @@ static bool read_machine(struct hart *h, unsigned number, uint64_t *value)
     case CSR_MTVAL:
         *value = h->mtval;
         return true;
+    case CSR_MTVAL2:
+        *value = h->mtval2;
+        return h->isa & ISA_EXT(SSDBLTRP);
     case CSR_MCYCLE:
         *value = counter_read(h, h->cycle_offset, COUNTER_CY);
         return true;
@@ -439,8 +500,10 @@ static bool read_machine(struct hart *h, unsigned number, uint64_t *value)
     }
     if (number == CSR_MSECCFG) {
         *value = h->mseccfg;
-        return h->isa & ISA_EXT(SMEPMP);
+        return mseccfg_fields(h) != 0;
     }
+    if (number >= CSR_MNSCRATCH && number <= CSR_MNSTATUS)
+        return read_nmi(h, number, value);
     if (number >= CSR_MSTATEEN0 && number <= CSR_MSTATEEN3) {
         *value = h->mstateen[number - CSR_MSTATEEN0];
         return h->isa & ISA_EXT(SMSTATEEN);
@@ -588,7 +651,8 @@ static bool write_supervisor(struct hart *h, unsigned number, uint64_t value)
         h->scounteren = value & COUNTERS;
         return true;
     case CSR_SENVCFG:
-        h->senvcfg = envcfg_written(h->senvcfg, value, envcfg_fields(h));
+        h->senvcfg = envcfg_written(h->senvcfg, value, senvcfg_fields(h));
+        hart_update_context(h);
         return true;
     case CSR_SSCRATCH:
         h->sscratch = value;
@@ -614,6 +678,16 @@ static bool write_supervisor(struct hart *h, unsigned number, uint64_t value)
     default:
         return true; /* sstateen: zero; what is not there or not allowed did not get here */
     }
+}
+
+/* Smrnmi: NMIE can be set and not cleared; 2 is no mode. */
+static void write_mnstatus(struct hart *h, uint64_t value)
+{
+    if ((value & MNSTATUS_MNPP) >> MSTATUS_MPP_SHIFT == 2)
+        value = (value & ~MNSTATUS_MNPP) | (h->mnstatus & MNSTATUS_MNPP);
+    h->mnstatus = (value & (MNSTATUS_MNPP | MNSTATUS_NMIE)) | (h->mnstatus & MNSTATUS_NMIE);
+    h->irq_check = true;
+    hart_update_context(h); /* MPRV counts from now on */
 }
 
 static bool write_machine(struct hart *h, unsigned number, uint64_t value)
@@ -647,7 +721,10 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
         return true;
     case CSR_MENVCFG:
         h->menvcfg = envcfg_written(h->menvcfg, value, menvcfg_fields(h));
+        if (!(h->menvcfg & MENVCFG_DTE)) /* SDT is read-only zero then (section 3.1.18) */
+            h->mstatus &= ~MSTATUS_SDT;
         tlb_flush(h->tlb, NULL, NULL);
+        hart_update_context(h);
         hart_update_timers(h);
         return true;
     case CSR_MSECCFG:
@@ -664,6 +741,21 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
         return true;
     case CSR_MTVAL:
         h->mtval = value;
+        return true;
+    case CSR_MTVAL2:
+        h->mtval2 = value;
+        return true;
+    case CSR_MNSCRATCH:
+        h->mnscratch = value;
+        return true;
+    case CSR_MNEPC:
+        write_epc(h, &h->mnepc, value);
+        return true;
+    case CSR_MNCAUSE:
+        h->mncause = value;
+        return true;
+    case CSR_MNSTATUS:
+        write_mnstatus(h, value);
         return true;
     case CSR_MCYCLE:
         counter_write(h, &h->cycle_offset, COUNTER_CY, value);
@@ -718,7 +810,14 @@ bool csr_access(struct hart *h, unsigned number, bool read, bool write, uint64_t
         return false;
     if (aia_is_csr(h, number))
         return stateen_allows(h, 0, aia_state_enable(h, number)) && aia_access(h, number, write, operand, op);
-    /* Existence and access are checked by reading, also for a write that does not read: no CSR here has a read side
+    /* Chapter "Zkr": an access that does not write is none, and what is written does not matter. */
+    if (number == CSR_SEED) {
+        if (!(h->isa & ISA_EXT(ZKR)) || !write || !seed_allowed(h))
+            return false;
+        h->csr_old = seed_read(h);
+        return true;
+    }
+    /* Existence and access are checked by reading, also for a write that does not read: no other CSR has a read side
      * effect. */
     if (!csr_read(h, number, &value))
         return false;

@@ -69,7 +69,7 @@ static void decode_operands(enum rv_format format, uint32_t w, struct rv_insn *o
     }
 }
 
-void rv_decode(uint32_t bits, uint64_t isa, struct rv_insn *out)
+void rv_decode(uint32_t bits, isa_set isa, struct rv_insn *out)
 {
     unsigned len_bytes = rv_insn_len_bytes((uint16_t)bits);
     uint32_t raw = len_bytes == 2 ? bits & 0xffff : bits;

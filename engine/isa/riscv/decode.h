@@ -6,6 +6,8 @@
 #ifndef TUFF_ENGINE_ISA_RISCV_DECODE_H
 #define TUFF_ENGINE_ISA_RISCV_DECODE_H
 
+#include "engine/isa/riscv/isa.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -64,7 +66,7 @@ struct rv_row_info {
     const char
         *syntax; /* operand syntax, e.g. "rd, imm(rs1)"; register classes by name: rd/rs1/.. are x, frd/frs1/.. are f */
     uint32_t match, mask;
-    uint64_t isa; /* ISA_EXT() and ISA_ANY() bits; all of them must be present */
+    isa_set isa; /* ISA_EXT() and ISA_ANY() bits; all of them must be present */
     uint16_t sem;
     uint16_t effects;
     uint8_t len_bytes;
@@ -80,7 +82,7 @@ static inline unsigned rv_insn_len_bytes(uint16_t low)
 
 /* Decodes `bits` (for a 2-byte encoding the upper half is ignored) for a hart with the extensions `isa`. An unknown or
  * absent encoding gives row and sem illegal with len_bytes and raw set. */
-void rv_decode(uint32_t bits, uint64_t isa, struct rv_insn *out);
+void rv_decode(uint32_t bits, isa_set isa, struct rv_insn *out);
 
 /* Which registers a semantic body reads and writes, by its row's operand syntax. */
 enum rv_operand {

@@ -101,6 +101,7 @@ struct hart {
     bool host_fp;     /* the host's FP control register holds the guest's mode and flags */
     bool irq_check;   /* an enabled interrupt may be pending */
     bool stop;        /* leave run() with `exit` */
+    bool critical;    /* in the critical-error state (section 3.1.6.2): nothing runs any more */
     bool ram_only;    /* slow accesses refuse devices: a compiled region cannot say exactly where it is */
     enum vcpu_exit exit;
     uint32_t host_fpcr; /* host's FP control register while the guest's is loaded */
@@ -115,9 +116,12 @@ struct hart {
     uint8_t reserved_bytes;
     _Atomic uint32_t alone;
 
-    uint64_t isa;
+    isa_set isa;
     uint64_t mstatus, medeleg, mideleg, mie, mtvec, mcounteren, mcountinhibit, mscratch, mepc, mcause, mtval;
-    uint64_t menvcfg, mseccfg;
+    uint64_t menvcfg, mseccfg, mtval2;
+    uint64_t mnscratch, mnepc, mncause;
+    uint64_t mnstatus; /* NMIE is set where there is no Smrnmi */
+    uint64_t seeds;    /* given out by `seed` under --clock=insns */
     uint64_t scounteren, senvcfg, stvec, sscratch, sepc, scause, stval, satp, stimecmp;
     uint64_t mip;              /* bits that software sets: SSIP, and STIP/SEIP as written by M-mode */
     _Atomic uint64_t lines;    /* any thread: interrupt lines as bits of mip */
@@ -239,6 +243,7 @@ enum {
     CAUSE_FETCH_PAGE = 12,
     CAUSE_LOAD_PAGE = 13,
     CAUSE_STORE_PAGE = 15,
+    CAUSE_DOUBLE_TRAP = 16,
 };
 #define CAUSE_INTERRUPT (1ull << 63)
 
@@ -256,6 +261,9 @@ bool hart_interrupt_pending(const struct hart *h);
 bool hart_interrupt_deliverable(const struct hart *h);
 void hart_return_m(struct hart *h); /* MRET: sets pc, privilege */
 void hart_return_s(struct hart *h);
+void hart_return_mn(struct hart *h);
+/* Ceases execution: run() ends with VCPU_EXIT_CRITICAL, now and whenever it is called again. */
+void hart_critical_error(struct hart *h);
 
 /* ---- memory (mmu.c) ---- */
 
@@ -326,6 +334,9 @@ bool csr_access(struct hart *h, unsigned number, bool read, bool write, uint64_t
 enum { CSR_OP_WRITE, CSR_OP_SET, CSR_OP_CLEAR };
 /* May a cache-block instruction run that menvcfg and senvcfg enable below M- and S-mode with `field` (ENVCFG_CB...)? */
 bool csr_cbo_enabled(const struct hart *h, uint64_t field);
+/* The entropy source (seed.c, chapter "Zkr"): what a read of the CSR `seed` gives; whether this mode may. */
+bool seed_allowed(const struct hart *h);
+uint64_t seed_read(struct hart *h);
 /* The CSRs of the AIA (aia.c), where the machine has an IMSIC; after the checks by number and privilege. */
 bool aia_exists(const struct hart *h);
 bool aia_is_csr(const struct hart *h, unsigned number);
@@ -354,21 +365,31 @@ uint64_t csr_get_mstatus(const struct hart *h);
 #define MSTATUS_TVM (1ull << 20)
 #define MSTATUS_TW (1ull << 21)
 #define MSTATUS_TSR (1ull << 22)
+#define MSTATUS_SDT (1ull << 24)
 #define MSTATUS_UXL (3ull << 32)
 #define MSTATUS_SXL (3ull << 34)
+#define MSTATUS_MDT (1ull << 42)
 #define MSTATUS_SD (1ull << 63)
+#define MNSTATUS_NMIE (1ull << 3)
+#define MNSTATUS_MNPP MSTATUS_MPP
 #define ENVCFG_CBIE (3ull << 4)
 #define ENVCFG_CBCFE (1ull << 6)
 #define ENVCFG_CBZE (1ull << 7)
+/* Of menvcfg, senvcfg and mseccfg: masked pointers one mode below, in M-mode for the last. */
+#define ENVCFG_PMM_SHIFT 32
+#define ENVCFG_PMM (3ull << ENVCFG_PMM_SHIFT)
 #define MSECCFG_MML (1ull << 0)
 #define MSECCFG_MMWP (1ull << 1)
 #define MSECCFG_RLB (1ull << 2)
+#define MSECCFG_USEED (1ull << 8)
+#define MSECCFG_SSEED (1ull << 9)
 #define MSTATEEN_SE (1ull << 63)
 #define MSTATEEN0_ENVCFG (1ull << 62)
 #define MSTATEEN0_CSRIND (1ull << 60)
 #define MSTATEEN0_AIA (1ull << 59)
 #define MSTATEEN0_IMSIC (1ull << 58)
 #define MSTATEEN0_AIA_ALL (MSTATEEN0_CSRIND | MSTATEEN0_AIA | MSTATEEN0_IMSIC)
+#define MENVCFG_DTE (1ull << 59)
 #define MENVCFG_ADUE (1ull << 61)
 #define MENVCFG_PBMTE (1ull << 62)
 #define MENVCFG_STCE (1ull << 63)

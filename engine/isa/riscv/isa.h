@@ -1,8 +1,6 @@
-/* RISC-V ISA extensions as bits of one word, and the names the device tree uses. */
+/* RISC-V ISA extensions as a set, and the names the device tree uses. */
 #ifndef TUFF_ENGINE_ISA_RISCV_ISA_H
 #define TUFF_ENGINE_ISA_RISCV_ISA_H
-
-#include <stdint.h>
 
 /* X(id, device-tree name). Canonical order (ISA manual, "ISA Extension Naming Conventions").
  *
@@ -53,12 +51,19 @@
     X(ZKND, "zknd")               \
     X(ZKNE, "zkne")               \
     X(ZKNH, "zknh")               \
+    X(ZKR, "zkr")                 \
     X(ZKS, "zks")                 \
     X(ZKSED, "zksed")             \
     X(ZKSH, "zksh")               \
+    X(SMDBLTRP, "smdbltrp")       \
     X(SMEPMP, "smepmp")           \
+    X(SMMPM, "smmpm")             \
+    X(SMNPM, "smnpm")             \
+    X(SMRNMI, "smrnmi")           \
     X(SMSTATEEN, "smstateen")     \
     X(SSCOFPMF, "sscofpmf")       \
+    X(SSDBLTRP, "ssdbltrp")       \
+    X(SSNPM, "ssnpm")             \
     X(SSSTATEEN, "ssstateen")     \
     X(SSTC, "sstc")               \
     X(SV48, "sv48")               \
@@ -89,24 +94,37 @@ enum isa_extension {
 #undef X
         ISA_BIT_COUNT,
 };
-_Static_assert(ISA_BIT_COUNT <= 64, "a set of extensions is one word");
 
-#define ISA_EXT(id) (1ull << ISA_EXT_BIT_##id)
-#define ISA_ANY(id) (1ull << ISA_ANY_BIT_##id)
+/* A set of extensions: ISA_EXT() bits, in rows of the table ISA_ANY() bits as well. All of C's operators on integers
+ * are at hand; printf() and conversions to a narrower type are not. */
+__extension__ typedef unsigned __int128 isa_set;
+_Static_assert(ISA_BIT_COUNT <= 128, "a set of extensions is two words");
+
+#define ISA_BIT(number) ((isa_set)1 << (number))
+#define ISA_EXT(id) ISA_BIT(ISA_EXT_BIT_##id)
+#define ISA_ANY(id) ISA_BIT(ISA_ANY_BIT_##id)
 
 /* Size of a cache block, which the CMO instructions take and the device tree tells. */
 enum { ISA_BLOCK_BYTES = 64 };
 
 /* Everything the engine implements. */
-#define ISA_ALL ((1ull << ISA_EXT_COUNT) - 1)
-/* The default of a machine. A guest that finds four or five levels of page tables uses them, and pays for each walk and
- * for each process; who wants more than the 256 GiB of a process under Sv39 asks for it. */
-#define ISA_DEFAULT (ISA_ALL & ~(ISA_EXT(SV48) | ISA_EXT(SV57)))
+#define ISA_ALL (ISA_BIT(ISA_EXT_COUNT) - 1)
+/* Out of reset these hold back traps or interrupts until M-mode software says that it is ready, so that software which
+ * does not know them does not run: they have to be asked for by name. */
+#define ISA_WANTS_FIRMWARE (ISA_EXT(SMDBLTRP) | ISA_EXT(SMRNMI))
+/* Everything that any software runs with. */
+#define ISA_COMPATIBLE (ISA_ALL & ~ISA_WANTS_FIRMWARE)
+/* The default of a machine: what stock software looks for. A guest that finds four or five levels of page tables uses
+ * them, and pays for each walk and for each process; who wants more than the 256 GiB of a process under Sv39 asks for
+ * it. */
+#define ISA_DEFAULT   \
+    (ISA_COMPATIBLE & \
+     ~(ISA_EXT(SV48) | ISA_EXT(SV57) | ISA_EXT(SMMPM) | ISA_EXT(SMNPM) | ISA_EXT(SSDBLTRP) | ISA_EXT(SSNPM)))
 /* What the device tree tells by mmu-type instead of by name. */
 #define ISA_TOLD_BY_MMU_TYPE (ISA_EXT(SV48) | ISA_EXT(SV57))
 
 /* `isa` and the groups that one of its extensions is in: what a row's bits are compared with. */
-static inline uint64_t isa_with_groups(uint64_t isa)
+static inline isa_set isa_with_groups(isa_set isa)
 {
 #define X(id, members) isa |= isa & (members) ? ISA_ANY(id) : 0;
     ISA_GROUPS(X)

@@ -35,7 +35,7 @@ struct bit_pattern {
 /* One line of the table. `sem` is its own id for an INSN. */
 struct row {
     const char *id, *mnemonic, *format, *sem, *syntax;
-    uint64_t isa;
+    isa_set isa;
     struct bit_pattern takes;
     struct bit_pattern excepts[EXCEPTS_MAX];
 };
@@ -414,14 +414,14 @@ static void print_decoder(void)
 
 /* ---- the coverage table ---- */
 
-static void print_extensions(uint64_t isa, const char *separator)
+static void print_extensions(isa_set isa, const char *separator)
 {
     static const char *const names[] = {
 #define X(id, name) #id,
         ISA_EXTENSIONS(X)
 #undef X
     };
-    static const uint64_t groups[] = {
+    static const isa_set groups[] = {
 #define X(id, members) members,
         ISA_GROUPS(X)
 #undef X
@@ -460,7 +460,7 @@ static size_t count_forms(bool forms)
     return count;
 }
 
-static void print_section(uint64_t isa)
+static void print_section(isa_set isa)
 {
     printf("\n## ");
     print_extensions(isa, " + ");

@@ -9,10 +9,13 @@ static const uint8_t page_fault_cause[] = {
 static const uint8_t access_fault_cause[] = {
     [MEM_READ] = CAUSE_LOAD_ACCESS, [MEM_WRITE] = CAUSE_STORE_ACCESS, [MEM_EXECUTE] = CAUSE_FETCH_ACCESS};
 
+/* `gva` is as the instruction formed it; what is reported is what it means. */
 static bool fault(struct hart *h, uint64_t cause, uint64_t gva)
 {
+    bool fetch = cause == CAUSE_FETCH_ACCESS || cause == CAUSE_FETCH_PAGE;
+
     h->trap.cause = cause;
-    h->trap.tval = gva;
+    h->trap.tval = fetch ? gva : tlb_effective(&h->bank->view, gva);
     return false;
 }
 
@@ -91,8 +94,11 @@ static void fill(struct hart *h, struct tlb_bank *bank, uint64_t gva, uint8_t *h
             (!leaf || leaf_usable(leaf, kind, view)) && pmp_allows(h, gpa & TLB_PAGE_MASK, 1, kind, view->priv);
     bool write = access == MEM_WRITE && allowed[MEM_WRITE] &&
                  mem_frame_may_write(h->mem, mem_frame_of(h->mem, page), h->config.hart_id);
+    /* Under pointer masking a load may mean another page than a fetch. */
+    bool read = access != MEM_EXECUTE || tlb_effective(view, gva) == gva;
     HART_COUNT(h, tlb_fills, 1);
-    tlb_fill(bank, gva, page, is_ram && allowed[MEM_READ], write, access == MEM_EXECUTE && allowed[MEM_EXECUTE], leaf);
+    tlb_fill(bank, gva, page, read && is_ram && allowed[MEM_READ], write, access == MEM_EXECUTE && allowed[MEM_EXECUTE],
+             leaf);
 }
 
 bool mmu_translate(struct hart *h, uint64_t gva, enum mem_access access, unsigned size_bytes, struct mmu_target *target)
@@ -100,10 +106,10 @@ bool mmu_translate(struct hart *h, uint64_t gva, enum mem_access access, unsigne
     struct tlb_bank *bank = access == MEM_EXECUTE ? h->exec_bank : h->bank;
     const struct tlb_view *view = &bank->view;
     struct walk_leaf leaf;
-    uint64_t gpa = gva;
+    uint64_t gpa = access == MEM_EXECUTE ? gva : tlb_effective(view, gva);
 
     if (view->translated) {
-        if (!find_leaf(h, gva, access, view, &leaf))
+        if (!find_leaf(h, gpa, access, view, &leaf))
             return false;
         gpa = leaf.gpa | (gva & ~TLB_PAGE_MASK);
     }
@@ -127,7 +133,7 @@ uint8_t *mmu_peek(struct hart *h, uint64_t gva, bool write)
     enum mem_access access = write ? MEM_WRITE : MEM_READ;
     struct walk_params params = walk_params(h, view, access);
     struct walk_leaf leaf;
-    uint64_t page = gva & TLB_PAGE_MASK;
+    uint64_t page = tlb_effective(view, gva) & TLB_PAGE_MASK;
     uint64_t gpa = page;
 
     params.update_ad = false;
@@ -136,7 +142,7 @@ uint8_t *mmu_peek(struct hart *h, uint64_t gva, bool write)
             walk_page_table(&params, page, &leaf) != WALK_OK)
             return NULL;
         gpa = leaf.gpa;
-        tlb_note_leaf(h->bank, page, &leaf);
+        tlb_note_leaf(h->bank, gva, &leaf);
     }
     uint8_t *host = mem_ram_ptr(h->mem, gpa, MEM_PAGE_BYTES);
     if (!host || !pmp_uniform(h, gpa) || !pmp_allows(h, gpa, 1, access, view->priv))

@@ -72,6 +72,10 @@ SEM(mret)
 {
     return system_mret(h);
 }
+SEM(mnret)
+{
+    return system_mnret(h);
+}
 SEM(sret)
 {
     return system_sret(h);

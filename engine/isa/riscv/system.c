@@ -43,6 +43,15 @@ enum sem_next system_mret(struct hart *h)
     return SEM_END;
 }
 
+enum sem_next system_mnret(struct hart *h)
+{
+    if (h->priv != VCPU_PRIV_M)
+        return sem_raise(h, CAUSE_ILLEGAL, 0);
+    hart_return_mn(h);
+    h->irq_check = true;
+    return SEM_END;
+}
+
 enum sem_next system_sret(struct hart *h)
 {
     if (h->priv == VCPU_PRIV_U || (h->priv == VCPU_PRIV_S && (h->mstatus & MSTATUS_TSR)))

@@ -6,6 +6,7 @@
 
 enum sem_next system_ecall(struct hart *h, uint64_t npc);
 enum sem_next system_mret(struct hart *h);
+enum sem_next system_mnret(struct hart *h);
 enum sem_next system_sret(struct hart *h);
 enum sem_next system_wfi(struct hart *h, uint64_t npc);
 /* WRS.NTO and WRS.STO; `limited`: where it would have to wait it is illegal. */

@@ -18,7 +18,7 @@ static uint64_t takeable(const struct hart *h)
     uint64_t for_m = pending & ~h->mideleg;
     uint64_t for_s = pending & h->mideleg;
 
-    if (!pending)
+    if (!pending || !(h->mnstatus & MNSTATUS_NMIE))
         return 0;
     if (h->priv < VCPU_PRIV_M || (h->mstatus & MSTATUS_MIE)) {
         if (for_m)
@@ -74,37 +74,103 @@ static uint64_t vector(uint64_t tvec, uint64_t cause)
     return (tvec & 1) && (cause & CAUSE_INTERRUPT) ? base + 4 * (cause & ~CAUSE_INTERRUPT) : base;
 }
 
+void hart_critical_error(struct hart *h)
+{
+    h->critical = true;
+    h->stop = true;
+    h->exit = VCPU_EXIT_CRITICAL;
+}
+
+static void trap_to_supervisor(struct hart *h, uint64_t cause, uint64_t tval, uint64_t epc)
+{
+    h->scause = cause;
+    h->sepc = epc;
+    h->stval = tval;
+    uint64_t status = h->mstatus & ~(MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_SIE);
+    status |= h->mstatus & MSTATUS_SIE ? MSTATUS_SPIE : 0;
+    status |= h->priv == VCPU_PRIV_S ? MSTATUS_SPP : 0;
+    status |= h->menvcfg & MENVCFG_DTE ? MSTATUS_SDT : 0;
+    h->mstatus = status;
+    h->priv = VCPU_PRIV_S;
+    h->pc = vector(h->stvec, cause);
+}
+
+/* Handlers of NMIs and of exceptions in them (chapter "Smrnmi" leaves the addresses open): where the hart starts. */
+static uint64_t nmi_vector(const struct hart *h)
+{
+    return h->config.reset_pc;
+}
+
+/* Section 3.1.6.2: a trap that comes while M-mode cannot take one. */
+static bool is_double_trap(const struct hart *h)
+{
+    bool in_nmi = h->priv == VCPU_PRIV_M && !(h->mnstatus & MNSTATUS_NMIE);
+
+    return (h->isa & ISA_EXT(SMDBLTRP)) && ((h->mstatus & MSTATUS_MDT) || in_nmi);
+}
+
+static void double_trap(struct hart *h, uint64_t cause, uint64_t epc)
+{
+    if (!(h->isa & ISA_EXT(SMRNMI)) || !(h->mnstatus & MNSTATUS_NMIE)) {
+        h->pc = epc;
+        hart_critical_error(h);
+        return;
+    }
+    h->mnepc = epc;
+    h->mncause = cause;
+    h->mnstatus = (uint64_t)VCPU_PRIV_M << MSTATUS_MPP_SHIFT; /* and NMIE clear */
+    h->priv = VCPU_PRIV_M;
+    h->pc = nmi_vector(h);
+}
+
+static void trap_to_machine(struct hart *h, uint64_t cause, uint64_t tval, uint64_t tval2, uint64_t epc)
+{
+    if (is_double_trap(h)) {
+        double_trap(h, cause, epc);
+        return;
+    }
+    bool in_nmi = h->priv == VCPU_PRIV_M && !(h->mnstatus & MNSTATUS_NMIE);
+    h->mcause = cause;
+    h->mepc = epc;
+    h->mtval = tval;
+    h->mtval2 = tval2;
+    uint64_t status = h->mstatus & ~(MSTATUS_MPIE | MSTATUS_MPP | MSTATUS_MIE);
+    status |= h->mstatus & MSTATUS_MIE ? MSTATUS_MPIE : 0;
+    status |= (uint64_t)h->priv << MSTATUS_MPP_SHIFT;
+    status |= h->isa & ISA_EXT(SMDBLTRP) ? MSTATUS_MDT : 0;
+    h->mstatus = status;
+    h->priv = VCPU_PRIV_M;
+    h->pc = in_nmi ? nmi_vector(h) : vector(h->mtvec, cause);
+}
+
 void hart_take_trap(struct hart *h, uint64_t cause, uint64_t tval, uint64_t epc)
 {
     bool interrupt = cause & CAUSE_INTERRUPT;
     uint64_t number = cause & ~CAUSE_INTERRUPT;
     uint64_t delegated = interrupt ? h->mideleg : h->medeleg;
+    bool to_supervisor = h->priv <= VCPU_PRIV_S && (delegated >> number & 1);
 
     if (!interrupt)
         HART_EVENT(h, exceptions);
     reservation_clear(mem_reservations(h->mem), h->config.hart_id);
-    if (h->priv <= VCPU_PRIV_S && (delegated >> number & 1)) {
-        h->scause = cause;
-        h->sepc = epc;
-        h->stval = tval;
-        uint64_t status = h->mstatus & ~(MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_SIE);
-        status |= h->mstatus & MSTATUS_SIE ? MSTATUS_SPIE : 0;
-        status |= h->priv == VCPU_PRIV_S ? MSTATUS_SPP : 0;
-        h->mstatus = status;
-        h->priv = VCPU_PRIV_S;
-        h->pc = vector(h->stvec, cause);
+    if (!to_supervisor) {
+        trap_to_machine(h, cause, tval, 0, epc);
+    } else if (!(h->mstatus & MSTATUS_SDT)) {
+        trap_to_supervisor(h, cause, tval, epc);
+    } else if (h->config.env->ecall) {
+        /* Section 12.1.1.5 has M-mode decide, which is the VM here: a kernel that lost its way does not go on. */
+        h->pc = epc;
+        hart_critical_error(h);
     } else {
-        h->mcause = cause;
-        h->mepc = epc;
-        h->mtval = tval;
-        uint64_t status = h->mstatus & ~(MSTATUS_MPIE | MSTATUS_MPP | MSTATUS_MIE);
-        status |= h->mstatus & MSTATUS_MIE ? MSTATUS_MPIE : 0;
-        status |= (uint64_t)h->priv << MSTATUS_MPP_SHIFT;
-        h->mstatus = status;
-        h->priv = VCPU_PRIV_M;
-        h->pc = vector(h->mtvec, cause);
+        trap_to_machine(h, CAUSE_DOUBLE_TRAP, tval, cause, epc);
     }
     privilege_changed(h, 0);
+}
+
+/* What any return to `priv` below M-mode changes. */
+static uint64_t below_machine(uint64_t status, uint8_t priv)
+{
+    return status & ~(MSTATUS_MPRV | MSTATUS_MDT | (priv == VCPU_PRIV_U ? MSTATUS_SDT : 0));
 }
 
 void hart_return_m(struct hart *h)
@@ -114,9 +180,7 @@ void hart_return_m(struct hart *h)
 
     status |= h->mstatus & MSTATUS_MPIE ? MSTATUS_MIE : 0;
     status |= MSTATUS_MPIE; /* MPP becomes the least privileged mode, U */
-    if (previous != VCPU_PRIV_M)
-        status &= ~MSTATUS_MPRV;
-    h->mstatus = status;
+    h->mstatus = (previous == VCPU_PRIV_M ? status : below_machine(status, previous)) & ~MSTATUS_MDT;
     h->priv = previous;
     h->pc = h->mepc;
     privilege_changed(h, 1);
@@ -125,12 +189,24 @@ void hart_return_m(struct hart *h)
 void hart_return_s(struct hart *h)
 {
     uint8_t previous = h->mstatus & MSTATUS_SPP ? VCPU_PRIV_S : VCPU_PRIV_U;
-    uint64_t status = h->mstatus & ~(MSTATUS_SIE | MSTATUS_SPP | MSTATUS_MPRV);
+    uint64_t status = below_machine(h->mstatus, previous) & ~(MSTATUS_SIE | MSTATUS_SPP | MSTATUS_SDT);
 
     status |= h->mstatus & MSTATUS_SPIE ? MSTATUS_SIE : 0;
     status |= MSTATUS_SPIE;
     h->mstatus = status;
     h->priv = previous;
     h->pc = h->sepc;
+    privilege_changed(h, 1);
+}
+
+void hart_return_mn(struct hart *h)
+{
+    uint8_t previous = (h->mnstatus & MNSTATUS_MNPP) >> MSTATUS_MPP_SHIFT;
+
+    if (previous != VCPU_PRIV_M)
+        h->mstatus = below_machine(h->mstatus, previous);
+    h->mnstatus |= MNSTATUS_NMIE;
+    h->priv = previous;
+    h->pc = h->mnepc;
     privilege_changed(h, 1);
 }

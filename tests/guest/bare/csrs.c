@@ -149,6 +149,41 @@ static void state_enables(void)
         rt_expect(written(csr, -1ull) == 0, "stateen.zero.%x", (uint64_t)csr);
 }
 
+/* seed is read by what writes alone, and below M-mode where mseccfg says so (Zkr). What is written does not matter. */
+static void seed_gates(void)
+{
+    static const struct {
+        const char *name;
+        uint32_t funct3, rs1;
+        bool writes;
+    } forms[] = {{"csrrw", 1, 10, true},    {"csrrw_x0", 1, 0, true},  {"csrrs", 2, 10, true},
+                 {"csrrs_x0", 2, 0, false}, {"csrrc_x0", 3, 0, false}, {"csrrwi", 5, 0, true},
+                 {"csrrsi", 6, 1, true},    {"csrrsi_0", 6, 0, false}, {"csrrci_0", 7, 0, false}};
+    static const int privs[] = {RT_M, RT_S, RT_U};
+    for (uint64_t gates = 0; gates < 4; gates++) {
+        rt_csr_write(0x747, gates << 8);
+        for (unsigned p = 0; p < 3; p++)
+            for (unsigned f = 0; f < RT_COUNT(forms); f++) {
+                uint32_t insn = rt_i(0x73, forms[f].funct3, 11, forms[f].rs1, 0x015);
+                struct outcome out = rt_run1(privs[p], insn, -1ull, 0, 0);
+                rt_print("seed.%d.%c.%s: %s opst=%d", gates, mode_name[privs[p]], forms[f].name,
+                         rt_describe(&out, (uint64_t)rt_code_buffer), out.trapped ? 0 : out.a1 >> 30 & 3);
+                bool open = privs[p] == RT_M || (gates >> (privs[p] == RT_S) & 1);
+                rt_expect(out.trapped == !(open && forms[f].writes) && (out.trapped || out.a1 >> 30 == 2),
+                          "seed.%d.%c.%s", gates, mode_name[privs[p]], forms[f].name);
+            }
+    }
+    rt_csr_write(0x747, 0);
+    unsigned alike = 0;
+    uint64_t last = -1ull;
+    for (unsigned i = 0; i < 64; i++) {
+        struct outcome out = rt_run1(RT_M, rt_csrrw(11, 0x015, 0), 0, 0, 0);
+        alike += out.a1 == last;
+        last = out.a1;
+    }
+    rt_expect(alike < 8, "seed: %d of 64 are as the one before", (int64_t)alike);
+}
+
 /* ---- WARL ---- */
 
 struct warl {
@@ -172,7 +207,7 @@ static const struct warl warl[] = {
     {"sie", 0x104, ALL, 0x222},
     {"stvec", 0x105, ~2ull, ALL},
     {"scounteren", 0x106, ALL, 7},
-    {"senvcfg", 0x10a, ~0x20ull, 0xd1}, /* CBZE, CBCFE, CBIE as 0 or 1, FIOM */
+    {"senvcfg", 0x10a, ~0x100000020ull, 2ull << 32 | 0xd1}, /* PMM as 0 or 2, CBZE, CBCFE, CBIE as 0 or 1, FIOM */
     {"sscratch", 0x140, ALL, ALL},
     {"sepc", 0x141, ~1ull, ALL},
     {"scause", 0x142, CAUSES, ALL},
@@ -186,7 +221,10 @@ static const struct warl warl[] = {
     {"mie", 0x304, ALL, 0xaaa},
     {"mtvec", 0x305, ~2ull, ALL},
     {"mcounteren", 0x306, ALL, 7},
-    {"menvcfg", 0x30a, ~0x20ull, 7ull << 61 | 0xd1}, /* STCE, PBMTE, ADUE, and those */
+    {"menvcfg", 0x30a, ~0x100000020ull,
+     7ull << 61 | 1ull << 59 | 2ull << 32 | 0xd1},                      /* STCE, PBMTE, ADUE, DTE, and those */
+    {"mseccfg", 0x747, 3ull << 8, 3ull << 8}, /* SSEED, USEED; others are sticky, PMM is in pmask.c */
+    {"mtval2", 0x34b, ALL, ALL},
     {"mstateen0", 0x30c, ALL, STATEEN0 | 6},
     {"mstateen1", 0x30d, ALL, ALL},
     {"mstateen3", 0x30f, ALL, ALL},
@@ -329,6 +367,7 @@ void bare_main(void)
     counter_gates();
     stimecmp_gate();
     state_enables();
+    seed_gates();
     warl_fields();
     warl_bits();
     mstatus_fields();

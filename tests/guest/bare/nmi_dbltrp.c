@@ -1,0 +1,3 @@
+/* nmi.c with Smdbltrp as well. */
+#define NMI_DBLTRP
+#include "nmi.c"
