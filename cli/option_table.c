@@ -60,7 +60,7 @@ const struct option_row option_rows[] = {
      "given again: a second port, at 0x10009000, which is not stdio"},
     {OPTION_VIRTIO_CONSOLE, BOOT | RUN, OPTION_FLAG, "Console", "virtio-console", 0, NULL,
      "a virtio terminal (Linux: hvc0) beside the first serial port, on\n"
-     "the same WHERE; input goes to it once the guest has opened it"},
+     "the same WHERE; input goes to it once the guest has written to it"},
     {OPTION_CLOCK, BOOT | RUN, OPTION_VALUE, "Run", "clock", 0, "CLOCK",
      "what the guest's time follows (default: host):\n"
      "  host    this computer's clock\n"

@@ -65,6 +65,7 @@ struct machine {
     struct virtio_device *virtio[MACHINE_VIRTIO_MAX];
     unsigned virtio_count;
     struct virtio_device *virtio_console, *balloon; /* NULL: not of this machine */
+    _Atomic bool virtio_console_spoke;              /* the guest has written to it: what is typed goes there */
     struct loop_timer *rtc_timer, *htif_timer, *watchdog_timer;
     struct console_backend *console;
     struct device *second_uart; /* NULL: one port */

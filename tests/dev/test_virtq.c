@@ -653,6 +653,7 @@ static unsigned model_push(void)
     if (count > held_count)
         count = held_count;
     for (unsigned i = 0; i < count; i++) {
+        VQ_EXPECT(held_count);
         unsigned which = dice(held_count);
         uint16_t id = held[which];
         chains[i] = &known[id].taken;
