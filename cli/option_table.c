@@ -73,7 +73,7 @@ const struct option_row option_rows[] = {
      "given again: a second port, at 0x10009000, which is not stdio"},
     {OPTION_VIRTIO_CONSOLE, BOOT | RUN, OPTION_FLAG, "Console", "virtio-console", 0, NULL,
      "a virtio terminal (Linux: hvc0) beside the first serial port, on\n"
-     "the same WHERE; input goes to it once the guest has opened it"},
+     "the same WHERE; input goes to it once the guest has written to it"},
     {OPTION_DISK, BOOT | RUN, OPTION_LIST, "Devices", "disk", 'd', "FILE[,SETTING..]",
      "a disk (virtio-blk) with the contents of a disk image; given again,\n"
      "another one:\n"

@@ -301,9 +301,12 @@ static size_t console_receive(void *opaque, const uint8_t *bytes, size_t len)
 {
     struct machine *m = opaque;
 
-    /* Whoever opened the virtio terminal reads there; else the UART gets it. */
-    if (m->virtio_console && virtio_console_is_open(m->virtio_console, 0))
-        return virtio_console_receive(m->virtio_console, 0, bytes, len);
+    /* Linux's driver opens the port when it finds it, long before anybody reads there; so what counts is who writes. */
+    if (m->virtio_console && atomic_load(&m->virtio_console_spoke)) {
+        if (virtio_console_is_open(m->virtio_console, 0))
+            return virtio_console_receive(m->virtio_console, 0, bytes, len);
+        atomic_store(&m->virtio_console_spoke, false);
+    }
     if (m->htif) {
         size_t taken = htif_receive(m->htif, bytes, len);
         if (taken)

@@ -29,11 +29,26 @@ static int add_rng(struct machine *m, struct error *err)
     return rc ? error_set(err, rc, "virtio-rng: %s", strerror(-rc)) : machine_virtio_add(m, dev, err);
 }
 
+static void console_write(void *opaque, const uint8_t *bytes, size_t len)
+{
+    struct machine *m = opaque;
+
+    atomic_store(&m->virtio_console_spoke, true);
+    console_backend_write(m->console, bytes, len);
+}
+
+static void console_can_receive(void *opaque)
+{
+    const struct machine *m = opaque;
+
+    console_backend_can_receive(m->console);
+}
+
 /* The terminal that shares its back end with the UART. */
 static int add_console(struct machine *m, struct error *err)
 {
     struct virtio_console_port_config port = {
-        .backend = {.write = console_backend_write, .can_receive = console_backend_can_receive, .opaque = m->console}};
+        .backend = {.write = console_write, .can_receive = console_can_receive, .opaque = m}};
     struct virtio_console_config config = {.mem = m->mem, .loop = m->devices_loop, .ports = &port, .port_count = 1};
 
     if (!m->config.virtio_console)
