@@ -214,6 +214,8 @@ static int parse_isa(const char *text, isa_set *out)
         report_error("%s", err.text);
         return -EINVAL;
     }
+    if (values_isa_absent(text))
+        report_error("--isa, '%s', is taken without what is not there yet (%s)", text, values_isa_absent(text));
     return 0;
 }
 

@@ -39,12 +39,13 @@ static const char waived[] = " zkt zvkt ";
     RVA22 " v zvfhmin zvbb zvkt zihintntl zicond zimop zcmop zcb zfa zawrs supm ss1p13 svnapot sstc sscofpmf ssnpm" \
           " ssu64xl sha"
 
+/* `absent`: mandatory, and not there yet; the profile is taken without them, and the user told. */
 static const struct {
-    const char *name, *mandatory;
+    const char *name, *mandatory, *absent;
 } profiles[] = {
-    {"rva20s64", RVA20 " za128rs ss1p11"},
-    {"rva22s64", RVA22},
-    {"rva23s64", RVA23},
+    {"rva20s64", RVA20 " za128rs ss1p11", ""},
+    {"rva22s64", RVA22, ""},
+    {"rva23s64", RVA23, " v zvfhmin zvbb sha "},
 };
 
 /* What an extension is built on (Unprivileged ISA: F and Zicntr depend on Zicsr, D, Zfa and Zfhmin on F; Zfhmin is a
@@ -61,6 +62,9 @@ static const struct {
     {ISA_EXT(D), ISA_EXT(F), "d needs f: leave out both"},
     {ISA_EXT(F), ISA_EXT(ZICSR), "f needs zicsr: leave out f and d as well"},
     {ISA_EXT(ZICNTR), ISA_EXT(ZICSR), "zicntr needs zicsr: leave out both"},
+    {ISA_EXT(ZICFILP), ISA_EXT(ZICSR), "zicfilp needs zicsr: leave out both"},
+    {ISA_EXT(ZICFISS), ISA_EXT(ZICSR) | ISA_EXT(ZIMOP) | ISA_EXT(A),
+     "zicfiss needs zicsr, zimop and a: leave it out as well"},
     {ISA_EXT(ZKR), ISA_EXT(ZICSR), "zkr needs zicsr: leave out both"},
     {ISA_EXT(SMDBLTRP), ISA_EXT(ZICSR), "smdbltrp needs zicsr: leave out both"},
     {ISA_EXT(SSDBLTRP), ISA_EXT(ZICSR), "ssdbltrp needs zicsr: leave out both"},
@@ -118,6 +122,8 @@ static isa_set extension_bits(const char *name, size_t len)
         return ISA_COMPATIBLE;
     if (is_name(name, len, "g"))
         return ISA_EXT(I) | ISA_EXT(M) | ISA_EXT(A) | ISA_EXT(F) | ISA_EXT(D) | ISA_EXT(ZICSR) | ISA_EXT(ZIFENCEI);
+    if (is_name(name, len, "supm")) /* what Ssnpm is to user programs */
+        return ISA_EXT(SSNPM);
     if (is_name(name, len, "b"))
         return ISA_EXT(ZBA) | ISA_EXT(ZBB) | ISA_EXT(ZBS);
     for (size_t i = 0; i < TUFF_ARRAY_LEN(extension_names); i++) {
@@ -220,7 +226,9 @@ static int parse_profile(size_t profile, isa_set *isa, struct error *err)
         len = strcspn(at, " ");
         isa_set bits = extension_bits(at, len);
         *isa |= bits;
-        if (!bits && !is_listed(facts, at, len) && !is_listed(waived, at, len) && used < sizeof(missing))
+        bool known = is_listed(facts, at, len) || is_listed(waived, at, len) ||
+                     (profiles[profile].absent[0] && is_listed(profiles[profile].absent, at, len));
+        if (!bits && !known && used < sizeof(missing))
             used += (size_t)snprintf(missing + used, sizeof(missing) - used, " %.*s", (int)len, at);
     }
     if (used)
@@ -247,6 +255,17 @@ static int parse_start(const char *text, isa_set *isa, const char **end, struct 
         return error_set(err, -EINVAL, "--isa, '%.*s', is not a profile known here: rva20s64, rva22s64, rva23s64",
                          (int)len, text);
     return parse_string(text, len, isa, err);
+}
+
+const char *values_isa_absent(const char *text)
+{
+    size_t len = strcspn(text, ",+-");
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(profiles); i++) {
+        if (is_name(text, len, profiles[i].name) && profiles[i].absent[0])
+            return profiles[i].absent;
+    }
+    return NULL;
 }
 
 static int check_dependencies(const char *text, isa_set isa, struct error *err)

@@ -29,6 +29,24 @@ static uint8_t masked_bits(const struct hart *h, uint8_t priv)
     return h->mstatus & MSTATUS_MXR ? 0 : by_pmm[(config & ENVCFG_PMM) >> ENVCFG_PMM_SHIFT];
 }
 
+bool hart_landing_pads(const struct hart *h, uint8_t priv)
+{
+    return priv == VCPU_PRIV_M ? h->mseccfg & MSECCFG_MLPE
+                               : (priv == VCPU_PRIV_S ? h->menvcfg : h->senvcfg) & ENVCFG_LPE;
+}
+
+bool hart_shadow_stack(const struct hart *h, uint8_t priv)
+{
+    return priv != VCPU_PRIV_M && (h->menvcfg & ENVCFG_SSE) && (priv == VCPU_PRIV_S || (h->senvcfg & ENVCFG_SSE));
+}
+
+static uint32_t cfi_context(const struct hart *h)
+{
+    bool pads = hart_landing_pads(h, h->priv);
+
+    return (pads ? CTX_LPE : 0) | (pads && h->elp ? CTX_ELP : 0) | (hart_shadow_stack(h, h->priv) ? CTX_SSE : 0);
+}
+
 void hart_update_context(struct hart *h)
 {
     bool paging = h->satp >> SATP_MODE_SHIFT != 0;
@@ -36,7 +54,8 @@ void hart_update_context(struct hart *h)
 
     if (h->priv == VCPU_PRIV_M && (h->mstatus & MSTATUS_MPRV) && (h->mnstatus & MNSTATUS_NMIE))
         data_priv = (h->mstatus & MSTATUS_MPP) >> MSTATUS_MPP_SHIFT;
-    h->ctx = ((h->mstatus & MSTATUS_FS) && (h->isa & ISA_EXT(F)) ? 0 : CTX_FS_OFF) | (uint32_t)h->frm << CTX_FRM_SHIFT;
+    h->ctx = ((h->mstatus & MSTATUS_FS) && (h->isa & ISA_EXT(F)) ? 0 : CTX_FS_OFF) | (uint32_t)h->frm << CTX_FRM_SHIFT |
+             cfi_context(h);
 
     bool translated = paging && data_priv != VCPU_PRIV_M;
     struct tlb_view view = {
@@ -516,6 +535,7 @@ int vcpu_set_peers(struct vcpu *vcpu, struct vcpu *const *vcpus, uint32_t count)
     X(menvcfg)        \
     X(mseccfg)        \
     X(mtval2)         \
+    X(ssp)            \
     X(mnscratch)      \
     X(mnepc)          \
     X(mncause)        \
@@ -552,6 +572,7 @@ static void get_state(struct vcpu *vcpu, struct vcpu_state *state)
     state->mip = h->mip;
     state->mnstatus = h->mnstatus;
     state->critical = h->critical;
+    state->elp = h->elp;
 #define X(name) state->name = h->name;
     STATE_CSRS(X)
 #undef X
@@ -587,7 +608,9 @@ static int set_state(struct vcpu *vcpu, const struct vcpu_state *state)
 #undef X
     h->mip = state->mip;
     h->critical = state->critical;
-    h->mnstatus = (state->mnstatus & (MNSTATUS_NMIE | MNSTATUS_MNPP)) | (h->isa & ISA_EXT(SMRNMI) ? 0 : MNSTATUS_NMIE);
+    h->elp = state->elp;
+    h->mnstatus = (state->mnstatus & (MNSTATUS_NMIE | MNSTATUS_MNPP | MNSTATUS_MNPELP)) |
+                  (h->isa & ISA_EXT(SMRNMI) ? 0 : MNSTATUS_NMIE);
     memcpy(h->pmpaddr, state->pmpaddr, sizeof(state->pmpaddr));
     memcpy(h->pmpcfg, state->pmpcfg, sizeof(state->pmpcfg));
     csr_set_mstatus(h, state->mstatus);

@@ -121,6 +121,8 @@ struct vcpu_state {
     uint64_t mtval2, mnscratch, mnepc, mncause, mnstatus; /* version 4 */
     uint64_t seeds;                                       /* read from `seed` under --clock=insns; version 4 */
     bool critical;                                        /* in the critical-error state; version 4 */
+    bool elp;                                             /* a landing pad is expected; version 4 */
+    uint64_t ssp;                                         /* version 4 */
 };
 
 /* Counters, one list: printed by --stats. X(name, text) */

@@ -77,7 +77,7 @@ enum {
 struct board_virt_config {
     uint32_t hart_count; /* 1 .. BOARD_HARTS_MAX */
     uint64_t ram_bytes;
-    isa_set isa;                      /* ISA_EXT bits */
+    isa_set isa;                       /* ISA_EXT bits */
     bool has_imsic;                    /* the harts have Smaia and Ssaia */
     const char *cmdline;               /* NULL: no bootargs */
     uint64_t initrd_start, initrd_end; /* end 0: none */

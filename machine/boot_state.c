@@ -32,6 +32,7 @@ enum {
     MIDELEG_S = 1 << VCPU_IRQ_SSI | 1 << VCPU_IRQ_STI | 1 << VCPU_IRQ_SEI,
     /* Causes 0..8 (misaligned and access faults, illegal, breakpoint, ecall from U) and the page faults 12, 13, 15.
      * Calls from S go to the VM and never trap. */
+    MEDELEG_SOFTWARE_CHECK = 1 << 18,
     MEDELEG_ALL = 0x1ff | 1 << 12 | 1 << 13 | 1 << 15,
 };
 
@@ -68,6 +69,9 @@ static void open_machine_level(struct vcpu_state *state, isa_set isa)
      */
     if (isa & ISA_EXT(ZKR))
         state->mseccfg |= MSECCFG_SSEED;
+    if (isa & (ISA_EXT(ZICFILP) | ISA_EXT(ZICFISS)))
+        state->medeleg |= MEDELEG_SOFTWARE_CHECK;
+    state->elp = false;
     state->mnstatus |= MNSTATUS_NMIE;
     state->mstatus &= ~MSTATUS_MDT;
     state->pmpcfg[0] = PMPCFG_NAPOT_RWX;

@@ -12,24 +12,51 @@ enum { PTE_BYTES_SHIFT = 3, LEVEL_BITS = 9 };
 #define PTE_N (1ull << 63)
 #define PTE_PPN_MASK (((1ull << 44) - 1) << PTE_PPN_SHIFT)
 
+/* W alone: reserved where there are no shadow stacks, so that no leaf has it. */
+static bool is_shadow_page(uint64_t pte)
+{
+    return (pte & (PTE_R | PTE_W | PTE_X)) == PTE_W;
+}
+
+static bool is_reserved(const struct walk_params *params, uint64_t pte)
+{
+    return !(pte & PTE_R) && (pte & PTE_W) && !(params->shadow_pages && is_shadow_page(pte));
+}
+
+static bool mode_permits(uint64_t pte, enum mem_access access, bool user, bool sum)
+{
+    /* Supervisor code never runs from user pages, and reads them only under SUM. */
+    return pte & PTE_U ? user || (sum && access != MEM_EXECUTE) : !user;
+}
+
 bool walk_permits(uint64_t pte, enum mem_access access, bool user, bool sum, bool mxr)
 {
-    if (pte & PTE_U) {
-        /* Supervisor code never runs from user pages, and reads them only under SUM. */
-        if (!user && (!sum || access == MEM_EXECUTE))
-            return false;
-    } else if (user) {
+    if (!mode_permits(pte, access, user, sum))
         return false;
-    }
     switch (access) {
     case MEM_READ:
-        return (pte & PTE_R) || (mxr && (pte & PTE_X));
+        return (pte & PTE_R) || (mxr && (pte & PTE_X)) || is_shadow_page(pte);
     case MEM_WRITE:
-        return pte & PTE_W;
+        return (pte & PTE_W) && !is_shadow_page(pte);
     case MEM_EXECUTE:
         return pte & PTE_X;
     }
     return false;
+}
+
+/* What a leaf does with the access: chapter "Zicfiss" makes a mistaken one of a shadow stack, or to one, an access
+ * fault, but for a page that is only read: that may be copied on write. */
+static enum walk_result check_access(const struct walk_params *params, uint64_t pte)
+{
+    bool shadow_page = is_shadow_page(pte);
+
+    if (!mode_permits(pte, params->access, params->user, params->sum))
+        return WALK_PAGE_FAULT;
+    if (params->shadow)
+        return shadow_page ? WALK_OK : (pte & (PTE_R | PTE_W | PTE_X)) == PTE_R ? WALK_PAGE_FAULT : WALK_ACCESS_FAULT;
+    if (shadow_page)
+        return params->access == MEM_READ ? WALK_OK : WALK_ACCESS_FAULT;
+    return walk_permits(pte, params->access, params->user, params->sum, params->mxr) ? WALK_OK : WALK_PAGE_FAULT;
 }
 
 static bool canonical(uint64_t gva, unsigned levels)
@@ -45,7 +72,7 @@ enum { NAPOT_PAGES = 16, NAPOT_64K = 8 };
 /* Bits 63..54: N and PBMT where the extension is on, and in leaves only (section 12.4.1). */
 static bool upper_bits_reserved(const struct walk_params *params, uint64_t pte, unsigned level)
 {
-    bool is_leaf = pte & (PTE_R | PTE_X);
+    bool is_leaf = pte & (PTE_R | PTE_W | PTE_X);
 
     if (pte & PTE_RESERVED)
         return true;
@@ -72,11 +99,11 @@ enum walk_result walk_page_table(const struct walk_params *params, uint64_t gva,
         uint64_t pte = atomic_load_explicit(host, memory_order_relaxed);
     again:
         /* Step 3: invalid, or an encoding reserved for later. */
-        if (!(pte & PTE_V) || (!(pte & PTE_R) && (pte & PTE_W)) || upper_bits_reserved(params, pte, level))
+        if (!(pte & PTE_V) || is_reserved(params, pte) || upper_bits_reserved(params, pte, level))
             return WALK_PAGE_FAULT;
         global |= (pte & PTE_G) != 0;
         uint64_t next_gpa = ((pte & PTE_PPN_MASK) >> PTE_PPN_SHIFT) << MEM_PAGE_SHIFT;
-        if (!(pte & (PTE_R | PTE_X))) {
+        if (!(pte & (PTE_R | PTE_W | PTE_X))) {
             /* Step 4: a pointer; A, D and U are reserved in it. */
             if (pte & (PTE_A | PTE_D | PTE_U))
                 return WALK_PAGE_FAULT;
@@ -85,7 +112,10 @@ enum walk_result walk_page_table(const struct walk_params *params, uint64_t gva,
         }
         /* Steps 5 to 8: a leaf. */
         uint64_t in_leaf = ((1ull << shift) - 1) & ~(uint64_t)(MEM_PAGE_BYTES - 1);
-        if (!walk_permits(pte, params->access, params->user, params->sum, params->mxr) || (next_gpa & in_leaf))
+        enum walk_result result = check_access(params, pte);
+        if (result != WALK_OK)
+            return result;
+        if (next_gpa & in_leaf)
             return WALK_PAGE_FAULT;
         uint64_t wanted = pte | PTE_A | (params->access == MEM_WRITE ? PTE_D : 0);
         if (wanted != pte) {

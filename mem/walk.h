@@ -32,6 +32,8 @@ struct walk_params {
     unsigned levels;   /* 3 for Sv39, 4 for Sv48, 5 for Sv57 */
     bool napot;        /* PTE.N makes pages of 64 KiB (Svnapot), else it is reserved */
     bool pbmt;         /* PTE.PBMT may be 1 or 2 (Svpbmt); all memory here is coherent, so it changes nothing */
+    bool shadow_pages; /* W without R and X is a page of a shadow stack (Zicfiss), else reserved */
+    bool shadow;       /* the access is one of a shadow stack, which goes there only */
     bool update_ad;    /* set A and D here (Svadu); false: a clear bit is a page fault (Svade) */
     bool user;         /* effective privilege is U */
     bool sum, mxr;

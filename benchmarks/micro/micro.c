@@ -82,8 +82,12 @@ static const struct loop *find_end(void)
 /* A hart at the start of a loop. */
 static int make_hart(struct mem *mem, const struct loop *loop, struct vcpu **out)
 {
-    const struct vcpu_config config = {
-        .hart_count = 1, .mem = mem, .env = &env, .isa = ISA_COMPATIBLE, .reset_pc = loop->start, .timebase_hz = 10000000};
+    const struct vcpu_config config = {.hart_count = 1,
+                                       .mem = mem,
+                                       .env = &env,
+                                       .isa = ISA_COMPATIBLE,
+                                       .reset_pc = loop->start,
+                                       .timebase_hz = 10000000};
     struct vcpu_state *state = calloc(1, sizeof(*state));
     struct vcpu *vcpu = NULL;
     int rc = state ? vcpu_create(&vcpu_riscv_ops, &config, &vcpu) : -1;

@@ -321,7 +321,37 @@ static bool decode_rounding(uint32_t ctx, struct rv_insn *insn)
     return true;
 }
 
-void block_decode_bits(uint64_t isa, uint32_t ctx, uint32_t bits, unsigned offset, struct op *op, struct rv_insn *insn)
+/* Replaces what an instruction does by what control-flow integrity makes of it. */
+static void decode_cfi(uint32_t ctx, unsigned offset, struct rv_insn *insn)
+{
+    enum { LPAD = 0x017, SSPUSH_X1 = 0xce104073, SSPUSH_X5 = 0xce504073, C_SSPUSH_X1 = 0x6081 };
+    enum { SSPOPCHK_X1 = 0xcdc0c073, SSPOPCHK_X5 = 0xcdc2c073, C_SSPOPCHK_X5 = 0x6281, SSRDP = 0xcdc04073 };
+    bool guarded = insn->rs1 == 1 || insn->rs1 == 5 || insn->rs1 == 7; /* a return, or by software */
+    bool shadow = (ctx & CTX_SSE) && insn->sem != RV_SEM_illegal;
+    uint16_t sem = insn->sem;
+
+    if ((ctx & CTX_ELP) && offset == 0) {
+        bool pad = insn->len_bytes == 4 && (insn->raw & 0xfff) == LPAD;
+        sem = RV_SEM_landing;
+        insn->imm = pad ? (int32_t)(insn->raw >> 12) : -1;
+    } else if ((ctx & CTX_LPE) && sem == RV_SEM_jalr && !guarded) {
+        sem = RV_SEM_jalr_expecting;
+    } else if (shadow && (insn->raw == SSPUSH_X1 || insn->raw == SSPUSH_X5 || insn->raw == C_SSPUSH_X1)) {
+        sem = RV_SEM_sspush;
+        insn->rs2 = insn->raw == SSPUSH_X5 ? 5 : 1;
+    } else if (shadow && (insn->raw == SSPOPCHK_X1 || insn->raw == SSPOPCHK_X5 || insn->raw == C_SSPOPCHK_X5)) {
+        sem = RV_SEM_sspopchk;
+        insn->rs1 = insn->raw == SSPOPCHK_X1 ? 1 : 5;
+    } else if (shadow && (insn->raw & 0xfffff07f) == SSRDP && insn->rd) {
+        sem = RV_SEM_ssrdp;
+    }
+    if (sem != insn->sem) {
+        insn->sem = sem;
+        insn->effects = RV_END;
+    }
+}
+
+void block_decode_bits(isa_set isa, uint32_t ctx, uint32_t bits, unsigned offset, struct op *op, struct rv_insn *insn)
 {
     rv_decode(bits, isa, insn);
     bool legal =
@@ -330,8 +360,11 @@ void block_decode_bits(uint64_t isa, uint32_t ctx, uint32_t bits, unsigned offse
         insn->sem = RV_SEM_illegal;
         insn->effects = RV_END;
     }
+    if (TUFF_UNLIKELY(ctx & (CTX_LPE | CTX_SSE)))
+        decode_cfi(ctx, offset, insn);
     /* Without C a jump may be misaligned: the slow instance checks. */
-    bool slow = !(isa & ISA_EXT(C)) && (insn->effects & (RV_BRANCH | RV_JUMP | RV_INDIRECT));
+    bool slow = !(isa & ISA_EXT(C)) &&
+                ((insn->effects & (RV_BRANCH | RV_JUMP | RV_INDIRECT)) || insn->sem == RV_SEM_jalr_expecting);
     /* An f register 0 is one like the others. */
     bool to_x0 = insn->rd == 0 && !(rv_sem_operands(insn->sem) & RV_F_RD);
     *op = (struct op){

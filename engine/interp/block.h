@@ -127,7 +127,7 @@ struct block *block_find(struct hart *h, uint64_t gpa, uint32_t ctx);
 void block_decode_insn(const struct hart *h, const struct block *block, uint32_t index, struct rv_insn *insn,
                        struct op *op);
 /* The same of any bits under an ISA and a context, at `offset` bytes from the block's start. */
-void block_decode_bits(uint64_t isa, uint32_t ctx, uint32_t bits, unsigned offset, struct op *op, struct rv_insn *insn);
+void block_decode_bits(isa_set isa, uint32_t ctx, uint32_t bits, unsigned offset, struct op *op, struct rv_insn *insn);
 /* Marks guest code that will be run from [offset, offset + len_bytes) of a frame: whoever stores there is noticed.
  * Marks come before the bytes are read. */
 void block_mark_code(struct hart *h, uint32_t frame, unsigned offset, unsigned len_bytes);

@@ -297,13 +297,16 @@ HANDLER op_end(OP_PARAMS)
 #define INSN(id, mnemonic, format, match, mask, isa, effects, syntax) DEFINE_SLOW(id, effects) DEFINE_FAST(id, effects)
 #include "engine/isa/riscv/rows.def"
 
-DEFINE_SLOW(illegal, RV_END)
-DEFINE_FAST(illegal, RV_END)
+#define X(id) DEFINE_SLOW(id, RV_END) DEFINE_FAST(id, RV_END)
+RV_BODIES_WITHOUT_ROW(X)
+#undef X
 
 op_fn *interp_handler(unsigned sem, bool slow)
 {
     static op_fn *const handlers[RV_SEM_COUNT][2] = {
-        [RV_SEM_illegal] = {op_illegal, slow_illegal},
+#define X(id) [RV_SEM_##id] = {op_##id, slow_##id},
+        RV_BODIES_WITHOUT_ROW(X)
+#undef X
 #define INSN(id, ...) [RV_SEM_##id] = {op_##id, slow_##id},
 #include "engine/isa/riscv/rows.def"
     };

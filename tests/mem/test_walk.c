@@ -250,6 +250,32 @@ START_TEST(global_is_inherited)
 END_TEST
 
 /* Every combination, against section 4.3.1's rules written the other way round: what must be there for each access. */
+/* Chapter "Zicfiss", "Shadow Stack Memory Protection". */
+START_TEST(shadow_stack_pages_and_accesses_belong_together)
+{
+    for (unsigned i = 0; i < 1 << 6; i++) {
+        uint64_t rwx = (i & 7) << 1;
+        enum mem_access access = i & 8 ? MEM_WRITE : MEM_READ;
+        bool r = rwx & PTE_R, w = rwx & PTE_W, x = rwx & PTE_X, ss = w && !r && !x;
+        params.shadow_pages = i & 16;
+        params.shadow = i & 32;
+        params.access = access;
+        *slot(LAST, 3) = (*slot(LAST, 3) & ~(uint64_t)(PTE_R | PTE_W | PTE_X)) | rwx | PTE_A | PTE_D;
+        enum walk_result want;
+        if (!rwx || (w && !r && !(ss && params.shadow_pages)))
+            want = WALK_PAGE_FAULT; /* a pointer at the last level, or reserved */
+        else if (params.shadow)
+            want = ss ? WALK_OK : r && !w && !x ? WALK_PAGE_FAULT : WALK_ACCESS_FAULT;
+        else if (ss)
+            want = access == MEM_READ ? WALK_OK : WALK_ACCESS_FAULT;
+        else
+            want = (access == MEM_READ ? r : w) ? WALK_OK : WALK_PAGE_FAULT;
+        ck_assert_msg(walk_page_table(&params, ADDRESS, &leaf) == want, "rwx %d, access %d, pages %d, shadow %d",
+                      (int)(rwx >> 1), (int)access, params.shadow_pages, params.shadow);
+    }
+}
+END_TEST
+
 START_TEST(permissions_are_those_of_the_table)
 {
     for (unsigned i = 0; i < 1 << 9; i++) {
@@ -257,7 +283,8 @@ START_TEST(permissions_are_those_of_the_table)
         bool user = i & 16, sum = i & 32, mxr = i & 64;
         enum mem_access access = (i >> 7) % 3;
         bool r = bits & PTE_R, w = bits & PTE_W, x = bits & PTE_X, u = bits & PTE_U;
-        bool page = access == MEM_READ ? r || (x && mxr) : access == MEM_WRITE ? w : x;
+        bool shadow = w && !r && !x; /* of a shadow stack (Zicfiss), which loads may read */
+        bool page = access == MEM_READ ? r || (x && mxr) || shadow : access == MEM_WRITE ? w && !shadow : x;
         bool mode = user ? u : !u || (sum && access != MEM_EXECUTE);
         ck_assert_msg(walk_permits(bits, access, user, sum, mxr) == (page && mode),
                       "pte %#lx, user %d, sum %d, mxr %d, access %d", (unsigned long)bits, user, sum, mxr, (int)access);
@@ -350,6 +377,7 @@ int main(void)
         pointers_have_no_a_d_u_and_end_above_level_0,
         global_is_inherited,
         permissions_are_those_of_the_table,
+        shadow_stack_pages_and_accesses_belong_together,
         walks_ask_for_permission,
         clear_a_and_d_fault_under_svade,
         a_and_d_are_set_under_svadu_and_logged,

@@ -23,6 +23,8 @@ static const uint16_t excluded_rows[] = {
     RV_ROW_c_ebreak,
     RV_ROW_mret,
     RV_ROW_mnret,
+    RV_ROW_ssamoswap_w,
+    RV_ROW_ssamoswap_d,
     RV_ROW_sret,
     RV_ROW_wfi,
     RV_ROW_sfence_vma,

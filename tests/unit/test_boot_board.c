@@ -465,7 +465,7 @@ START_TEST(supervisor_state_is_what_firmware_leaves)
     ck_assert_uint_eq(state.satp, 0);
     ck_assert_uint_eq(state.mstatus, 3ull << 13); /* SIE, MIE, MPRV, SUM, MXR gone, FS kept */
     ck_assert_uint_eq(state.mideleg, 0x2222);
-    ck_assert_uint_eq(state.medeleg, 0xb1ff);
+    ck_assert_uint_eq(state.medeleg, 0x4b1ff);
     ck_assert_uint_eq(state.mie, 0);
     ck_assert_uint_eq(state.menvcfg, 7ull << 61 | 0xf0);
     ck_assert_uint_eq(state.mcounteren, 0xffffffff);

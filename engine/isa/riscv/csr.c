@@ -11,6 +11,7 @@ enum {
     CSR_FFLAGS = 0x001,
     CSR_FRM = 0x002,
     CSR_FCSR = 0x003,
+    CSR_SSP = 0x011,
     CSR_SEED = 0x015,
     CSR_SSTATUS = 0x100,
     CSR_SIE = 0x104,
@@ -88,7 +89,7 @@ enum { COUNTER_CY = 1, COUNTER_TM = 2, COUNTER_IR = 4 };
     (MSTATUS_SIE | MSTATUS_MIE | MSTATUS_SPIE | MSTATUS_MPIE | MSTATUS_SPP | MSTATUS_MPP | MSTATUS_FS | MSTATUS_MPRV | \
      MSTATUS_SUM | MSTATUS_MXR | MSTATUS_TVM | MSTATUS_TW | MSTATUS_TSR)
 #define SSTATUS_WRITABLE \
-    (MSTATUS_SIE | MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_FS | MSTATUS_SUM | MSTATUS_MXR | MSTATUS_SDT)
+    (MSTATUS_SIE | MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_FS | MSTATUS_SUM | MSTATUS_MXR | MSTATUS_SDT | MSTATUS_SPELP)
 #define SSTATUS_READABLE (SSTATUS_WRITABLE | MSTATUS_UXL | MSTATUS_SD)
 #define XL_FIXED (2ull << 32 | 2ull << 34)
 
@@ -107,7 +108,8 @@ uint64_t csr_get_mstatus(const struct hart *h)
 static uint64_t mstatus_fields(const struct hart *h)
 {
     return MSTATUS_WRITABLE | (h->isa & ISA_EXT(SMDBLTRP) ? MSTATUS_MDT : 0) |
-           (h->menvcfg & MENVCFG_DTE ? MSTATUS_SDT : 0);
+           (h->menvcfg & MENVCFG_DTE ? MSTATUS_SDT : 0) |
+           (h->isa & ISA_EXT(ZICFILP) ? MSTATUS_SPELP | MSTATUS_MPELP : 0);
 }
 
 static void set_mstatus_bits(struct hart *h, uint64_t value, uint64_t writable)
@@ -191,20 +193,22 @@ static bool stimecmp_allowed(const struct hart *h)
 
 static uint64_t envcfg_fields(const struct hart *h)
 {
-    return ENVCFG_FIOM | (h->isa & ISA_EXT(ZICBOM) ? ENVCFG_CBIE | ENVCFG_CBCFE : 0) |
-           (h->isa & ISA_EXT(ZICBOZ) ? ENVCFG_CBZE : 0);
+    return ENVCFG_FIOM | (h->isa & ISA_EXT(ZICFILP) ? ENVCFG_LPE : 0) |
+           (h->isa & ISA_EXT(ZICBOM) ? ENVCFG_CBIE | ENVCFG_CBCFE : 0) | (h->isa & ISA_EXT(ZICBOZ) ? ENVCFG_CBZE : 0);
 }
 
 static uint64_t senvcfg_fields(const struct hart *h)
 {
-    return envcfg_fields(h) | (h->isa & ISA_EXT(SSNPM) ? ENVCFG_PMM : 0);
+    /* SSE is read-only zero while menvcfg has it clear. */
+    return envcfg_fields(h) | (h->menvcfg & ENVCFG_SSE) | (h->isa & ISA_EXT(SSNPM) ? ENVCFG_PMM : 0);
 }
 
 static uint64_t menvcfg_fields(const struct hart *h)
 {
-    return envcfg_fields(h) | (h->isa & ISA_EXT(SMNPM) ? ENVCFG_PMM : 0) |
-           (h->isa & ISA_EXT(SSDBLTRP) ? MENVCFG_DTE : 0) | (h->isa & ISA_EXT(SSTC) ? MENVCFG_STCE : 0) |
-           (h->isa & ISA_EXT(SVADU) ? MENVCFG_ADUE : 0) | (h->isa & ISA_EXT(SVPBMT) ? MENVCFG_PBMTE : 0);
+    return envcfg_fields(h) | (h->isa & ISA_EXT(ZICFISS) ? ENVCFG_SSE : 0) |
+           (h->isa & ISA_EXT(SMNPM) ? ENVCFG_PMM : 0) | (h->isa & ISA_EXT(SSDBLTRP) ? MENVCFG_DTE : 0) |
+           (h->isa & ISA_EXT(SSTC) ? MENVCFG_STCE : 0) | (h->isa & ISA_EXT(SVADU) ? MENVCFG_ADUE : 0) |
+           (h->isa & ISA_EXT(SVPBMT) ? MENVCFG_PBMTE : 0);
 }
 
 /* What becomes of a register on a write: CBIE and PMM are WARL, their reserved values 2 and 1 leave the old one. */
@@ -222,6 +226,11 @@ bool csr_cbo_enabled(const struct hart *h, uint64_t field)
     if (h->priv < VCPU_PRIV_M && !(h->menvcfg & field))
         return false;
     return h->priv != VCPU_PRIV_U || (h->senvcfg & field);
+}
+
+bool csr_ssp_allowed(const struct hart *h)
+{
+    return h->priv == VCPU_PRIV_M || hart_shadow_stack(h, h->priv);
 }
 
 /* ---- state enables (chapter "Smstateen") ---- */
@@ -274,7 +283,8 @@ static bool pmp_adds_machine_code(const struct hart *h, uint8_t cfg)
 static uint64_t mseccfg_fields(const struct hart *h)
 {
     return (h->isa & ISA_EXT(SMEPMP) ? MSECCFG_MML | MSECCFG_MMWP | MSECCFG_RLB : 0) |
-           (h->isa & ISA_EXT(ZKR) ? MSECCFG_USEED | MSECCFG_SSEED : 0) | (h->isa & ISA_EXT(SMMPM) ? ENVCFG_PMM : 0);
+           (h->isa & ISA_EXT(ZKR) ? MSECCFG_USEED | MSECCFG_SSEED : 0) | (h->isa & ISA_EXT(SMMPM) ? ENVCFG_PMM : 0) |
+           (h->isa & ISA_EXT(ZICFILP) ? MSECCFG_MLPE : 0);
 }
 
 /* Smepmp: MML and MMWP stay once they are set; RLB cannot be set again while something is locked. */
@@ -528,6 +538,9 @@ static bool csr_read(struct hart *h, unsigned number, uint64_t *value)
     case CSR_FRM:
     case CSR_FCSR:
         return (h->isa & ISA_EXT(F)) && read_fp(h, number, value);
+    case CSR_SSP:
+        *value = h->ssp;
+        return (h->isa & ISA_EXT(ZICFISS)) && csr_ssp_allowed(h);
     default:
         if (number >= CSR_CYCLE && number <= CSR_HPMCOUNTER31)
             return (h->isa & (number <= CSR_INSTRET ? ISA_EXT(ZICNTR) : ISA_EXT(ZIHPM))) &&
@@ -685,7 +698,8 @@ static void write_mnstatus(struct hart *h, uint64_t value)
 {
     if ((value & MNSTATUS_MNPP) >> MSTATUS_MPP_SHIFT == 2)
         value = (value & ~MNSTATUS_MNPP) | (h->mnstatus & MNSTATUS_MNPP);
-    h->mnstatus = (value & (MNSTATUS_MNPP | MNSTATUS_NMIE)) | (h->mnstatus & MNSTATUS_NMIE);
+    h->mnstatus = (value & (MNSTATUS_MNPP | MNSTATUS_NMIE | (h->isa & ISA_EXT(ZICFILP) ? MNSTATUS_MNPELP : 0))) |
+                  (h->mnstatus & MNSTATUS_NMIE);
     h->irq_check = true;
     hart_update_context(h); /* MPRV counts from now on */
 }
@@ -699,7 +713,8 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
     case CSR_MISA:
         return true; /* WARL: nothing can be switched off */
     case CSR_MEDELEG:
-        h->medeleg = value & DELEGABLE;
+        h->medeleg =
+            value & (DELEGABLE | (h->isa & (ISA_EXT(ZICFILP) | ISA_EXT(ZICFISS)) ? 1ull << CAUSE_SOFTWARE_CHECK : 0));
         return true;
     case CSR_MIDELEG:
         h->mideleg = value & (INTERRUPTS_S | overflow_interrupt(h));
@@ -723,6 +738,7 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
         h->menvcfg = envcfg_written(h->menvcfg, value, menvcfg_fields(h));
         if (!(h->menvcfg & MENVCFG_DTE)) /* SDT is read-only zero then (section 3.1.18) */
             h->mstatus &= ~MSTATUS_SDT;
+        h->senvcfg &= senvcfg_fields(h);
         tlb_flush(h->tlb, NULL, NULL);
         hart_update_context(h);
         hart_update_timers(h);
@@ -784,6 +800,9 @@ static bool csr_write(struct hart *h, unsigned number, uint64_t value)
     case CSR_FRM:
     case CSR_FCSR:
         write_fp(h, number, value);
+        return true;
+    case CSR_SSP:
+        h->ssp = value & ~7ull; /* UXLEN is never 32 here */
         return true;
     default:
         return (number >> 8 & 3) == VCPU_PRIV_S ? write_supervisor(h, number, value) : write_machine(h, number, value);

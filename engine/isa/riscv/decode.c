@@ -98,10 +98,16 @@ unsigned rv_sem_operands(unsigned sem)
 
 const char *rv_sem_name(unsigned sem)
 {
-    return sem == RV_SEM_illegal ? "illegal" : rv_rows[sem_rows[sem]].id;
+    static const char *const without_row[] = {
+#define X(id) #id,
+        RV_BODIES_WITHOUT_ROW(X)
+#undef X
+    };
+
+    return sem_rows[sem] ? rv_rows[sem_rows[sem]].id : without_row[sem];
 }
 
 unsigned rv_sem_effects(unsigned sem)
 {
-    return sem == RV_SEM_illegal ? RV_END : rv_rows[sem_rows[sem]].effects;
+    return sem_rows[sem] ? rv_rows[sem_rows[sem]].effects : RV_END;
 }

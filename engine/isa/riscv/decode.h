@@ -20,13 +20,25 @@ enum rv_row {
     RV_ROW_COUNT,
 };
 
+/* Bodies of no row: no encoding means them by itself. Translation puts them in the place of a row's where the context
+ * says so (decode_cfi() in engine/interp/block.c); all end their block and are run by the interpreter. */
+#define RV_BODIES_WITHOUT_ROW(X) \
+    X(illegal)                   \
+    X(jalr_expecting)            \
+    X(landing)                   \
+    X(sspush)                    \
+    X(sspopchk)                  \
+    X(ssrdp)
+
 /* One per semantic body: each INSN row names its own; FORM rows (compressed and other encodings of the same operation)
  * name an INSN's. */
 enum rv_sem {
-    RV_SEM_illegal,
+#define X(id) RV_SEM_##id,
+    RV_BODIES_WITHOUT_ROW(X)
+#undef X
 #define INSN(id, ...) RV_SEM_##id,
 #include "engine/isa/riscv/rows.def"
-    RV_SEM_COUNT,
+        RV_SEM_COUNT,
 };
 
 /* What a row does, as far as translation cares. */

@@ -49,6 +49,9 @@ struct hart_countdown {
 enum {
     CTX_FS_OFF = 1 << 0, /* FP instructions are illegal */
     CTX_FRM_SHIFT = 1,   /* fcsr.frm, 3 bits */
+    CTX_LPE = 1 << 4,    /* indirect calls and jumps expect a landing pad (Zicfilp) */
+    CTX_ELP = 1 << 5,    /* one is expected now: the block is that instruction */
+    CTX_SSE = 1 << 6,    /* there is a shadow stack (Zicfiss) */
 };
 
 /* Requests of other threads, bits of hart.requests. */
@@ -101,6 +104,7 @@ struct hart {
     bool host_fp;     /* the host's FP control register holds the guest's mode and flags */
     bool irq_check;   /* an enabled interrupt may be pending */
     bool stop;        /* leave run() with `exit` */
+    bool elp;         /* a landing pad is expected */
     bool critical;    /* in the critical-error state (section 3.1.6.2): nothing runs any more */
     bool ram_only;    /* slow accesses refuse devices: a compiled region cannot say exactly where it is */
     enum vcpu_exit exit;
@@ -119,6 +123,7 @@ struct hart {
     isa_set isa;
     uint64_t mstatus, medeleg, mideleg, mie, mtvec, mcounteren, mcountinhibit, mscratch, mepc, mcause, mtval;
     uint64_t menvcfg, mseccfg, mtval2;
+    uint64_t ssp;
     uint64_t mnscratch, mnepc, mncause;
     uint64_t mnstatus; /* NMIE is set where there is no Smrnmi */
     uint64_t seeds;    /* given out by `seed` under --clock=insns */
@@ -223,8 +228,11 @@ void hart_fence_i(struct hart *h);
 uint64_t hart_ask_fence(struct hart *h, const struct vcpu_fence *fence);
 /* Any thread: the ticket was served, or the hart is outside run() and serves it before its next instruction. */
 bool hart_fence_settled(const struct hart *h, uint64_t ticket);
-/* Recomputes ctx and banks from privilege, mstatus, satp, frm. */
+/* Recomputes ctx and banks from privilege, mstatus, satp, frm, ELP, the environment's configuration. */
 void hart_update_context(struct hart *h);
+/* Are landing pads expected in a mode (xLPE)? Is there a shadow stack (xSSE)? */
+bool hart_landing_pads(const struct hart *h, uint8_t priv);
+bool hart_shadow_stack(const struct hart *h, uint8_t priv);
 
 /* ---- interrupts and traps (trap.c) ---- */
 
@@ -244,8 +252,12 @@ enum {
     CAUSE_LOAD_PAGE = 13,
     CAUSE_STORE_PAGE = 15,
     CAUSE_DOUBLE_TRAP = 16,
+    CAUSE_SOFTWARE_CHECK = 18,
 };
 #define CAUSE_INTERRUPT (1ull << 63)
+
+/* xtval of a software check. */
+enum { CHECK_LANDING_PAD = 2, CHECK_SHADOW_STACK = 3 };
 
 /* Takes the trap: CSRs, privilege, pc. `epc` is the pc of the trapping or interrupted instruction. */
 void hart_take_trap(struct hart *h, uint64_t cause, uint64_t tval, uint64_t epc);
@@ -297,6 +309,12 @@ bool mmu_compare_and_swap_pair(struct hart *h, uint64_t gva, uint64_t value[2], 
 bool mmu_load_reserved(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value);
 bool mmu_store_conditional(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t value, bool *stored);
 
+/* Shadow stacks (chapter "Zicfiss", "Shadow Stack Memory Protection"): stores a doubleword at gva, loads one, swaps
+ * 4 or 8 bytes atomically (`value` is sign-extended). False: h->trap is filled, always with a store's cause. */
+bool mmu_shadow_store(struct hart *h, uint64_t gva, uint64_t value);
+bool mmu_shadow_load(struct hart *h, uint64_t gva, uint64_t *value);
+bool mmu_shadow_swap(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value);
+
 /* A cache block's operations (chapter "CMO"), on the ISA_BLOCK_BYTES that hold gva: zeroes it as a store does; checks
  * that it may be accessed. False: h->trap is filled, with a store's cause and gva itself. */
 bool mmu_block_zero(struct hart *h, uint64_t gva);
@@ -337,6 +355,8 @@ bool csr_cbo_enabled(const struct hart *h, uint64_t field);
 /* The entropy source (seed.c, chapter "Zkr"): what a read of the CSR `seed` gives; whether this mode may. */
 bool seed_allowed(const struct hart *h);
 uint64_t seed_read(struct hart *h);
+/* May this mode reach `ssp`, and run SSAMOSWAP? */
+bool csr_ssp_allowed(const struct hart *h);
 /* The CSRs of the AIA (aia.c), where the machine has an IMSIC; after the checks by number and privilege. */
 bool aia_exists(const struct hart *h);
 bool aia_is_csr(const struct hart *h, unsigned number);
@@ -365,13 +385,18 @@ uint64_t csr_get_mstatus(const struct hart *h);
 #define MSTATUS_TVM (1ull << 20)
 #define MSTATUS_TW (1ull << 21)
 #define MSTATUS_TSR (1ull << 22)
+#define MSTATUS_SPELP (1ull << 23)
 #define MSTATUS_SDT (1ull << 24)
 #define MSTATUS_UXL (3ull << 32)
 #define MSTATUS_SXL (3ull << 34)
+#define MSTATUS_MPELP (1ull << 41)
 #define MSTATUS_MDT (1ull << 42)
 #define MSTATUS_SD (1ull << 63)
 #define MNSTATUS_NMIE (1ull << 3)
+#define MNSTATUS_MNPELP (1ull << 9)
 #define MNSTATUS_MNPP MSTATUS_MPP
+#define ENVCFG_LPE (1ull << 2)
+#define ENVCFG_SSE (1ull << 3)
 #define ENVCFG_CBIE (3ull << 4)
 #define ENVCFG_CBCFE (1ull << 6)
 #define ENVCFG_CBZE (1ull << 7)
@@ -383,6 +408,7 @@ uint64_t csr_get_mstatus(const struct hart *h);
 #define MSECCFG_RLB (1ull << 2)
 #define MSECCFG_USEED (1ull << 8)
 #define MSECCFG_SSEED (1ull << 9)
+#define MSECCFG_MLPE (1ull << 10)
 #define MSTATEEN_SE (1ull << 63)
 #define MSTATEEN0_ENVCFG (1ull << 62)
 #define MSTATEEN0_CSRIND (1ull << 60)

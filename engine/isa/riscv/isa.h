@@ -8,7 +8,8 @@
  * these say what the memory system does in any case (RVA22 profile): Zic64b, blocks of caches are 64 bytes and aligned;
  * Ziccrse, an LR/SC loop in RAM comes to its end; Za64rs, a reservation covers an aligned block of 64 bytes
  * (mem/reservation.h); Svvptc, a PTE that becomes valid is seen without a fence: only valid ones are cached. Zkt is not
- * among them: S-boxes are tables where the host has no instruction, and compilers may make branches of selects. */
+ * among them: S-boxes are tables where the host has no instruction, and compilers may make branches of selects. Nor is
+ * Ztso: the host's order is that one, but the compiling tier moves accesses to RAM past each other. */
 #define ISA_EXTENSIONS(X)         \
     X(I, "i")                     \
     X(M, "m")                     \
@@ -21,6 +22,8 @@
     X(ZICBOP, "zicbop")           \
     X(ZICBOZ, "zicboz")           \
     X(ZICCRSE, "ziccrse")         \
+    X(ZICFILP, "zicfilp")         \
+    X(ZICFISS, "zicfiss")         \
     X(ZICNTR, "zicntr")           \
     X(ZICOND, "zicond")           \
     X(ZICSR, "zicsr")             \
@@ -117,9 +120,9 @@ enum { ISA_BLOCK_BYTES = 64 };
 /* The default of a machine: what stock software looks for. A guest that finds four or five levels of page tables uses
  * them, and pays for each walk and for each process; who wants more than the 256 GiB of a process under Sv39 asks for
  * it. */
-#define ISA_DEFAULT   \
-    (ISA_COMPATIBLE & \
-     ~(ISA_EXT(SV48) | ISA_EXT(SV57) | ISA_EXT(SMMPM) | ISA_EXT(SMNPM) | ISA_EXT(SSDBLTRP) | ISA_EXT(SSNPM)))
+#define ISA_DEFAULT                                                                                           \
+    (ISA_COMPATIBLE & ~(ISA_EXT(SV48) | ISA_EXT(SV57) | ISA_EXT(SMMPM) | ISA_EXT(SMNPM) | ISA_EXT(SSDBLTRP) | \
+                        ISA_EXT(ZICFILP) | ISA_EXT(ZICFISS) | ISA_EXT(SSNPM)))
 /* What the device tree tells by mmu-type instead of by name. */
 #define ISA_TOLD_BY_MMU_TYPE (ISA_EXT(SV48) | ISA_EXT(SV57))
 

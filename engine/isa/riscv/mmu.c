@@ -46,6 +46,7 @@ static struct walk_params walk_params(struct hart *h, const struct tlb_view *vie
         .levels = SATP_MODE_LEVELS(h->satp >> SATP_MODE_SHIFT),
         .napot = h->isa & ISA_EXT(SVNAPOT),
         .pbmt = h->menvcfg & MENVCFG_PBMTE,
+        .shadow_pages = h->menvcfg & ENVCFG_SSE,
         .update_ad = h->menvcfg & MENVCFG_ADUE,
         .user = view->priv == VCPU_PRIV_U,
         .sum = view->sum,
@@ -338,6 +339,15 @@ static bool translate_atomic(struct hart *h, uint64_t gva, enum mem_access acces
     return target->host ? true : fault(h, access_fault_cause[access], gva);
 }
 
+static void begin_at(struct hart *h, const struct mmu_target *target, struct mmu_atomic *atomic)
+{
+    atomic->host = target->host;
+    atomic->gpa = target->gpa;
+    atomic->guarded = atomic_load(h->reservations_active) != 0;
+    if (atomic->guarded)
+        reservation_store_begin(mem_reservations(h->mem), h->config.hart_id, target->gpa);
+}
+
 bool mmu_atomic_begin(struct hart *h, uint64_t gva, unsigned size_bytes, struct mmu_atomic *atomic)
 {
     struct mmu_target target;
@@ -345,11 +355,7 @@ bool mmu_atomic_begin(struct hart *h, uint64_t gva, unsigned size_bytes, struct 
     HART_COUNT(h, slow_accesses, 1);
     if (!translate_atomic(h, gva, MEM_WRITE, size_bytes, &target))
         return false;
-    atomic->host = target.host;
-    atomic->gpa = target.gpa;
-    atomic->guarded = atomic_load(h->reservations_active) != 0;
-    if (atomic->guarded)
-        reservation_store_begin(mem_reservations(h->mem), h->config.hart_id, target.gpa);
+    begin_at(h, &target, atomic);
     return true;
 }
 
@@ -430,6 +436,72 @@ bool mmu_store_conditional(struct hart *h, uint64_t gva, unsigned size_bytes, ui
                          size_bytes);
     return true;
 }
+
+/* ---- shadow stacks ---- */
+
+/* Without a cache: only the walk tells a mistaken access from one to a missing page. */
+static bool translate_shadow(struct hart *h, uint64_t gva, enum mem_access access, unsigned size_bytes,
+                             struct mmu_target *target)
+{
+    const struct tlb_view *view = &h->bank->view;
+    uint64_t at = tlb_effective(view, gva);
+    struct walk_params params = walk_params(h, view, access);
+    struct walk_leaf leaf;
+
+    params.shadow = true;
+    HART_COUNT(h, slow_accesses, 1);
+    if (!view->translated)
+        return fault(h, CAUSE_STORE_ACCESS, gva);
+    HART_EVENT(h, page_walks);
+    enum walk_result result = walk_page_table(&params, at, &leaf);
+    if (result != WALK_OK)
+        return fault(h, result == WALK_PAGE_FAULT ? CAUSE_STORE_PAGE : CAUSE_STORE_ACCESS, gva);
+    target->gpa = leaf.gpa | (at & ~TLB_PAGE_MASK);
+    target->host = mem_ram_ptr(h->mem, target->gpa, size_bytes);
+    bool allowed = pmp_allows(h, target->gpa, size_bytes, MEM_READ, view->priv) &&
+                   pmp_allows(h, target->gpa, size_bytes, MEM_WRITE, view->priv);
+    return target->host && allowed ? true : fault(h, CAUSE_STORE_ACCESS, gva);
+}
+
+bool mmu_shadow_store(struct hart *h, uint64_t gva, uint64_t value)
+{
+    struct mmu_target target;
+
+    if (!translate_shadow(h, gva, MEM_WRITE, sizeof(value), &target))
+        return false;
+    ram_store(h, target.host, target.gpa, sizeof(value), value);
+    return true;
+}
+
+bool mmu_shadow_load(struct hart *h, uint64_t gva, uint64_t *value)
+{
+    struct mmu_target target;
+
+    if (!translate_shadow(h, gva, MEM_READ, sizeof(*value), &target))
+        return false;
+    *value = ram_load(target.host, sizeof(*value));
+    return true;
+}
+
+bool mmu_shadow_swap(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value)
+{
+    struct mmu_target target;
+    struct mmu_atomic atomic;
+
+    if (gva & (size_bytes - 1))
+        return fault(h, CAUSE_STORE_MISALIGNED, gva);
+    if (!translate_shadow(h, gva, MEM_WRITE, size_bytes, &target))
+        return false;
+    begin_at(h, &target, &atomic);
+    if (size_bytes == 4)
+        *value = (uint64_t)(int64_t)__atomic_exchange_n((int32_t *)atomic.host, (int32_t)*value, __ATOMIC_SEQ_CST);
+    else
+        *value = __atomic_exchange_n((uint64_t *)atomic.host, *value, __ATOMIC_SEQ_CST);
+    mmu_atomic_end(h, &atomic, size_bytes);
+    return true;
+}
+
+/* ---- cache blocks ---- */
 
 static bool block_fault(struct hart *h, uint64_t gva)
 {

@@ -80,6 +80,47 @@ SEM(sret)
 {
     return system_sret(h);
 }
+/* Zicfilp: in the place of JALR while landing pads are expected behind it, and where one is. `imm` is LPAD's label. */
+SEM(jalr_expecting)
+{
+    uint64_t target = (RS1 + IMM) & ~1ull;
+    CHECK_TARGET(target);
+    SET_RD(npc);
+    return system_jump_expecting(h, target);
+}
+SEM(landing)
+{
+    return system_landing(h, imm, pc, npc);
+}
+
+/* Zicfiss: in the place of MOP.RR.7, MOP.R.28 and of C.MOPs while there is a shadow stack. */
+SEM(sspush)
+{
+    return system_sspush(h, RS2, npc);
+}
+SEM(sspopchk)
+{
+    return system_sspopchk(h, RS1, npc);
+}
+SEM(ssrdp)
+{
+    SET_RD(h->ssp);
+    h->pc = npc;
+    return SEM_END;
+}
+#define SSAMOSWAP_BODY(size_bytes)                                              \
+    {                                                                           \
+        uint64_t value = RS2;                                                   \
+        enum sem_next next = system_ssamoswap(h, RS1, size_bytes, &value, npc); \
+        if (next != SEM_TRAP)                                                   \
+            SET_RD(value);                                                      \
+        return next;                                                            \
+    }
+
+SEM(ssamoswap_w)
+SSAMOSWAP_BODY(4)
+SEM(ssamoswap_d)
+SSAMOSWAP_BODY(8)
 SEM(wfi)
 {
     return system_wfi(h, npc);

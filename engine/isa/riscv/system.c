@@ -61,6 +61,54 @@ enum sem_next system_sret(struct hart *h)
     return SEM_END;
 }
 
+enum sem_next system_jump_expecting(struct hart *h, uint64_t target)
+{
+    h->elp = true;
+    h->ctx |= CTX_ELP;
+    return end_at(h, target);
+}
+
+enum sem_next system_landing(struct hart *h, int64_t label, uint64_t pc, uint64_t npc)
+{
+    enum { LABEL_REGISTER = 7 };
+    int64_t expected = (int64_t)(h->r.x[LABEL_REGISTER] >> 12 & 0xfffff);
+
+    if (label < 0 || (pc & 3) || (label && label != expected))
+        return sem_raise(h, CAUSE_SOFTWARE_CHECK, CHECK_LANDING_PAD);
+    h->elp = false;
+    h->ctx &= ~(uint32_t)CTX_ELP;
+    return end_at(h, npc);
+}
+
+enum sem_next system_sspush(struct hart *h, uint64_t link, uint64_t npc)
+{
+    if (!mmu_shadow_store(h, h->ssp - sizeof(link), link))
+        return SEM_TRAP;
+    h->ssp -= sizeof(link);
+    return end_at(h, npc);
+}
+
+enum sem_next system_sspopchk(struct hart *h, uint64_t link, uint64_t npc)
+{
+    uint64_t pushed;
+
+    if (!mmu_shadow_load(h, h->ssp, &pushed))
+        return SEM_TRAP;
+    if (pushed != link)
+        return sem_raise(h, CAUSE_SOFTWARE_CHECK, CHECK_SHADOW_STACK);
+    h->ssp += sizeof(link);
+    return end_at(h, npc);
+}
+
+enum sem_next system_ssamoswap(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value, uint64_t npc)
+{
+    if (!csr_ssp_allowed(h))
+        return sem_raise(h, CAUSE_ILLEGAL, 0);
+    if (!mmu_shadow_swap(h, gva, size_bytes, value))
+        return SEM_TRAP;
+    return end_at(h, npc);
+}
+
 enum sem_next system_wfi(struct hart *h, uint64_t npc)
 {
     /* Section 3.3.3; the bounded time that U-mode and TW may wait is zero here. */

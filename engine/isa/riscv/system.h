@@ -9,6 +9,14 @@ enum sem_next system_mret(struct hart *h);
 enum sem_next system_mnret(struct hart *h);
 enum sem_next system_sret(struct hart *h);
 enum sem_next system_wfi(struct hart *h, uint64_t npc);
+/* Control-flow integrity (chapters "Zicfilp" and "Zicfiss"). A jump to `target` after which a landing pad is expected;
+ * the instruction where it is expected: LPAD's label, or -1 for any other; SSPUSH and SSPOPCHK of a link register's
+ * value; SSAMOSWAP, with what was there in *value. */
+enum sem_next system_jump_expecting(struct hart *h, uint64_t target);
+enum sem_next system_landing(struct hart *h, int64_t label, uint64_t pc, uint64_t npc);
+enum sem_next system_sspush(struct hart *h, uint64_t link, uint64_t npc);
+enum sem_next system_sspopchk(struct hart *h, uint64_t link, uint64_t npc);
+enum sem_next system_ssamoswap(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value, uint64_t npc);
 /* WRS.NTO and WRS.STO; `limited`: where it would have to wait it is illegal. */
 enum sem_next system_wrs(struct hart *h, bool limited, uint64_t npc);
 enum sem_next system_fence_i(struct hart *h, uint64_t npc);

@@ -86,7 +86,9 @@ static void trap_to_supervisor(struct hart *h, uint64_t cause, uint64_t tval, ui
     h->scause = cause;
     h->sepc = epc;
     h->stval = tval;
-    uint64_t status = h->mstatus & ~(MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_SIE);
+    uint64_t status = h->mstatus & ~(MSTATUS_SPIE | MSTATUS_SPP | MSTATUS_SIE | MSTATUS_SPELP);
+    status |= h->elp ? MSTATUS_SPELP : 0;
+    h->elp = false;
     status |= h->mstatus & MSTATUS_SIE ? MSTATUS_SPIE : 0;
     status |= h->priv == VCPU_PRIV_S ? MSTATUS_SPP : 0;
     status |= h->menvcfg & MENVCFG_DTE ? MSTATUS_SDT : 0;
@@ -118,7 +120,8 @@ static void double_trap(struct hart *h, uint64_t cause, uint64_t epc)
     }
     h->mnepc = epc;
     h->mncause = cause;
-    h->mnstatus = (uint64_t)VCPU_PRIV_M << MSTATUS_MPP_SHIFT; /* and NMIE clear */
+    h->mnstatus = (uint64_t)VCPU_PRIV_M << MSTATUS_MPP_SHIFT | (h->elp ? MNSTATUS_MNPELP : 0); /* and NMIE clear */
+    h->elp = false;
     h->priv = VCPU_PRIV_M;
     h->pc = nmi_vector(h);
 }
@@ -134,7 +137,9 @@ static void trap_to_machine(struct hart *h, uint64_t cause, uint64_t tval, uint6
     h->mepc = epc;
     h->mtval = tval;
     h->mtval2 = tval2;
-    uint64_t status = h->mstatus & ~(MSTATUS_MPIE | MSTATUS_MPP | MSTATUS_MIE);
+    uint64_t status = h->mstatus & ~(MSTATUS_MPIE | MSTATUS_MPP | MSTATUS_MIE | MSTATUS_MPELP);
+    status |= h->elp ? MSTATUS_MPELP : 0;
+    h->elp = false;
     status |= h->mstatus & MSTATUS_MIE ? MSTATUS_MPIE : 0;
     status |= (uint64_t)h->priv << MSTATUS_MPP_SHIFT;
     status |= h->isa & ISA_EXT(SMDBLTRP) ? MSTATUS_MDT : 0;
@@ -176,10 +181,11 @@ static uint64_t below_machine(uint64_t status, uint8_t priv)
 void hart_return_m(struct hart *h)
 {
     uint8_t previous = (h->mstatus & MSTATUS_MPP) >> MSTATUS_MPP_SHIFT;
-    uint64_t status = h->mstatus & ~(MSTATUS_MIE | MSTATUS_MPP);
+    uint64_t status = h->mstatus & ~(MSTATUS_MIE | MSTATUS_MPP | MSTATUS_MPELP);
 
     status |= h->mstatus & MSTATUS_MPIE ? MSTATUS_MIE : 0;
     status |= MSTATUS_MPIE; /* MPP becomes the least privileged mode, U */
+    h->elp = (h->mstatus & MSTATUS_MPELP) && hart_landing_pads(h, previous);
     h->mstatus = (previous == VCPU_PRIV_M ? status : below_machine(status, previous)) & ~MSTATUS_MDT;
     h->priv = previous;
     h->pc = h->mepc;
@@ -189,7 +195,8 @@ void hart_return_m(struct hart *h)
 void hart_return_s(struct hart *h)
 {
     uint8_t previous = h->mstatus & MSTATUS_SPP ? VCPU_PRIV_S : VCPU_PRIV_U;
-    uint64_t status = below_machine(h->mstatus, previous) & ~(MSTATUS_SIE | MSTATUS_SPP | MSTATUS_SDT);
+    uint64_t status = below_machine(h->mstatus, previous) & ~(MSTATUS_SIE | MSTATUS_SPP | MSTATUS_SDT | MSTATUS_SPELP);
+    h->elp = (h->mstatus & MSTATUS_SPELP) && hart_landing_pads(h, previous);
 
     status |= h->mstatus & MSTATUS_SPIE ? MSTATUS_SIE : 0;
     status |= MSTATUS_SPIE;
@@ -205,6 +212,7 @@ void hart_return_mn(struct hart *h)
 
     if (previous != VCPU_PRIV_M)
         h->mstatus = below_machine(h->mstatus, previous);
+    h->elp = (h->mnstatus & MNSTATUS_MNPELP) && hart_landing_pads(h, previous);
     h->mnstatus |= MNSTATUS_NMIE;
     h->priv = previous;
     h->pc = h->mnepc;

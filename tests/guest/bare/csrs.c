@@ -222,8 +222,8 @@ static const struct warl warl[] = {
     {"mtvec", 0x305, ~2ull, ALL},
     {"mcounteren", 0x306, ALL, 7},
     {"menvcfg", 0x30a, ~0x100000020ull,
-     7ull << 61 | 1ull << 59 | 2ull << 32 | 0xd1},                      /* STCE, PBMTE, ADUE, DTE, and those */
-    {"mseccfg", 0x747, 3ull << 8, 3ull << 8}, /* SSEED, USEED; others are sticky, PMM is in pmask.c */
+     7ull << 61 | 1ull << 59 | 2ull << 32 | 0xd1}, /* STCE, PBMTE, ADUE, DTE, and those */
+    {"mseccfg", 0x747, 3ull << 8, 3ull << 8},      /* SSEED, USEED; others are sticky, PMM is in pmask.c */
     {"mtval2", 0x34b, ALL, ALL},
     {"mstateen0", 0x30c, ALL, STATEEN0 | 6},
     {"mstateen1", 0x30d, ALL, ALL},
