@@ -42,6 +42,10 @@ const struct option_row option_rows[] = {
      "  none         the PLIC\n"
      "  aplic        APLIC, wired to the harts\n"
      "  aplic-imsic  APLIC that sends MSIs, and the harts' IMSICs"},
+    {OPTION_BALLOON, BOOT | RUN, OPTION_VALUE, "Machine", "balloon", 0, "SIZE",
+     "a virtio balloon: a guest with its driver lives with SIZE of its\n"
+     "memory, and gives back to this computer also what it does not use\n"
+     "of that"},
     {OPTION_DTB, BOOT | RUN, OPTION_VALUE, "Machine", "dtb", 0, "FILE",
      "give the guest this device tree instead of the generated one"},
     {OPTION_DUMP_DTB, BOOT | RUN, OPTION_VALUE, "Machine", "dump-dtb", 0, "FILE",
@@ -54,6 +58,9 @@ const struct option_row option_rows[] = {
      "  file=F  output replaces the contents of file F\n"
      "  pty     a new pseudo-terminal, whose path is printed\n"
      "given again: a second port, at 0x10009000, which is not stdio"},
+    {OPTION_VIRTIO_CONSOLE, BOOT | RUN, OPTION_FLAG, "Console", "virtio-console", 0, NULL,
+     "a virtio terminal (Linux: hvc0) beside the first serial port, on\n"
+     "the same WHERE; input goes to it once the guest has opened it"},
     {OPTION_NET, BOOT | RUN, OPTION_LIST, "Devices", "net", 'n', "KIND[,SETTING..]",
      "a network device; given again, another one:\n"
      "  user                  a network behind this computer's: the guest\n"
