@@ -471,6 +471,7 @@ int main(void)
     tcase_set_timeout(help, 300);
     tcase_add_checked_fixture(refusals, set_up, tear_down);
     tcase_add_test(refusals, words_that_are_no_option_or_command_are_refused);
+    tcase_add_test(refusals, networks_and_shares_that_cannot_be_are_refused);
     tcase_add_test(refusals, control_characters_do_not_reach_the_terminal);
     tcase_add_test(refusals, missing_values_and_operands_are_refused);
     tcase_add_loop_test(refusals, values_out_of_range_are_refused, 0, (int)TUFF_ARRAY_LEN(wrong_values));
