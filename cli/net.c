@@ -3,8 +3,8 @@
 
 #include "cli/values.h"
 
+#include <ctype.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,18 +22,18 @@ static int find_kind(const char *item)
     return -1;
 }
 
+/* Six bytes in hexadecimal with colons between them, of one machine (not a group). */
 static bool parse_mac(const char *text, uint8_t mac[6])
 {
-    unsigned bytes[6];
-    int end = -1;
-
-    if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &bytes[0], &bytes[1], &bytes[2], &bytes[3], &bytes[4], &bytes[5],
-               &end) != 6 ||
-        end != 17 || text[end] || (bytes[0] & 1))
+    if (strlen(text) != 17)
         return false;
-    for (unsigned i = 0; i < 6; i++)
-        mac[i] = (uint8_t)bytes[i];
-    return true;
+    for (unsigned i = 0; i < 6; i++) {
+        const char *at = text + 3 * (size_t)i;
+        if (!isxdigit((unsigned char)at[0]) || !isxdigit((unsigned char)at[1]) || at[2] != (i < 5 ? ':' : '\0'))
+            return false;
+        mac[i] = (uint8_t)strtoul(at, NULL, 16);
+    }
+    return !(mac[0] & 1);
 }
 
 static bool add_forward(struct machine_net *net, const char *text)

@@ -53,7 +53,7 @@ static int parse_item(struct machine_config *config, char *item, struct error *e
         share->read_only = true;
         return 0;
     }
-    if (tag || squash || !item[0])
+    if (tag || squash || !item[0] || strcmp(item, "readonly") == 0)
         return error_set(err, -EINVAL,
                          "--share, '%s', is not understood: give DIR[,tag=TAG][,readonly][,squash=UID:GID]", item);
     if (config->share_count == MACHINE_SHARES_MAX)

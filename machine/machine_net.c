@@ -53,7 +53,7 @@ static void choose_mac(const struct machine_net *net, unsigned n, uint8_t mac[6]
     const uint8_t zero[6] = {0};
 
     memcpy(mac, fixed, sizeof(fixed));
-    if (memcmp(net->mac, zero, sizeof(zero)))
+    if (memcmp(net->mac, zero, sizeof(zero)) != 0)
         memcpy(mac, net->mac, sizeof(net->mac));
     else if (net->kind != MACHINE_NET_USER && getrandom(mac + 3, 3, GRND_NONBLOCK) != 3)
         memcpy(mac, fixed, sizeof(fixed));

@@ -3,7 +3,6 @@
  * Their queues are worked on the loop `devices_loop`, so that timers of harts never wait behind a device.
  */
 #include "dev/pci/pcie_host.h"
-#include "dev/virtio/virtio_9p.h"
 #include "dev/virtio/virtio_balloon.h"
 #include "dev/virtio/virtio_console.h"
 #include "dev/virtio/virtio_mmio.h"
@@ -76,32 +75,10 @@ static int add_balloon(struct machine *m, struct error *err)
     return rc ? error_set(err, rc, "virtio-balloon: %s", strerror(-rc)) : machine_virtio_add(m, m->balloon, err);
 }
 
-static int add_shares(struct machine *m, struct error *err)
-{
-    for (unsigned i = 0; i < m->config.share_count; i++) {
-        const struct machine_share *share = &m->config.shares[i];
-        struct virtio_9p_config config = {.mem = m->mem,
-                                          .loop = m->devices_loop,
-                                          .tag = share->tag,
-                                          .share = {.path = share->path,
-                                                    .read_only = share->read_only,
-                                                    .squash = share->squash,
-                                                    .uid = share->uid,
-                                                    .gid = share->gid}};
-        struct virtio_device *dev;
-        int rc = virtio_9p_create(&config, &dev, err);
-        if (rc == 0)
-            rc = machine_virtio_add(m, dev, err);
-        if (rc)
-            return rc;
-    }
-    return 0;
-}
-
 /* Each adds as many devices as the configuration asks for, which may be none. The order is that of the slots: new ones
  * go to the end. */
 static int (*const kinds[])(struct machine *m, struct error *err) = {
-    add_rng, machine_disks_create, add_console, add_balloon, machine_net_create, add_shares,
+    add_rng, machine_disks_create, add_console, add_balloon, machine_net_create, machine_share_create,
 };
 
 /* ---- all of them ---- */

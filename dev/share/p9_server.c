@@ -375,12 +375,14 @@ static int do_walk(struct call *call)
     }
     if (fd < 0 && !rc)
         rc = fd;
+    if (call->in.bad) /* a message cut short walks nowhere */
+        rc = -EINVAL;
     if (rc && fd >= 0 && fd != fid->path_fd)
         close(fd);
     uint32_t uid = fid->uid;
     fid_put(server, fid);
     if (call->in.bad)
-        return -EINVAL;
+        return rc;
     memcpy(call->out.start + count_at, &done, sizeof(done));
     if (rc) /* as far as it went, without a new fid; the first name's error is an error */
         return done ? 0 : rc;

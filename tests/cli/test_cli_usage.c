@@ -37,6 +37,41 @@ static const struct option_row *find_row(const struct command *command, const ch
 
 /* ---- refusals ---- */
 
+START_TEST(networks_and_shares_that_cannot_be_are_refused)
+{
+    static const char *const nets[] = {"modem",
+                                       "",
+                                       "mtu=1500",
+                                       "user,mtu=67",
+                                       "user,mtu=65521",
+                                       "user,queues=0",
+                                       "user,queues=9",
+                                       "user,mac=52:54:00:12:34",
+                                       "user,mac=53:54:00:12:34:56",
+                                       "user,rate=0",
+                                       "user,packets=x",
+                                       "user,ifname=tap0",
+                                       "tap,restrict",
+                                       "socket",
+                                       "socket,path=",
+                                       "user,forward=tcp:22",
+                                       "user,forward=tcp:0:22"};
+    static const char *const shares[] = {
+        "", "readonly,/tmp", "/tmp,tag=", "/tmp,squash=1", "/tmp,squash=a:b", "/tmp,/usr,tag=share", "/nonexistent"};
+    char option[128];
+
+    for (size_t i = 0; i < sizeof(nets) / sizeof(nets[0]); i++) {
+        snprintf(option, sizeof(option), "--net=%s", nets[i]);
+        process_expect_refusal(PROCESS_ARGV("run", option, files_demo), strstr(nets[i], "tcp") ? "tcp" : "--net");
+    }
+    for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++) {
+        snprintf(option, sizeof(option), "--share=%s", shares[i]);
+        process_expect_refusal(PROCESS_ARGV("run", option, files_demo), i == 6 ? "/nonexistent" : "--share");
+    }
+    process_expect_refusal(PROCESS_ARGV("run", "--forward=2222:22", files_demo), "2222:22");
+}
+END_TEST
+
 START_TEST(words_that_are_no_option_or_command_are_refused)
 {
     process_expect_refusal(PROCESS_ARGV("run", "--nonsense", files_demo), "--nonsense");
@@ -436,6 +471,7 @@ int main(void)
     tcase_set_timeout(help, 300);
     tcase_add_checked_fixture(refusals, set_up, tear_down);
     tcase_add_test(refusals, words_that_are_no_option_or_command_are_refused);
+    tcase_add_test(refusals, networks_and_shares_that_cannot_be_are_refused);
     tcase_add_test(refusals, control_characters_do_not_reach_the_terminal);
     tcase_add_test(refusals, missing_values_and_operands_are_refused);
     tcase_add_loop_test(refusals, values_out_of_range_are_refused, 0, (int)TUFF_ARRAY_LEN(wrong_values));

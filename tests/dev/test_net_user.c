@@ -204,7 +204,8 @@ static void tcp_send(struct connection *c, uint8_t flags, const uint8_t *data, s
                                   .window = htons(65535)};
     packet->tcp.th_flags = flags;
     packet->tcp.check = net_checksum_fold(net_checksum_add(0, pseudo, sizeof(pseudo)));
-    memcpy(packet->data, data, len);
+    if (len)
+        memcpy(packet->data, data, len);
     if (len > 1460) {
         header.gso_type = NET_GSO_TCPV4;
         header.gso_size = 1460;

@@ -119,6 +119,7 @@ START_TEST(checksum_left_to_the_device_is_computed_on_the_way)
 
     make_end(&a);
     make_end(&b);
+    front_wait(&a.front, &a.front.up, true);
     front_wait(&b.front, &b.front.up, true);
     /* The field in the first piece of three, across two, and in the last place there is. */
     for (header.csum_offset = 16; header.csum_offset <= sizeof(bytes) - 36; header.csum_offset++) {

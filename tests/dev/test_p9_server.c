@@ -689,6 +689,8 @@ START_TEST(messages_cut_anywhere_are_errors)
                   {P9_TGETLOCK, "41884s"}, {P9_TLINK, "44s"},      {P9_TMKDIR, "4s44"},   {P9_TSYMLINK, "4ss4"},
                   {P9_TUNLINKAT, "4s4"},   {P9_TREADDIR, "484"},   {P9_TLOCK, "414884s"}, {P9_TGETATTR, "48"}};
 
+    int before = dup(0), after;
+    close(before);
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
         for (size_t len = P9_HEADER_BYTES;; len++) {
             begin(shapes[i].type);
@@ -700,6 +702,9 @@ START_TEST(messages_cut_anywhere_are_errors)
             ck_assert_msg(transact() != 0, "type %u of %zu bytes", shapes[i].type, len);
         }
     }
+    after = dup(0); /* the lowest free number: none was left open */
+    close(after);
+    ck_assert_int_eq(after, before);
 }
 END_TEST
 
