@@ -348,6 +348,11 @@ void block_image_kick(struct block_image *image)
     engine_kick(image->engine);
 }
 
+void block_image_kick_and_poll(struct block_image *image)
+{
+    engine_kick_and_poll(image->engine);
+}
+
 void block_image_drain(struct block_image *image)
 {
     /* This thread takes the loop's place, whether that runs or not. */
