@@ -219,7 +219,7 @@ static bool start_parts(struct block_image *image, struct block_request *r, cons
                         unsigned n)
 {
     struct part *parts = malloc(n * sizeof(*parts) + (r->count + (size_t)n) * sizeof(struct iovec));
-    struct iovec *iov = parts ? (struct iovec *)(void *)(parts + n) : NULL;
+    struct iovec *iov = parts ? (struct iovec *)(void *)(parts + n) : NULL; // NOLINT(bugprone-casting-through-void)
     unsigned pending = 0;
     uint64_t at = 0;
 

@@ -270,7 +270,7 @@ static ssize_t transfer(struct host_file *file, enum host_op op, const struct io
         uint64_t skip = done;
         ssize_t n;
 
-        while (skip >= iov[first].iov_len)
+        while (first + 1 < count && skip >= iov[first].iov_len)
             skip -= iov[first++].iov_len;
         used = count - first < IOV_A_CALL ? count - first : IOV_A_CALL;
         if (skip == 0) {
