@@ -96,10 +96,6 @@ static int image_create(const struct option_values *values)
         report_error("image create, '%s', is not a size: give a number with K, M, G or T, like 10G", size);
         return CLI_EXIT_USAGE;
     }
-    if (access(path, F_OK) == 0) {
-        report_error("image create, %s, is there already: remove it first", path);
-        return CLI_EXIT_USAGE;
-    }
     return node_create(path, &create, &err) ? fail(&err) : CLI_EXIT_OK;
 }
 
@@ -253,7 +249,13 @@ static int convert(const char *from_path, const char *to_path, const struct opti
     if (node_open(from_path, &from_options, &from, &err))
         return fail(&err);
     create->size_bytes = node_size(from);
-    if (node_create(to_path, create, &err) || node_open(to_path, &to_options, &to, &err)) {
+    rc = node_create(to_path, create, &err);
+    if (!rc) {
+        rc = node_open(to_path, &to_options, &to, &err);
+        if (rc)
+            (void)unlink(to_path);
+    }
+    if (rc) {
         (void)node_close(from);
         return fail(&err);
     }
@@ -262,14 +264,16 @@ static int convert(const char *from_path, const char *to_path, const struct opti
         rc = node_flush(to);
     closed = node_close(to);
     (void)node_close(from);
-    return rc || closed ? fail_with(to_path, rc ? rc : closed) : CLI_EXIT_OK;
+    if (!rc && !closed)
+        return CLI_EXIT_OK;
+    (void)unlink(to_path); /* half an image is none */
+    return fail_with(to_path, rc ? rc : closed);
 }
 
 static int image_convert(const struct option_values *values)
 {
     const char *from = values->operands[1], *to = from ? values->operands[2] : NULL;
     struct node_create create = {0};
-    int code;
 
     if (!to || values->operands[3]) {
         report_error("image convert, wants two files: from and to");
@@ -277,14 +281,7 @@ static int image_convert(const struct option_values *values)
     }
     if (parse_create(values, &create))
         return CLI_EXIT_USAGE;
-    if (access(to, F_OK) == 0) {
-        report_error("image convert, %s, is there already: remove it first", to);
-        return CLI_EXIT_USAGE;
-    }
-    code = convert(from, to, values, &create);
-    if (code)
-        (void)unlink(to); /* half an image is none */
-    return code;
+    return convert(from, to, values, &create);
 }
 
 /* ---- choosing ---- */

@@ -219,7 +219,7 @@ static bool start_parts(struct block_image *image, struct block_request *r, cons
                         unsigned n)
 {
     struct part *parts = malloc(n * sizeof(*parts) + (r->count + (size_t)n) * sizeof(struct iovec));
-    struct iovec *iov = parts ? (struct iovec *)(void *)(parts + n) : NULL;
+    struct iovec *iov = parts ? (struct iovec *)(void *)(parts + n) : NULL; // NOLINT(bugprone-casting-through-void)
     unsigned pending = 0;
     uint64_t at = 0;
 
@@ -346,6 +346,11 @@ void block_image_submit(struct block_image *image, struct block_request *r)
 void block_image_kick(struct block_image *image)
 {
     engine_kick(image->engine);
+}
+
+void block_image_kick_and_poll(struct block_image *image)
+{
+    engine_kick_and_poll(image->engine);
 }
 
 void block_image_drain(struct block_image *image)

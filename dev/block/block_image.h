@@ -78,6 +78,8 @@ int block_image_close(struct block_image *image);
 /* On the loop's thread. block_image_kick() after one or more: without it nothing may happen. */
 void block_image_submit(struct block_image *image, struct block_request *request);
 void block_image_kick(struct block_image *image);
+/* The same, and completes what is done already, from within the call. */
+void block_image_kick_and_poll(struct block_image *image);
 /* Returns when no request is under way; completes them on this thread, and may do so while the loop does not run. Any
  * thread, with nobody submitting meanwhile but complete() functions, from none of which it is called. */
 void block_image_drain(struct block_image *image);

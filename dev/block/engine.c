@@ -259,6 +259,21 @@ static void deliver(struct engine *e)
     engine_kick(e);
 }
 
+void engine_kick_and_poll(struct engine *e)
+{
+    if (!e->has_ring || io_uring_cq_eventfd_toggle(&e->ring, false)) {
+        engine_kick(e);
+        return;
+    }
+    engine_kick(e);
+    reap_ring(e);
+    (void)io_uring_cq_eventfd_toggle(&e->ring, true);
+    /* What was done before the kernel could see that has not been told. */
+    atomic_thread_fence(memory_order_seq_cst);
+    reap_ring(e);
+    engine_kick(e);
+}
+
 static void event(void *opaque, int fd, uint32_t events)
 {
     uint64_t count;

@@ -2,7 +2,8 @@
  * that may wait for a lock or several host calls is always the pool's.
  *
  * All functions are called on the loop's thread, or by whoever owns the engine while the loop does not run; there
- * completions are delivered, from the loop's event and never from within a call that starts something. */
+ * completions are delivered, from the loop's event (or engine_kick_and_poll()) and never from within a call that starts
+ * something. */
 #ifndef TUFF_DEV_BLOCK_ENGINE_H
 #define TUFF_DEV_BLOCK_ENGINE_H
 
@@ -40,6 +41,8 @@ void engine_destroy(struct engine *engine);
 void engine_start(struct engine *engine, struct engine_op *op);
 /* Gives the kernel what was started since; nothing may happen before. */
 void engine_kick(struct engine *engine);
+/* The same, and delivers at once what is done already: what is in the host's page cache needs no wake-up then. */
+void engine_kick_and_poll(struct engine *engine);
 /* Calls done() soon, with `result`. */
 void engine_finish_later(struct engine *engine, struct engine_op *op, int result);
 

@@ -143,12 +143,14 @@ static int refuse_kind(const char *path, int fd, struct error *err)
 int host_file_open(const char *path, const struct host_file_options *options, struct host_file **out, struct error *err)
 {
     /* Not to wait for the other end of a FIFO. */
-    int flags = O_CLOEXEC | O_NONBLOCK | (options->writable ? O_RDWR : O_RDONLY) | (options->create ? O_CREAT : 0) |
-                (options->direct ? O_DIRECT : 0);
+    int flags = O_CLOEXEC | O_NONBLOCK | (options->writable ? O_RDWR : O_RDONLY) |
+                (options->create ? O_CREAT | O_EXCL : 0) | (options->direct ? O_DIRECT : 0);
     int fd = open(path, flags, 0666), rc;
 
     if (fd < 0 && errno == EINVAL && options->direct)
         return error_set(err, -EINVAL, "%s: its file system has no direct I/O: leave 'direct' out", path);
+    if (fd < 0 && errno == EEXIST)
+        return error_set(err, -EEXIST, "%s: is there already: remove it first", path);
     if (fd < 0)
         return error_set(err, -errno, "%s: %s", path, strerror(errno));
     rc = refuse_kind(path, fd, err);
@@ -164,11 +166,6 @@ int host_file_open(const char *path, const struct host_file_options *options, st
     }
     if (rc) /* a file system without locks */
         log_warn(LOG_DEV, "%s: cannot be locked: %s", path, strerror(-rc));
-    if (options->create && ftruncate(fd, 0) && errno != EINVAL) { /* only now that it is ours */
-        rc = -errno;
-        close(fd);
-        return error_set(err, rc, "%s: %s", path, strerror(-rc));
-    }
     rc = adopt(fd, options, out);
     return rc ? error_set(err, rc, "%s: %s", path, strerror(-rc)) : 0;
 }
@@ -273,7 +270,7 @@ static ssize_t transfer(struct host_file *file, enum host_op op, const struct io
         uint64_t skip = done;
         ssize_t n;
 
-        while (skip >= iov[first].iov_len)
+        while (first + 1 < count && skip >= iov[first].iov_len)
             skip -= iov[first++].iov_len;
         used = count - first < IOV_A_CALL ? count - first : IOV_A_CALL;
         if (skip == 0) {

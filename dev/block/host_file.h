@@ -43,7 +43,7 @@ struct host_file {
 struct host_file_options {
     bool writable;
     bool direct;
-    bool create;  /* makes an empty file, or empties one that is there */
+    bool create;  /* makes an empty file, which must not be there yet */
     bool no_lock; /* for reading while a virtual machine writes */
 };
 

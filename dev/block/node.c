@@ -253,6 +253,8 @@ int node_create(const char *path, const struct node_create *create, struct error
             (void)error_set(err, rc, "%s: %s", path, strerror(-rc));
     }
     host_file_close(file);
+    if (rc)
+        (void)unlink(path); /* half an image is none */
     return rc;
 }
 

@@ -104,7 +104,7 @@ struct node_check {
 TUFF_MUST_CHECK int node_check(struct block_node *node, bool repair, FILE *out, struct node_check *result,
                                struct error *err);
 
-/* A new image. */
+/* A new image, in a file that is not there yet. */
 struct node_create {
     enum block_format format; /* not AUTO */
     uint64_t size_bytes;      /* 0: the backing image's */

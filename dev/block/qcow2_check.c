@@ -119,25 +119,23 @@ static int walk_l1(struct walk *w, const uint64_t *l1, uint32_t size, uint64_t o
 static int walk_snapshot(struct walk *w, uint64_t offset, uint32_t size, struct error *err)
 {
     uint64_t bytes = (uint64_t)size * 8;
-    uint8_t *raw;
+    uint64_t *l1;
     int rc;
 
     if (bytes > QCOW2_L1_BYTES_MAX || offset % w->q->cluster_bytes) {
         corruption(w, "the L1 table of a snapshot", offset);
         return 0;
     }
-    raw = malloc(bytes + 1);
-    rc = raw ? host_file_read(w->q->node.file, raw, bytes, offset) : -ENOMEM;
+    l1 = malloc(bytes + 1);
+    rc = l1 ? host_file_read(w->q->node.file, l1, bytes, offset) : -ENOMEM;
     if (rc) {
-        free(raw);
+        free(l1);
         return error_set(err, rc, "%s: %s", w->q->name, strerror(-rc));
     }
-    for (uint32_t i = 0; i < size; i++) {
-        uint64_t entry = be64_at(raw + 8 * (size_t)i);
-        memcpy(raw + 8 * (size_t)i, &entry, sizeof(entry));
-    }
-    rc = walk_l1(w, (const uint64_t *)(const void *)raw, size, offset, false, err);
-    free(raw);
+    for (uint32_t i = 0; i < size; i++)
+        l1[i] = __builtin_bswap64(l1[i]);
+    rc = walk_l1(w, l1, size, offset, false, err);
+    free(l1);
     return rc;
 }
 

@@ -166,7 +166,7 @@ static int compare_clusters(const void *a, const void *b)
  * again: afterwards somebody else's data would go. */
 static void process_drops(struct qcow2 *q, struct batch *b)
 {
-    uint64_t *last = b->drops;
+    uint64_t *last;
 
     if (!b->drop_count)
         return;

@@ -156,11 +156,12 @@ static int find_run(struct qcow2 *q, uint64_t offset, uint64_t bytes, bool cache
 {
     struct qcow2_table *table;
     uint64_t left, entry;
-    enum kind kind;
+    enum kind kind = KIND_ZERO;
     int rc = l2_get(q, offset, cached_only, &table);
 
     if (rc)
         return rc;
+    run->kind = KIND_ZERO;
     run->entry = l2_entry(q, table, offset);
     rc = kind_of(q, run->entry, &run->kind);
     if (rc)
@@ -190,7 +191,7 @@ static unsigned qcow2_map(struct block_node *node, bool write, uint64_t offset, 
 {
     struct qcow2 *q = qcow2_of(node);
     unsigned n = 0;
-    struct run run;
+    struct run run = {.kind = KIND_ZERO};
 
     /* A lock that is held may be held for a read from the disk. */
     if (pthread_mutex_trylock(&q->lock))

@@ -437,7 +437,7 @@ static int write_header(struct host_file *file, const struct node_create *c, con
 static int write_counts(struct host_file *file, const struct layout *l)
 {
     uint64_t bytes = (l->reftable_clusters + l->blocks) * l->cluster_bytes;
-    uint8_t *tables = calloc(1, bytes), *counts = tables + l->reftable_clusters * l->cluster_bytes;
+    uint8_t *tables = calloc(1, bytes + 1), *counts = tables + l->reftable_clusters * l->cluster_bytes;
     int rc;
 
     if (!tables)

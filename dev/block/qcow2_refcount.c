@@ -227,7 +227,7 @@ int qcow2_refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t count)
     if (rc)
         return rc;
     if (!block) {
-        uint64_t at, got;
+        uint64_t at = 0, got;
         bool fresh;
 
         if (!count)

@@ -112,6 +112,8 @@ struct virtio_blk {
     struct blk_request *free;
     unsigned request_count; /* made so far */
     uint32_t starved;       /* queues that wait for a request, a bit each */
+    bool in_turn;           /* process() has the lock, and interrupts at its end for all that it answered */
+    uint32_t answered;      /* queues with answers in this turn */
     uint32_t waiting;       /* for the limit */
     unsigned under_way[VIRTIO_BLK_QUEUES_MAX];
     pthread_cond_t queue_idle;
@@ -183,7 +185,11 @@ static void answer(struct blk_request *r, uint8_t status)
         iov_copy_in(virtq_writable(chain), chain->writable_count, written - 1, &status, 1);
     free(r->part);
     r->part = NULL;
-    virtio_push(&blk->dev, r->queue, chain, written);
+    virtq_push(&blk->dev.queues[r->queue], chain, written);
+    if (blk->in_turn)
+        blk->answered |= UINT32_C(1) << r->queue;
+    else
+        virtio_interrupt(&blk->dev, r->queue);
     if (--blk->under_way[r->queue] == 0)
         pthread_cond_broadcast(&blk->queue_idle);
     request_put(blk, r);
@@ -225,14 +231,15 @@ static void submit_segment(struct blk_request *r)
     submit(r);
 }
 
-/* Without the lock. */
+/* Without the lock, but in a turn of the device's own. Who drains has waited for the end of any turn. */
 static void completed(struct block_request *io, int result)
 {
     struct blk_request *r = io->opaque;
     struct virtio_blk *blk = r->blk;
-    bool more = false;
+    bool more = false, in_turn = blk->in_turn;
 
-    pthread_mutex_lock(&blk->dev.lock);
+    if (!in_turn)
+        pthread_mutex_lock(&blk->dev.lock);
     if (!result && r->segment < r->segment_count) {
         submit_segment(r);
         more = true;
@@ -244,7 +251,8 @@ static void completed(struct block_request *io, int result)
     } else {
         answer(r, result ? S_IOERR : S_OK);
     }
-    pthread_mutex_unlock(&blk->dev.lock);
+    if (!in_turn)
+        pthread_mutex_unlock(&blk->dev.lock);
     if (more)
         block_image_kick(blk->image);
 }
@@ -437,6 +445,7 @@ static bool blk_process(struct virtio_device *dev, unsigned queue)
     struct virtio_blk *blk = blk_of(dev);
     unsigned count = 0;
 
+    blk->in_turn = true;
     for (; count < VIRTIO_TURN_CHAINS; count++) {
         struct blk_request *r;
 
@@ -455,7 +464,10 @@ static bool blk_process(struct virtio_device *dev, unsigned queue)
         blk->under_way[queue]++;
         begin(r);
     }
-    block_image_kick(blk->image);
+    block_image_kick_and_poll(blk->image);
+    blk->in_turn = false;
+    for (; blk->answered; blk->answered &= blk->answered - 1)
+        virtio_interrupt(dev, (unsigned)__builtin_ctz(blk->answered));
     return count == VIRTIO_TURN_CHAINS;
 }
 

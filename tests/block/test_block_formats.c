@@ -34,6 +34,14 @@ static void tear_down(void)
 
 /* ---- formats ---- */
 
+static void expect_format(const char *path, enum block_format given, enum block_format format)
+{
+    struct block_node *node = open_ok(path, given, false);
+
+    ck_assert_int_eq(node_format(node), format);
+    close_ok(node);
+}
+
 /* A guest can write a qcow2 header that names any file of the host to its raw disk. */
 START_TEST(contents_alone_never_make_a_file_qcow2)
 {
@@ -43,8 +51,8 @@ START_TEST(contents_alone_never_make_a_file_qcow2)
     command_ok("qemu-img create -f qcow2 -b /etc/passwd -F raw %s 1M", named);
     command_ok("cp %s %s", named, path);
     open_refused(path, BLOCK_FORMAT_AUTO, true, "format=qcow2 or format=raw");
-    ck_assert_int_eq(node_format(open_ok(path, BLOCK_FORMAT_RAW, false)), BLOCK_FORMAT_RAW);
-    ck_assert_int_eq(node_format(open_ok(named, BLOCK_FORMAT_AUTO, false)), BLOCK_FORMAT_QCOW2);
+    expect_format(path, BLOCK_FORMAT_RAW, BLOCK_FORMAT_RAW);
+    expect_format(named, BLOCK_FORMAT_AUTO, BLOCK_FORMAT_QCOW2);
     file_write(folder_path("other.QCOW2"), disk, 4096);
     open_refused(folder_path("other.QCOW2"), BLOCK_FORMAT_AUTO, true, "is no qcow2 image");
     open_refused(folder_path("other.QCOW2"), BLOCK_FORMAT_QCOW2, true, "is no qcow2 image");

@@ -429,7 +429,7 @@ static int slow_host(void *opaque, enum host_op op, uint64_t offset, uint64_t *b
 START_TEST(flush_waits_for_the_writes_before_it)
 {
     enum { WRITES = 6, FLUSHES = 3 };
-    static uint8_t data[512];
+    static uint8_t data[512], other[512];
     static struct call writes[WRITES], flushes[FLUSHES], read;
     const char *path = folder_path("disk");
 
@@ -442,7 +442,7 @@ START_TEST(flush_waits_for_the_writes_before_it)
         call_start(&writes[i], BLOCK_WRITE, data, sizeof(data), 4096 * (uint64_t)i);
     for (int i = 0; i < FLUSHES; i++)
         call_start(&flushes[i], BLOCK_FLUSH, NULL, 0, 0);
-    call_start(&read, BLOCK_READ, data, sizeof(data), 65536); /* which does not wait for them */
+    call_start(&read, BLOCK_READ, other, sizeof(other), 65536); /* which does not wait for them */
     ck_assert_int_eq(call_wait(&read), 0);
     ck_assert_int_eq(atomic_load(&flushes[0].result), 1);
     ck_assert_int_eq(atomic_load(&syncs_begun), 0);
@@ -459,7 +459,7 @@ END_TEST
 
 START_TEST(close_waits_for_what_is_under_way)
 {
-    static uint8_t data[512];
+    static uint8_t data[512], other[512];
     static struct call writes[4];
     const char *path = folder_path("disk");
 
@@ -468,14 +468,14 @@ START_TEST(close_waits_for_what_is_under_way)
     host_file_set_fault(node_file(block_image_node(image)), slow_host, NULL);
     for (int i = 0; i < 4; i++)
         call_start(&writes[i], BLOCK_WRITE, data, sizeof(data), 4096 * (uint64_t)i);
-    ck_assert_int_eq(do_call(BLOCK_READ, data, sizeof(data), 65536), 0); /* so all of them were submitted */
+    ck_assert_int_eq(do_call(BLOCK_READ, other, sizeof(other), 65536), 0); /* so all of them were submitted */
     block_image_drain(image);
     for (int i = 0; i < 4; i++)
         ck_assert_int_eq(atomic_load(&writes[i].result), 0);
     atomic_store(&writes_done, 0);
     for (int i = 0; i < 4; i++)
         call_start(&writes[i], BLOCK_WRITE, data, sizeof(data), 4096 * (uint64_t)i);
-    ck_assert_int_eq(do_call(BLOCK_READ, data, sizeof(data), 65536), 0);
+    ck_assert_int_eq(do_call(BLOCK_READ, other, sizeof(other), 65536), 0);
     close_image();
     ck_assert_int_eq(atomic_load(&writes_done), 4);
 }

@@ -384,7 +384,6 @@ START_TEST(reset_waits_for_host_calls)
 {
     struct virtio_blk_config config = {.mem = mem, .loop = loop, .queues = 1};
     const struct block_image_options options = {.engine = ENGINE_THREADS};
-    const struct vq_buffer buffers[3] = {{HEADER_GPA, 16, false}, {DATA_GPA, 512, true}, {STATUS_GPA, 1, true}};
     struct error err = {{0}};
     pthread_t thread;
 
@@ -395,8 +394,11 @@ START_TEST(reset_waits_for_host_calls)
     negotiate(F_FLUSH);
     atomic_store(&hold, true);
     put_header(IN, 0);
-    for (int i = 0; i < 4; i++)
+    for (unsigned i = 0; i < 4; i++) {
+        const struct vq_buffer buffers[3] = {
+            {HEADER_GPA, 16, false}, {DATA_GPA + 512 * i, 512, true}, {STATUS_GPA + i, 1, true}};
         (void)vq_send(dev, 0, &vq, buffers, 3);
+    }
     while (!atomic_load(&reads_begun))
         usleep(100);
     ck_assert_int_eq(pthread_create(&thread, NULL, release_later, NULL), 0);
