@@ -287,7 +287,7 @@ int main(void)
 
     for (size_t i = 0; i < TUFF_ARRAY_LEN(all); i++) {
         tcase_add_checked_fixture(all[i], set_up, files_remove_all);
-        tcase_set_timeout(all[i], 240);
+        tcase_set_timeout(all[i], 600);
         suite_add_tcase(suite, all[i]);
     }
     tcase_add_test(warm, the_second_run_links_what_the_first_compiled);
