@@ -195,7 +195,8 @@ START_TEST(damaged_code_is_compiled_again)
     ck_assert_int_eq(warnings(process), 1);
     ck_assert_int_eq(counter(process, "store_hits"), 0);
     ck_assert_int_gt(counter(process, "store_rejected"), 10);
-    ck_assert_int_gt(counter(process, "regions_compiled"), 20);
+    /* Looks in vain take a few executions each: some blocks stay below the threshold. */
+    ck_assert_int_gt(counter(process, "regions_compiled"), 10);
     process_free(process);
 }
 END_TEST
