@@ -155,6 +155,9 @@ const struct option_row option_rows[] = {
     {OPTION_RUN_NUMBER, PROFILE, OPTION_VALUE, "Database", "run", 0, "N",
      "of run N alone, as tuff runs numbers them (default: all, of which\n"
      "the later ones count for more)"},
+    {OPTION_SYMBOLS, RUNS | PROFILE, OPTION_LIST, "Database", "symbols", 0, "FILE",
+     "names of guest code: a riscv64 ELF, a System.map, or\n"
+     "/proc/kallsyms saved in the guest; several separated by commas"},
     {OPTION_RUNS, CACHE, OPTION_VALUE, "Database", "runs", 0, "N",
      "gc: take out what was of no use in the last N runs (default: 16)"},
     {OPTION_DUMP, BOOT | RUN, OPTION_VALUE, "Compiler", "dump", 0, "WHAT[:WHICH]",
@@ -180,7 +183,7 @@ const struct option_row option_rows[] = {
     {OPTION_GDB_JIT, BOOT | RUN, OPTION_FLAG, "Compiler", "gdb-jit", 0, NULL,
      "make compiled regions known to a gdb that is attached to this\n"
      "process: breakpoints on and backtraces through region_N"},
-    {OPTION_SYMBOLS, BOOT | RUN | RUNS | PROFILE, OPTION_LIST, "Compiler", "symbols", 0, "FILE",
+    {OPTION_SYMBOLS, BOOT | RUN, OPTION_LIST, "Compiler", "symbols", 0, "FILE",
      "names of guest code for --dump, --perf-map, --jitdump and\n"
      "--stats: a riscv64 ELF (a kernel that is one is read by\n"
      "itself), a System.map, or /proc/kallsyms saved in the guest; several\n"

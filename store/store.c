@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -25,8 +26,8 @@ enum {
     BATCH_MIN = 64,     /* records that wake the writing thread */
     BATCH_MAX = 256,    /* in one transaction: what a kill can lose */
     BATCH_SECONDS = 2,  /* or so much time */
-    BUSY_MS = 2000,     /* another process writes: its batches take milliseconds */
-    BUSY_OPEN_MS = 250, /* nothing runs yet */
+    BUSY_MS = 10000,    /* another process writes: its batches take milliseconds, on a busy machine more */
+    BUSY_OPEN_MS = 500, /* nothing runs yet */
     LEVEL = 1,          /* of zlib: code comes to 0.4 of its size; 6 makes 0.38 of it at half the speed */
     PAGE_BYTES = 4096,
     WAL_PAGES = 1000,
@@ -184,6 +185,7 @@ static int open_connection(const char *path, bool writable, int busy_ms, sqlite3
 static int open_writer(const char *path, uint64_t limit_bytes, int busy_ms, sqlite3 **out, struct error *err)
 {
     char pragmas[160];
+    uint64_t most_pages = limit_bytes / PAGE_BYTES * 5 / 4 + 256;
     int rc = open_connection(path, true, busy_ms, out);
 
     if (rc == SQLITE_OK)
@@ -193,8 +195,8 @@ static int open_writer(const char *path, uint64_t limit_bytes, int busy_ms, sqli
     /* A batch beyond the limit fits, after which room is made. */
     (void)snprintf(pragmas, sizeof(pragmas),
                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = %d;"
-                   "PRAGMA max_page_count = %llu",
-                   WAL_PAGES, (unsigned long long)(limit_bytes / PAGE_BYTES * 5 / 4 + 256));
+                   "PRAGMA max_page_count = %" PRIu64,
+                   WAL_PAGES, most_pages);
     return sqlite3_exec(*out, pragmas, NULL, NULL, NULL);
 }
 

@@ -354,7 +354,7 @@ static int read_blocks(struct reader *in, struct region *r)
     }
     if (in->bad || insns > INSNS_MAX)
         return -EINVAL;
-    r->insns = calloc(insns, sizeof(*r->insns));
+    r->insns = calloc(insns + 1, sizeof(*r->insns));
     if (!r->blocks || !r->insns)
         return -ENOMEM;
     for (uint32_t i = 0; i < r->block_count; i++) {
