@@ -65,6 +65,16 @@ static int parse_memory(const char *text, uint64_t *out)
     return 0;
 }
 
+static int parse_balloon(const char *text, struct machine_config *config)
+{
+    if (values_size(text, &config->balloon_bytes) || config->balloon_bytes > config->memory_bytes) {
+        report_error("--balloon, '%s', is not a size up to that of the memory: give one like --balloon=256M", text);
+        return -EINVAL;
+    }
+    config->balloon = true;
+    return 0;
+}
+
 static int parse_max_insns(const char *text, uint64_t *out)
 {
     if (values_number(text, 1, UINT64_MAX - 1, out)) {
@@ -255,6 +265,9 @@ static int parse_values(const struct option_values *values, struct boot *boot)
     config->name_regions = boot->stats_format == STATS_REGIONS || boot->stats_format == STATS_JSON;
     if (value[OPTION_MEMORY])
         rc = parse_memory(value[OPTION_MEMORY], &config->memory_bytes);
+    if (!rc && value[OPTION_BALLOON])
+        rc = parse_balloon(value[OPTION_BALLOON], config);
+    config->virtio_console = value[OPTION_VIRTIO_CONSOLE] != NULL;
     if (!rc && value[OPTION_CPUS])
         rc = parse_cpus(value[OPTION_CPUS], &config->cpus);
     if (!rc && value[OPTION_ISA])

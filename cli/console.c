@@ -10,11 +10,11 @@
  */
 #include "cli/console.h"
 
+#include "base/loop.h"
 #include "cli/escape.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
 #include "machine/console_backend.h"
-#include "base/loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -66,6 +67,7 @@ static void handled_signals(sigset_t *set)
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGHUP);
     sigaddset(set, SIGTSTP);
+    sigaddset(set, SIGWINCH);
 }
 
 void console_block_signals(void)
@@ -275,6 +277,22 @@ static void suspend(void)
     terminal_raw_again();
 }
 
+/* Tells the machine how large the user's terminal is, if there is one. With the lock. */
+static void tell_size(struct console *console)
+{
+    struct winsize size;
+
+    if (console->machine && console->stdin_is_tty && ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0)
+        machine_set_console_size(console->machine, size.ws_col, size.ws_row);
+}
+
+static void on_resize(struct console *console)
+{
+    pthread_mutex_lock(&console->lock);
+    tell_size(console);
+    pthread_mutex_unlock(&console->lock);
+}
+
 static void on_signal(void *opaque, int fd, uint32_t events)
 {
     struct console *console = opaque;
@@ -284,6 +302,8 @@ static void on_signal(void *opaque, int fd, uint32_t events)
         return;
     if (info.ssi_signo == SIGTSTP)
         suspend();
+    else if (info.ssi_signo == SIGWINCH)
+        on_resize(console);
     else
         leave(console, (int)info.ssi_signo);
 }
@@ -445,6 +465,7 @@ void console_attach(struct console *console, struct machine *machine)
         machine_set_second_output(machine, console_backend_write, console->second);
     pthread_mutex_lock(&console->lock);
     console->machine = machine;
+    tell_size(console);
     leaving = console->leaving;
     pthread_mutex_unlock(&console->lock);
     if (leaving)

@@ -46,6 +46,10 @@ const struct option_row option_rows[] = {
      "how the guest reaches its virtio devices (default: pci):\n"
      "  pci   functions of the PCI bus\n"
      "  mmio  the board's eight virtio-mmio slots"},
+    {OPTION_BALLOON, BOOT | RUN, OPTION_VALUE, "Machine", "balloon", 0, "SIZE",
+     "a virtio balloon: a guest with its driver lives with SIZE of its\n"
+     "memory, and gives back to this computer also what it does not use\n"
+     "of that"},
     {OPTION_DTB, BOOT | RUN, OPTION_VALUE, "Machine", "dtb", 0, "FILE",
      "give the guest this device tree instead of the generated one"},
     {OPTION_DUMP_DTB, BOOT | RUN, OPTION_VALUE, "Machine", "dump-dtb", 0, "FILE",
@@ -58,6 +62,9 @@ const struct option_row option_rows[] = {
      "  file=F  output replaces the contents of file F\n"
      "  pty     a new pseudo-terminal, whose path is printed\n"
      "given again: a second port, at 0x10009000, which is not stdio"},
+    {OPTION_VIRTIO_CONSOLE, BOOT | RUN, OPTION_FLAG, "Console", "virtio-console", 0, NULL,
+     "a virtio terminal (Linux: hvc0) beside the first serial port, on\n"
+     "the same WHERE; input goes to it once the guest has opened it"},
     {OPTION_CLOCK, BOOT | RUN, OPTION_VALUE, "Run", "clock", 0, "CLOCK",
      "what the guest's time follows (default: host):\n"
      "  host    this computer's clock\n"

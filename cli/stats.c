@@ -183,7 +183,7 @@ void stats_print_table(const struct stats *stats, const struct stats_run *run, F
     for (size_t i = 0; i < stats->count; i++) {
         const struct stats_entry *entry = &stats->entries[i];
         if (entry->hart == UINT32_MAX)
-            fprintf(out, "%-*s%llu  %s\n", NAME_COLUMN, entry->name, (unsigned long long)entry->value, entry->text);
+            fprintf(out, "%-*s %llu  %s\n", NAME_COLUMN, entry->name, (unsigned long long)entry->value, entry->text);
     }
     for (uint32_t first = 0; first < stats->hart_count; first += HARTS_A_BLOCK) {
         uint32_t end = first + HARTS_A_BLOCK < stats->hart_count ? first + HARTS_A_BLOCK : stats->hart_count;

@@ -391,6 +391,8 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     int rc = loop_start(m->loop);
     if (rc == 0)
         rc = loop_start(m->devices_loop);
+    if (rc == 0)
+        rc = machine_virtio_start(m);
     if (rc)
         return error_set(err, rc, "the event loops could not be started: %s", strerror(-rc));
     rc = machine_harts_start(m, err);
@@ -401,10 +403,11 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     pthread_mutex_unlock(&m->end_lock);
     machine_harts_join(m);
     region_cache_stop(m->regions);
+    loop_stop(m->devices_loop);
+    machine_virtio_stop(m);
     console_backend_flush(m->console);
     if (m->second_console)
         console_backend_flush(m->second_console);
-    loop_stop(m->devices_loop);
     loop_stop(m->loop);
     if (rc == 0 && result->end == MACHINE_END_ERROR)
         rc = has_difference(m) ? error_set(err, -EIO, "compiled code is wrong: see what was reported")

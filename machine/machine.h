@@ -44,6 +44,9 @@ struct machine_config {
     enum machine_serial serial;
     const char *serial_path; /* MACHINE_SERIAL_FILE */
     bool second_serial;      /* there is a second port: machine_set_second_output() */
+    bool virtio_console;     /* a virtio terminal on the first port's back end, beside the UART */
+    bool balloon;            /* there is one, which leaves the guest balloon_bytes */
+    uint64_t balloon_bytes;  /* at most memory_bytes, which is as good as no balloon */
     enum machine_clock clock;
     enum machine_aia aia;
     enum machine_virtio virtio;
@@ -100,6 +103,13 @@ size_t machine_console_input(struct machine *machine, const uint8_t *bytes, size
 /* The same for the second port. */
 void machine_set_second_output(struct machine *machine, machine_console_fn output, void *opaque);
 size_t machine_second_input(struct machine *machine, const uint8_t *bytes, size_t len);
+/* Any thread: the terminal behind the first port has that size (virtio_console). */
+void machine_set_console_size(struct machine *machine, uint16_t columns, uint16_t rows);
+
+/* Any thread: asks the guest, through its balloon, to live with that much memory. Returns 0, -ENODEV (no balloon) or
+ * -EINVAL (more than it has). The guest may take its time, or refuse. */
+int machine_set_balloon(struct machine *machine, uint64_t guest_bytes) TUFF_MUST_CHECK;
+
 /* Path of the pseudo-terminal for MACHINE_SERIAL_PTY, else NULL. */
 const char *machine_pty_path(const struct machine *machine);
 

@@ -1,11 +1,14 @@
 /* The board's devices and what each is wired to: interrupt lines to the interrupt controller, its outputs to the harts,
  * clocks to callbacks, the serial port to its host back end. */
+#include "base/log.h"
 #include "dev/aclint.h"
 #include "dev/goldfish_rtc.h"
 #include "dev/htif.h"
 #include "dev/ns16550a.h"
 #include "dev/sswi.h"
+#include "dev/sunxi_wdt.h"
 #include "dev/syscon_test.h"
+#include "dev/virtio/virtio_console.h"
 #include "machine/machine_internal.h"
 
 #include <errno.h>
@@ -168,6 +171,57 @@ static int create_rtc(struct machine *m)
     return rc ? rc : machine_device_keep(m, m->rtc);
 }
 
+/* The watchdog's time goes on while the machine exists, whatever the guest does to mtime. */
+static uint64_t watchdog_now(void *opaque)
+{
+    struct machine *m = opaque;
+
+    if (m->config.clock == MACHINE_CLOCK_INSNS)
+        return machine_ticks(m) * (1000000000 / BOARD_TIMEBASE_HZ);
+    return loop_now_ns() - m->start_ns;
+}
+
+static void watchdog_deadline(void *opaque, uint64_t deadline_ns)
+{
+    struct machine *m = opaque;
+
+    loop_timer_arm(m->watchdog_timer, deadline_ns == UINT64_MAX ? UINT64_MAX : m->start_ns + deadline_ns);
+}
+
+static void watchdog_tick(void *opaque)
+{
+    struct machine *m = opaque;
+
+    sunxi_wdt_check(m->watchdog);
+}
+
+static void watchdog_reset(void *opaque)
+{
+    log_warn(LOG_MACHINE, "the watchdog resets the machine");
+    machine_end(opaque, MACHINE_END_REBOOT, 0);
+}
+
+static int create_watchdog(struct machine *m)
+{
+    int rc = loop_timer_create(m->loop, watchdog_tick, m, &m->watchdog_timer);
+    if (rc)
+        return rc;
+    struct sunxi_wdt_config config = {
+        .mem = m->mem,
+        .gpa = BOARD_WATCHDOG_GPA,
+        .irq = machine_irq_source(m, BOARD_IRQ_WATCHDOG),
+        .irq_number = BOARD_IRQ_WATCHDOG,
+        .irq_parent = m->irq_parent,
+        .now_ns = watchdog_now,
+        /* As the clock's alarm: where time is instructions, nothing comes from the host's. */
+        .deadline_changed = m->config.clock == MACHINE_CLOCK_HOST ? watchdog_deadline : NULL,
+        .reset = watchdog_reset,
+        .opaque = m,
+    };
+    rc = sunxi_wdt_create(&config, &m->watchdog);
+    return rc ? rc : machine_device_keep(m, m->watchdog);
+}
+
 static void test_event(void *opaque, enum syscon_test_event event, uint32_t code)
 {
     machine_end(opaque, event == SYSCON_TEST_RESET ? MACHINE_END_REBOOT : MACHINE_END_POWEROFF, code);
@@ -247,6 +301,9 @@ static size_t console_receive(void *opaque, const uint8_t *bytes, size_t len)
 {
     struct machine *m = opaque;
 
+    /* Whoever opened the virtio terminal reads there; else the UART gets it. */
+    if (m->virtio_console && virtio_console_is_open(m->virtio_console, 0))
+        return virtio_console_receive(m->virtio_console, 0, bytes, len);
     if (m->htif) {
         size_t taken = htif_receive(m->htif, bytes, len);
         if (taken)
@@ -326,6 +383,8 @@ int machine_devices_create(struct machine *m, struct error *err)
     if (rc == 0)
         rc = create_rtc(m);
     if (rc == 0)
+        rc = create_watchdog(m);
+    if (rc == 0)
         rc = create_uarts(m);
     if (rc == 0)
         rc = create_htif(m);
@@ -361,6 +420,7 @@ void machine_devices_destroy(struct machine *m)
     }
     machine_pflash_close(m);
     loop_timer_destroy(m->rtc_timer);
+    loop_timer_destroy(m->watchdog_timer);
     console_backend_destroy(m->second_console);
     console_backend_destroy(m->console);
 }

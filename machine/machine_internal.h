@@ -59,14 +59,15 @@ struct machine {
     unsigned device_count;
     struct device *plic, *aplic, *imsic; /* NULL: not of this machine */
     uint32_t irq_parent;                 /* phandle of the controller that devices are wired to */
-    struct device *uart, *rtc, *htif;
+    struct device *uart, *rtc, *htif, *watchdog;
     struct device *pcie;
     struct device *pflash;
     int pflash_fds[2]; /* -1: not kept */
     struct virtio_device *virtio[MACHINE_VIRTIO_MAX];
     struct device *virtio_pci[MACHINE_VIRTIO_MAX]; /* their transports, where they are functions of the PCI bus */
     unsigned virtio_count;
-    struct loop_timer *rtc_timer, *htif_timer;
+    struct virtio_device *virtio_console, *balloon; /* NULL: not of this machine */
+    struct loop_timer *rtc_timer, *htif_timer, *watchdog_timer;
     struct console_backend *console;
     struct device *second_uart; /* NULL: one port */
     struct console_backend *second_console;
@@ -117,6 +118,9 @@ int machine_pci_create(struct machine *m) TUFF_MUST_CHECK;
 /* machine_virtio.c. machine_virtio_add() takes the device over, also when it fails. */
 int machine_virtio_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 int machine_virtio_add(struct machine *m, struct virtio_device *dev, struct error *err) TUFF_MUST_CHECK;
+/* Threads of devices: before the harts, and after the devices' loop has stopped. */
+int machine_virtio_start(struct machine *m) TUFF_MUST_CHECK;
+void machine_virtio_stop(struct machine *m);
 void machine_virtio_stats(struct machine *m, machine_stat_fn fn, void *opaque);
 
 /* machine_pflash.c: before the harts, which number the memory's frames. */

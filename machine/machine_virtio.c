@@ -3,6 +3,8 @@
  * Their queues are worked on the loop `devices_loop`, so that timers of harts never wait behind a device.
  */
 #include "dev/pci/pcie_host.h"
+#include "dev/virtio/virtio_balloon.h"
+#include "dev/virtio/virtio_console.h"
 #include "dev/virtio/virtio_mmio.h"
 #include "dev/virtio/virtio_pci.h"
 #include "dev/virtio/virtio_rng.h"
@@ -26,10 +28,44 @@ static int add_rng(struct machine *m, struct error *err)
     return rc ? error_set(err, rc, "virtio-rng: %s", strerror(-rc)) : machine_virtio_add(m, dev, err);
 }
 
+/* The terminal that shares its back end with the UART. */
+static int add_console(struct machine *m, struct error *err)
+{
+    struct virtio_console_port_config port = {
+        .backend = {.write = console_backend_write, .can_receive = console_backend_can_receive, .opaque = m->console}};
+    struct virtio_console_config config = {.mem = m->mem, .loop = m->devices_loop, .ports = &port, .port_count = 1};
+
+    if (!m->config.virtio_console)
+        return 0;
+    int rc = virtio_console_create(&config, &m->virtio_console);
+    return rc ? error_set(err, rc, "virtio-console: %s", strerror(-rc)) : machine_virtio_add(m, m->virtio_console, err);
+}
+
+static uint32_t balloon_pages(const struct machine *m, uint64_t guest_bytes)
+{
+    return (uint32_t)((m->config.memory_bytes - guest_bytes) / VIRTIO_BALLOON_PAGE_BYTES);
+}
+
+static int add_balloon(struct machine *m, struct error *err)
+{
+    static const uint64_t stats_period_ns = UINT64_C(10000000000);
+    struct virtio_balloon_config config = {.mem = m->mem, .loop = m->devices_loop, .stats_period_ns = stats_period_ns};
+
+    if (!m->config.balloon)
+        return 0;
+    if (m->config.balloon_bytes > m->config.memory_bytes)
+        return error_set(err, -EINVAL, "a balloon that leaves the guest more memory than it has");
+    config.target_pages = balloon_pages(m, m->config.balloon_bytes);
+    int rc = virtio_balloon_create(&config, &m->balloon);
+    return rc ? error_set(err, rc, "virtio-balloon: %s", strerror(-rc)) : machine_virtio_add(m, m->balloon, err);
+}
+
 /* Each adds as many devices as the configuration asks for, which may be none. The order is that of the slots: new ones
  * go to the end. */
 static int (*const kinds[])(struct machine *m, struct error *err) = {
     add_rng,
+    add_console,
+    add_balloon,
 };
 
 /* ---- all of them ---- */
@@ -40,7 +76,7 @@ static unsigned slots(const struct machine *m)
     return m->config.virtio == MACHINE_VIRTIO_PCI ? PCIE_HOST_SLOTS - 1 : BOARD_VIRTIO_SLOTS;
 }
 
-_Static_assert(MACHINE_VIRTIO_MAX >= PCIE_HOST_SLOTS - 1, "");
+_Static_assert(MACHINE_VIRTIO_MAX >= PCIE_HOST_SLOTS - 1, "a device for each slot");
 
 int machine_virtio_add(struct machine *m, struct virtio_device *dev, struct error *err)
 {
@@ -98,6 +134,35 @@ int machine_virtio_create(struct machine *m, struct error *err)
         if (rc)
             return error_set(err, rc, "%s on the PCI bus: %s", m->virtio[n]->ops->name, strerror(-rc));
     }
+    return 0;
+}
+
+/* ---- while it runs ---- */
+
+int machine_virtio_start(struct machine *m)
+{
+    return m->virtio_console ? virtio_console_start(m->virtio_console) : 0;
+}
+
+void machine_virtio_stop(struct machine *m)
+{
+    if (m->virtio_console)
+        virtio_console_stop(m->virtio_console);
+}
+
+void machine_set_console_size(struct machine *m, uint16_t columns, uint16_t rows)
+{
+    if (m->virtio_console)
+        virtio_console_resize(m->virtio_console, columns, rows);
+}
+
+int machine_set_balloon(struct machine *m, uint64_t guest_bytes)
+{
+    if (!m->balloon)
+        return -ENODEV;
+    if (guest_bytes > m->config.memory_bytes)
+        return -EINVAL;
+    virtio_balloon_set_target(m->balloon, balloon_pages(m, guest_bytes));
     return 0;
 }
 

@@ -3,6 +3,7 @@
 #include "mem/mem_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -212,6 +213,17 @@ void mem_note_write(struct mem *mem, uint64_t gpa, size_t len)
         mem_frame_stored(mem, (uint32_t)((at - mem->ram_gpa) >> MEM_PAGE_SHIFT), (unsigned)offset, (unsigned)piece);
         at += piece;
     }
+}
+
+int mem_discard(struct mem *mem, uint64_t gpa, uint64_t size_bytes)
+{
+    if (((gpa | size_bytes) & (MEM_PAGE_BYTES - 1)) || !mem_ram_ptr(mem, gpa, size_bytes))
+        return -EFAULT;
+    if (fallocate(mem->ram_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(gpa - mem->ram_gpa),
+                  (off_t)size_bytes))
+        return -errno;
+    mem_note_write(mem, gpa, size_bytes);
+    return 0;
 }
 
 /* The device range for an access it accepts, or NULL. */

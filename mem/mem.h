@@ -75,6 +75,10 @@ TUFF_MUST_CHECK int mem_read(const struct mem *mem, uint64_t gpa, void *buf, siz
 TUFF_MUST_CHECK int mem_write(struct mem *mem, uint64_t gpa, const void *buf, size_t len);
 void mem_note_write(struct mem *mem, uint64_t gpa, size_t len);
 
+/* Gives the pages of [gpa, gpa + size_bytes), whole ones, back to the host; they read as zeroes from then on. Counts as
+ * a write. Any thread. Returns 0, -EFAULT (not RAM, not aligned) or what the host says (-ENOMEM, ...). */
+TUFF_MUST_CHECK int mem_discard(struct mem *mem, uint64_t gpa, uint64_t size_bytes);
+
 /* A device access by a vCPU: finds the range, checks size and alignment, calls it. Returns 0, or -EFAULT where
  * nothing is mapped, where the device refuses the size or alignment, or the device said so. */
 TUFF_MUST_CHECK int mem_mmio_read(const struct mem *mem, uint64_t gpa, unsigned size_bytes, uint64_t *value);
