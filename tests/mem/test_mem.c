@@ -113,6 +113,31 @@ START_TEST(copies_are_all_or_nothing)
 }
 END_TEST
 
+/* Pages given back are zero, dirty, and nobody else's bytes change. */
+START_TEST(discarded_pages_are_zero_and_dirty)
+{
+    struct mem *ram;
+    uint64_t word;
+
+    ck_assert_int_eq(mem_create(&ram), 0);
+    ck_assert_int_eq(mem_add_ram(ram, RAM_GPA, 64 * (uint64_t)MEM_PAGE_BYTES), 0);
+    uint8_t *host = mem_ram_ptr(ram, RAM_GPA, 64 * (uint64_t)MEM_PAGE_BYTES);
+    memset(host, 7, 64 * (size_t)MEM_PAGE_BYTES);
+    ck_assert_int_eq(mem_dirty_start(ram), 0);
+    ck_assert_int_eq(mem_discard(ram, RAM_GPA + 2 * MEM_PAGE_BYTES, 3 * (uint64_t)MEM_PAGE_BYTES), 0);
+    ck_assert_int_eq(mem_dirty_fetch(ram, &word, 1), 0);
+    ck_assert_uint_eq(word, 7u << 2);
+    for (size_t i = 0; i < 64; i++)
+        ck_assert_uint_eq(host[i * MEM_PAGE_BYTES], i >= 2 && i < 5 ? 0 : 7);
+    ck_assert_int_eq(mem_discard(ram, RAM_GPA + 8, MEM_PAGE_BYTES), -EFAULT);
+    ck_assert_int_eq(mem_discard(ram, RAM_GPA, MEM_PAGE_BYTES + 8), -EFAULT);
+    ck_assert_int_eq(mem_discard(ram, RAM_GPA + 63 * MEM_PAGE_BYTES, 2 * (uint64_t)MEM_PAGE_BYTES), -EFAULT);
+    ck_assert_int_eq(mem_discard(ram, 0, MEM_PAGE_BYTES), -EFAULT);
+    ck_assert_int_eq(mem_discard(ram, RAM_GPA, -(uint64_t)MEM_PAGE_BYTES), -EFAULT);
+    mem_destroy(ram);
+}
+END_TEST
+
 START_TEST(devices_get_offset_size_and_value)
 {
     struct probe p = {.value = 0x1234};
@@ -205,6 +230,7 @@ int main(void)
         too_many_ranges_are_refused,
         ram_is_zeroed_and_ends_where_it_ends,
         copies_are_all_or_nothing,
+        discarded_pages_are_zero_and_dirty,
         devices_get_offset_size_and_value,
         devices_are_not_asked_for_what_they_refuse,
         every_range_is_found,

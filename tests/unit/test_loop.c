@@ -7,6 +7,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -453,6 +454,149 @@ START_TEST(stop_twice_and_without_start_is_harmless)
 }
 END_TEST
 
+/* ---- work ---- */
+
+struct counted_work {
+    struct loop_work work;
+    _Atomic int runs;
+    _Atomic int left; /* how often it schedules itself again */
+};
+
+static void work_runs(void *opaque)
+{
+    struct counted_work *w = opaque;
+
+    atomic_fetch_add(&w->runs, 1);
+    if (atomic_fetch_sub(&w->left, 1) > 0)
+        loop_work_schedule(loop, &w->work);
+}
+
+static struct counted_work *init_work(struct counted_work *w, int again)
+{
+    *w = (struct counted_work){.work = {.fn = work_runs, .opaque = w}};
+    atomic_store(&w->left, again);
+    return w;
+}
+
+static void wait_for_fd(void *opaque)
+{
+    char byte;
+
+    ck_assert_int_eq(read(*(int *)opaque, &byte, 1), 1);
+}
+
+START_TEST(work_scheduled_twice_runs_once)
+{
+    struct counted_work w;
+    int ends[2];
+
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_eq(loop_post(loop, wait_for_fd, &ends[0]), 0);
+    init_work(&w, 0);
+    for (int i = 0; i < 5; i++)
+        loop_work_schedule(loop, &w.work);
+    ck_assert_int_eq(write(ends[1], "x", 1), 1);
+    ck_assert(reaches(&w.runs, 1));
+    usleep(20000);
+    ck_assert_int_eq(atomic_load(&w.runs), 1);
+    loop_work_schedule(loop, &w.work);
+    ck_assert(reaches(&w.runs, 2));
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
+/* Work that always wants another turn leaves descriptors theirs. */
+START_TEST(work_that_goes_on_starves_nobody)
+{
+    struct counted_work w, other;
+    _Atomic int count = 0;
+    int ends[2];
+
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_eq(loop_fd_add(loop, ends[0], EPOLLIN, read_and_count, &count), 0);
+    init_work(&w, INT_MAX);
+    init_work(&other, 0);
+    loop_work_schedule(loop, &w.work);
+    ck_assert(reaches(&w.runs, 3));
+    ck_assert_int_eq(write(ends[1], "abc", 3), 3);
+    loop_work_schedule(loop, &other.work);
+    ck_assert(reaches(&count, 3));
+    ck_assert(reaches(&other.runs, 1));
+    loop_work_cancel(loop, &w.work);
+    int runs = atomic_load(&w.runs);
+    usleep(20000);
+    ck_assert_int_eq(atomic_load(&w.runs), runs);
+    loop_fd_remove(loop, ends[0]);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
+START_TEST(work_cancelled_does_not_run_and_others_do)
+{
+    struct counted_work w[3];
+    int ends[2];
+
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_eq(loop_post(loop, wait_for_fd, &ends[0]), 0);
+    for (int i = 0; i < 3; i++)
+        loop_work_schedule(loop, &init_work(&w[i], 0)->work);
+    loop_work_cancel(loop, &w[2].work);
+    loop_work_cancel(loop, &w[0].work);
+    loop_work_cancel(loop, &w[0].work);
+    ck_assert_int_eq(write(ends[1], "x", 1), 1);
+    ck_assert(reaches(&w[1].runs, 1));
+    loop_work_schedule(loop, &w[2].work);
+    ck_assert(reaches(&w[2].runs, 1));
+    ck_assert_int_eq(atomic_load(&w[0].runs), 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
+static _Atomic int jobs_made, jobs_seen;
+
+static void take_jobs(void *opaque)
+{
+    atomic_store(&jobs_seen, atomic_load(&jobs_made));
+}
+
+static void *make_jobs(void *opaque)
+{
+    for (int i = 0; i < 20000; i++) {
+        atomic_fetch_add(&jobs_made, 1);
+        loop_work_schedule(loop, opaque);
+    }
+    return NULL;
+}
+
+/* However the calls fall, the last run comes after the last of them. */
+START_TEST(work_scheduled_by_several_threads_sees_everything)
+{
+    struct loop_work work = {.fn = take_jobs};
+    pthread_t threads[3];
+
+    atomic_store(&jobs_made, 0);
+    atomic_store(&jobs_seen, 0);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, make_jobs, &work), 0);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    ck_assert(reaches(&jobs_seen, 60000));
+}
+END_TEST
+
+START_TEST(work_before_stop_is_run)
+{
+    struct counted_work w;
+
+    loop_work_schedule(loop, &init_work(&w, 0)->work);
+    loop_stop(loop);
+    ck_assert_int_eq(atomic_load(&w.runs), 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("loop");
@@ -477,6 +621,11 @@ int main(void)
     tcase_add_test(tcase, timer_disarmed_does_not_fire);
     tcase_add_test(tcase, timer_destroyed_by_own_callback);
     tcase_add_test(tcase, timer_armed_by_several_threads_loses_nothing);
+    tcase_add_test(tcase, work_scheduled_twice_runs_once);
+    tcase_add_test(tcase, work_that_goes_on_starves_nobody);
+    tcase_add_test(tcase, work_cancelled_does_not_run_and_others_do);
+    tcase_add_test(tcase, work_scheduled_by_several_threads_sees_everything);
+    tcase_add_test(tcase, work_before_stop_is_run);
     tcase_add_test(tcase, stop_twice_and_without_start_is_harmless);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
