@@ -89,7 +89,7 @@ static unsigned slots(const struct machine *m)
     return m->config.virtio == MACHINE_VIRTIO_PCI ? PCIE_HOST_SLOTS - 1 : BOARD_VIRTIO_SLOTS;
 }
 
-_Static_assert(MACHINE_VIRTIO_MAX >= PCIE_HOST_SLOTS - 1, "");
+_Static_assert(MACHINE_VIRTIO_MAX >= PCIE_HOST_SLOTS - 1, "a device for each slot");
 
 int machine_virtio_add(struct machine *m, struct virtio_device *dev, struct error *err)
 {

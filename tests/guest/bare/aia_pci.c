@@ -10,25 +10,20 @@ enum { MSIX_BAR = 1, VECTORS = 2, IDENTITY = 40, ENABLE = 0x8000, MASK_ALL = 0x4
 static struct rng_ring ring;
 static unsigned msix;
 
-static uint64_t select(uint64_t reg)
-{
-    rt_csr_write(0x350, reg);
-    return rt_csr_read(0x351);
-}
-
 static void set(uint64_t reg, uint64_t value)
 {
     rt_csr_write(0x350, reg);
     rt_csr_write(0x351, value);
 }
 
-/* Takes what came: identities from IDENTITY on, a bit each. */
+/* Takes what came, in one step, as more may come at any time: identities from IDENTITY on, a bit each. */
 static uint64_t arrived(void)
 {
-    uint64_t bits = select(0x80) >> IDENTITY;
+    uint64_t bits;
 
-    set(0x80, 0);
-    return bits;
+    rt_csr_write(0x350, 0x80);
+    __asm__ volatile("csrrw %0, 0x351, zero" : "=r"(bits)::"memory");
+    return bits >> IDENTITY;
 }
 
 static uint64_t wait_arrived(void)
@@ -98,10 +93,12 @@ static void set_mask(uint32_t mask)
     *rt_mmio32(TABLE + 16 + 12) = mask;
 }
 
+/* The device uses a buffer and sends its message in one piece, which no access of a register comes between. */
 static void ask(void)
 {
     rng_ask(REGISTERS, &ring);
     rng_wait(&ring);
+    (void)*rng8(REGISTERS, COMMON_STATUS);
 }
 
 /* Masked: the message does not come, its bit is set, and unmasking lets it out. */
