@@ -71,7 +71,7 @@ struct machine {
     unsigned virtio_count;
     struct virtio_device *virtio_console, *balloon; /* NULL: not of this machine */
     struct virtio_device *nets[MACHINE_NETS_MAX];
-    _Atomic bool virtio_console_spoke;              /* the guest has written to it: what is typed goes there */
+    _Atomic bool virtio_console_spoke; /* the guest has written to it: what is typed goes there */
     struct loop_timer *rtc_timer, *htif_timer, *watchdog_timer;
     struct console_backend *console;
     struct device *second_uart; /* NULL: one port */

@@ -421,7 +421,8 @@ START_TEST(nonsense_of_every_length_is_survived)
 
     srandom(11);
     for (int i = 0; i < 2000; i++) {
-        size_t len = i < 200 ? (size_t)i + NET_FRAME_MIN_BYTES : 14 + (size_t)random() % (i % 100 ? 1600 : LARGEST - 14);
+        size_t len =
+            i < 200 ? (size_t)i + NET_FRAME_MIN_BYTES : 14 + (size_t)random() % (i % 100 ? 1600 : LARGEST - 14);
         for (size_t j = 0; j < len; j++)
             frame[j] = (uint8_t)random();
         static const uint16_t types[] = {ETHERTYPE_IP, ETHERTYPE_IPV6, ETHERTYPE_ARP, 0x88cc, 0x22f0};

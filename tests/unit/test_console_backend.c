@@ -1,7 +1,7 @@
 /* Serial host back ends: every byte arrives in order through files, pipes and pseudo-terminals, and the other side's
  * ways to misbehave (not reading, leaving, a full disk) neither hang nor kill. */
-#include "machine/console_backend.h"
 #include "base/loop.h"
+#include "machine/console_backend.h"
 #include "run_suite.h"
 
 #include <check.h>
