@@ -119,10 +119,11 @@ enum { ISA_BLOCK_BYTES = 64 };
 #define ISA_COMPATIBLE (ISA_ALL & ~ISA_WANTS_FIRMWARE)
 /* The default of a machine: what stock software looks for. A guest that finds four or five levels of page tables uses
  * them, and pays for each walk and for each process; who wants more than the 256 GiB of a process under Sv39 asks for
- * it. */
-#define ISA_DEFAULT                                                                                           \
-    (ISA_COMPATIBLE & ~(ISA_EXT(SV48) | ISA_EXT(SV57) | ISA_EXT(SMMPM) | ISA_EXT(SMNPM) | ISA_EXT(SSDBLTRP) | \
-                        ISA_EXT(ZICFILP) | ISA_EXT(ZICFISS) | ISA_EXT(SSNPM)))
+ * it. A kernel that is told of Zkr uses it, and M-mode firmware that does not know of it (OpenSBI 1.1) leaves it
+ * closed. */
+#define ISA_DEFAULT                                                                                      \
+    (ISA_COMPATIBLE & ~(ISA_EXT(ZKR) | ISA_EXT(SV48) | ISA_EXT(SV57) | ISA_EXT(SMMPM) | ISA_EXT(SMNPM) | \
+                        ISA_EXT(SSDBLTRP) | ISA_EXT(ZICFILP) | ISA_EXT(ZICFISS) | ISA_EXT(SSNPM)))
 /* What the device tree tells by mmu-type instead of by name. */
 #define ISA_TOLD_BY_MMU_TYPE (ISA_EXT(SV48) | ISA_EXT(SV57))
 
