@@ -203,7 +203,7 @@ START_TEST(seed_says_how_the_source_is)
     const uint32_t insns[] = {enc_csrrw(10, CSR_SEED, 0)};
     struct bench bench;
 
-    bench_open(&bench, ISA_DEFAULT, false, insns, sizeof(insns));
+    bench_open(&bench, ISA_COMPATIBLE, false, insns, sizeof(insns));
     bench.entropy = 0xbeef;
     ck_assert_uint_eq(read_seed(&bench), 2u << 30 | 0xbeef);
     bench.entropy_rc = -EAGAIN;
@@ -228,7 +228,7 @@ START_TEST(seeds_repeat_where_time_follows_the_instructions)
     unsigned again = 0;
     struct bench bench;
 
-    bench_open(&bench, ISA_DEFAULT, true, insns, sizeof(insns));
+    bench_open(&bench, ISA_COMPATIBLE, true, insns, sizeof(insns));
     bench.env.entropy = NULL;
     for (unsigned i = 0; i < COUNT; i++) {
         first[i] = read_seed(&bench);
@@ -241,7 +241,7 @@ START_TEST(seeds_repeat_where_time_follows_the_instructions)
     ck_assert_uint_eq(middle.seeds, COUNT);
     middle.seeds = 500;
     bench_close(&bench);
-    bench_open(&bench, ISA_DEFAULT, true, insns, sizeof(insns));
+    bench_open(&bench, ISA_COMPATIBLE, true, insns, sizeof(insns));
     for (unsigned i = 0; i < 10; i++)
         ck_assert_uint_eq(read_seed(&bench), first[i]);
     ck_assert_int_eq(vcpu_set_state(bench.vcpu, &middle), 0);
