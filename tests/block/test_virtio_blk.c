@@ -200,7 +200,7 @@ START_TEST(configuration_tells_the_disk)
     ck_assert_uint_eq(word, 0);
     negotiate(F_FLUSH);
     memset(serial, 0, sizeof(serial));
-    memcpy(serial, "a-serial-number", 15);
+    memcpy(serial, "a-serial-number", sizeof("a-serial-number"));
     ck_assert_int_eq(request(GET_ID, 0, 20), OK);
     ck_assert_mem_eq(guest(DATA_GPA), serial, 20);
 }

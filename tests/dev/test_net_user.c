@@ -251,6 +251,7 @@ static int connect_to_guest(struct connection *c)
     uint8_t mac[6], flags;
     size_t offset;
 
+    ck_assert_int_ge(fd, 0);
     *c = (struct connection){.seq = 1000};
     send_arp_request("10.0.2.2"); /* makes the guest's address known */
     ck_assert(arp_answer(mac, NET_TEST_WAIT_S * 1000));

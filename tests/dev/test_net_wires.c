@@ -122,7 +122,7 @@ START_TEST(checksum_left_to_the_device_is_computed_on_the_way)
     front_wait(&a.front, &a.front.up, true);
     front_wait(&b.front, &b.front.up, true);
     /* The field in the first piece of three, across two, and in the last place there is. */
-    for (header.csum_offset = 16; header.csum_offset <= sizeof(bytes) - 36; header.csum_offset++) {
+    for (header.csum_offset = 16; header.csum_offset <= (uint16_t)(sizeof(bytes) - 36); header.csum_offset++) {
         fill(bytes, sizeof(bytes), 5);
         ck_assert_int_eq(front_send(&a.front, header, bytes, sizeof(bytes)), 0);
         struct iovec iov = {bytes, sizeof(bytes)};
@@ -220,6 +220,7 @@ START_TEST(messages_that_are_no_frames_are_dropped)
     struct end a;
     int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0), room = 1 << 18;
 
+    ck_assert_int_ge(fd, 0);
     make_end(&a);
     strcpy(at.sun_path, path);
     ck_assert_int_eq(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
@@ -301,7 +302,9 @@ START_TEST(tap_frames_pass_between_guest_and_host)
     fd = other_side(net_tap_name(end.backend));
     if (fd >= 0) {
         fill(bytes, sizeof(bytes), 3);
-        memcpy(bytes, "\xff\xff\xff\xff\xff\xff\x52\x54\x00\x12\x34\x56\x88\xb5", 14);
+        static const uint8_t header[14] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52,
+                                           0x54, 0,    0x12, 0x34, 0x56, 0x88, 0xb5};
+        memcpy(bytes, header, sizeof(header));
         ck_assert_int_eq(front_send(&end.front, (struct net_header){0}, bytes, sizeof(bytes)), 0);
         ck_assert_int_eq(recv(fd, got, sizeof(got), 0), sizeof(bytes));
         ck_assert_mem_eq(got, bytes, sizeof(bytes));

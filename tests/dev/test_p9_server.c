@@ -340,6 +340,7 @@ START_TEST(devices_fifos_and_sockets_are_not_opened)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
+    ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(mkfifo(host_path("fifo"), 0666), 0);
     strcpy(address.sun_path, host_path("socket"));
     ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);

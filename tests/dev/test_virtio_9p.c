@@ -203,6 +203,7 @@ static unsigned open_descriptors(void)
     DIR *fds = opendir("/proc/self/fd");
     unsigned count = 0;
 
+    ck_assert_ptr_nonnull(fds);
     while (readdir(fds))
         count++;
     closedir(fds);
