@@ -4,13 +4,21 @@
 #include "dev/pci/pcie_host.h"
 #include "machine/machine_internal.h"
 
+#include <stdatomic.h>
+
 /* A message is a store: to an interrupt file, or to RAM, as the guest chose. It enters no other device. */
 static void store_message(void *opaque, uint64_t gpa, uint32_t data)
 {
     struct machine *m = opaque;
+    _Atomic uint32_t *word = gpa % sizeof(data) == 0 ? mem_ram_ptr(m->mem, gpa, sizeof(data)) : NULL;
 
-    if (mem_write(m->mem, gpa, &data, sizeof(data)) != 0 && m->imsic)
+    if (word) {
+        /* As one store, behind what the device wrote before. */
+        atomic_store_explicit(word, data, memory_order_release);
+        mem_note_write(m->mem, gpa, sizeof(data));
+    } else if (m->imsic) {
         imsic_message(m->imsic, gpa, data);
+    }
 }
 
 static uint64_t high_window(const struct machine *m)
