@@ -56,7 +56,10 @@ static inline bool front_deliver(void *opaque, const struct net_header *header, 
     struct test_front *front = opaque;
 
     if (front->refuses) {
+        pthread_mutex_lock(&front->lock);
         front->was_refused = true;
+        pthread_cond_broadcast(&front->changed);
+        pthread_mutex_unlock(&front->lock);
         return false;
     }
     front_add(front, header, bytes, len);

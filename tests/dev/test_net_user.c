@@ -387,13 +387,10 @@ START_TEST(guest_without_room_makes_the_sender_wait_and_loses_nothing)
     struct writer writer = {.fd = connect_to_guest(&c), .bytes = 1 << 20};
     pthread_t thread;
 
+    on_loop(loop, refuse, NULL);
     ck_assert_int_eq(pthread_create(&thread, NULL, write_pattern, &writer), 0);
-    for (int i = 0; i < 5; i++) {
-        on_loop(loop, refuse, NULL);
-        usleep(20000);
-        on_loop(loop, make_room, NULL);
-        guest_receives(&c, 0);
-    }
+    front_wait(&front, &front.was_refused, true);
+    on_loop(loop, make_room, NULL);
     guest_receives(&c, writer.bytes);
     pthread_join(thread, NULL);
     ck_assert_uint_gt(backend->stats.queued, 0);
