@@ -7,7 +7,7 @@
 #include "dev/block/block_image.h"
 
 #include "base/loop.h"
-#include "dev/block/iov.h"
+#include "dev/iov.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -228,7 +228,7 @@ static bool start_parts(struct block_image *image, struct block_request *r, cons
     r->state.parts = parts;
     r->state.result = 0;
     for (unsigned i = 0; i < n; at += extents[i++].bytes) {
-        unsigned count = iov_part(r->iov, r->count, at, extents[i].bytes, iov);
+        unsigned count = iov_part(r->iov, r->count, at, extents[i].bytes, iov, r->count);
 
         if (!extents[i].file) {
             iov_zero(iov, count, 0, UINT64_MAX);

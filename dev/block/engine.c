@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "base/loop.h"
-#include "dev/block/iov.h"
+#include "dev/iov.h"
 
 #include <errno.h>
 #include <liburing.h>

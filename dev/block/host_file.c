@@ -2,7 +2,7 @@
 #include "dev/block/host_file.h"
 
 #include "base/log.h"
-#include "dev/block/iov.h"
+#include "dev/iov.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -248,7 +248,7 @@ static ssize_t transfer_once(struct host_file *file, enum host_op op, const stru
     if (rc)
         return rc;
     if (allowed < bytes && count <= TUFF_ARRAY_LEN(part)) {
-        count = iov_part(iov, count, 0, allowed, part);
+        count = iov_part(iov, count, 0, allowed, part, TUFF_ARRAY_LEN(part));
         iov = part;
     }
     do {
@@ -276,7 +276,7 @@ static ssize_t transfer(struct host_file *file, enum host_op op, const struct io
         if (skip == 0) {
             n = transfer_once(file, op, iov + first, used, offset + done);
         } else {
-            used = iov_part(iov + first, used, skip, UINT64_MAX, rest);
+            used = iov_part(iov + first, used, skip, UINT64_MAX, rest, used);
             n = transfer_once(file, op, rest, used, offset + done);
         }
         if (n < 0)
@@ -319,9 +319,9 @@ static ssize_t bounce(struct host_file *file, enum host_op op, const struct iove
         }
         if (op == HOST_READ && n >= 0) {
             n = (uint64_t)n > skip ? (ssize_t)min_u64((uint64_t)n - skip, len) : 0;
-            iov_copy_in(iov, count, done, buf + skip, (size_t)n);
+            iov_from_buf(iov, count, done, buf + skip, (size_t)n);
         } else if (n >= 0) {
-            iov_copy_out(iov, count, done, buf + skip, len);
+            iov_to_buf(iov, count, done, buf + skip, len);
             n = transfer(file, HOST_WRITE, &whole, 1, from);
             if (n >= 0)
                 n = (uint64_t)n == window ? (ssize_t)len : -EIO;

@@ -1,8 +1,8 @@
 /* Opening images with what lies under them, and passing calls on; see node.h. */
 #include "dev/block/node.h"
 
-#include "dev/block/iov.h"
 #include "dev/block/node_internal.h"
+#include "dev/iov.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* Reading compressed clusters of a qcow2 image: raw deflate, or zstd. */
 #include "base/log.h"
-#include "dev/block/iov.h"
 #include "dev/block/qcow2_internal.h"
+#include "dev/iov.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -96,7 +96,7 @@ int qcow2_inflate(struct qcow2 *q, uint64_t entry, uint64_t skip, const struct i
     if (q->inflated_entry != entry)
         rc = load(q, entry);
     if (!rc)
-        iov_copy_in(iov, count, 0, q->inflated + skip, (size_t)iov_bytes(iov, count));
+        iov_from_buf(iov, count, 0, q->inflated + skip, (size_t)iov_bytes(iov, count));
     pthread_mutex_unlock(&q->inflate_lock);
     return rc;
 }

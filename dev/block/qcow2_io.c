@@ -3,8 +3,9 @@
  * A write goes in runs. A run is what one call of the host can do: clusters that are written in place and lie behind
  * each other, or clusters that need space and got it in a row. The latter are written in full, with what their first
  * and last cluster held around the guest's data, and linked into the L2 table when that has succeeded. */
-#include "dev/block/iov.h"
 #include "dev/block/qcow2_internal.h"
+
+#include "dev/iov.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -237,7 +238,7 @@ static int read_backing(struct block_node *backing, const struct iovec *iov, uns
     part = malloc(count * sizeof(*part));
     if (!part)
         return -ENOMEM;
-    rc = node_readv(backing, part, iov_part(iov, count, 0, there, part), offset);
+    rc = node_readv(backing, part, iov_part(iov, count, 0, there, part, count), offset);
     free(part);
     return rc;
 }
@@ -272,7 +273,7 @@ static int qcow2_readv(struct block_node *node, const struct iovec *iov, unsigne
         rc = find_run(q, offset + done, bytes - done, false, false, &run);
         pthread_mutex_unlock(&q->lock);
         if (!rc)
-            rc = read_run(q, &run, part, iov_part(iov, count, done, run.bytes, part), offset + done);
+            rc = read_run(q, &run, part, iov_part(iov, count, done, run.bytes, part, count), offset + done);
         done += run.bytes;
     }
     free(part);
@@ -408,7 +409,7 @@ static int write_allocating(struct qcow2 *q, const struct iovec *iov, unsigned c
     if (rc)
         return rc;
     *bytes = min_u64(*bytes, a.count * q->cluster_bytes - (offset - a.guest));
-    count = iov_part(iov, count, 0, *bytes, part);
+    count = iov_part(iov, count, 0, *bytes, part, count);
     rc = write_allocation(q, &a, part, count, offset, *bytes);
     pthread_mutex_lock(&q->lock);
     if (!rc)
@@ -427,7 +428,7 @@ static int qcow2_writev(struct block_node *node, const struct iovec *iov, unsign
     int rc = part ? qcow2_relieve(q) : -ENOMEM;
 
     while (!rc && done < bytes) {
-        unsigned left = iov_part(iov, count, done, UINT64_MAX, part);
+        unsigned left = iov_part(iov, count, done, UINT64_MAX, part, count);
         uint64_t now = bytes - done;
         struct run run;
 
@@ -436,7 +437,7 @@ static int qcow2_writev(struct block_node *node, const struct iovec *iov, unsign
         pthread_mutex_unlock(&q->lock);
         if (rc == 0) {
             now = run.bytes;
-            rc = host_file_writev(node->file, part + left, iov_part(part, left, 0, now, part + left),
+            rc = host_file_writev(node->file, part + left, iov_part(part, left, 0, now, part + left, left),
                                   (run.entry & QCOW2_OFFSET_MASK) + in_cluster(q, offset + done));
         } else if (rc == -EAGAIN) {
             rc = write_allocating(q, part, left, offset + done, part + left, &now);

@@ -1,6 +1,7 @@
 /* Raw images: the file is the disk. */
-#include "dev/block/iov.h"
 #include "dev/block/node_internal.h"
+
+#include "dev/iov.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -7,6 +7,7 @@
 #include "dev/net/socket.h"
 
 #include "base/loop.h"
+#include "dev/iov.h"
 #include "dev/net/checksum.h"
 
 #include <assert.h>
@@ -195,20 +196,6 @@ static int wait_for(struct net_socket *wire, uint32_t event)
     return -EAGAIN;
 }
 
-/* Appends the iovecs of [from, to) of `iov` to `out`. */
-static unsigned append_range(struct iovec *out, unsigned used, const struct iovec *iov, unsigned count, size_t from,
-                             size_t to)
-{
-    size_t at = 0;
-
-    for (unsigned i = 0; i < count && at < to; at += iov[i++].iov_len) {
-        size_t first = from > at ? from - at : 0, last = to - at < iov[i].iov_len ? to - at : iov[i].iov_len;
-        if (first < last)
-            out[used++] = (struct iovec){.iov_base = (uint8_t *)iov[i].iov_base + first, .iov_len = last - first};
-    }
-    return used;
-}
-
 static int socket_send(struct net_backend *backend, unsigned pair, const struct net_header *header,
                        const struct iovec *iov, unsigned count, size_t len)
 {
@@ -228,11 +215,11 @@ static int socket_send(struct net_backend *backend, unsigned pair, const struct 
     if (header->flags & NET_HEADER_NEEDS_CSUM) {
         size_t at = (size_t)header->csum_start + header->csum_offset;
         sum = net_checksum_finish(header, iov, count);
-        used = append_range(all, used, iov, count, 0, at);
+        used += iov_part(iov, count, 0, at, all + used, count);
         all[used++] = (struct iovec){.iov_base = &sum, .iov_len = sizeof(sum)};
-        used = append_range(all, used, iov, count, at + sizeof(sum), len);
+        used += iov_part(iov, count, at + sizeof(sum), len - at - sizeof(sum), all + used, count);
     } else {
-        used = append_range(all, used, iov, count, 0, len);
+        used += iov_part(iov, count, 0, len, all + used, count);
     }
     message.msg_iovlen = used;
     if (sendmsg(wire->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)

@@ -19,6 +19,7 @@
 
 #include "base/log.h"
 #include "base/loop.h"
+#include "dev/iov.h"
 #include "dev/net/checksum.h"
 
 #include <arpa/inet.h>
@@ -335,13 +336,8 @@ static int user_send(struct net_backend *backend, unsigned pair, const struct ne
                      const struct iovec *iov, unsigned count, size_t len)
 {
     struct net_user *user = (struct net_user *)backend;
-    size_t at = 0;
+    size_t at = iov_to_buf(iov, count, 0, user->frame, len);
 
-    for (unsigned i = 0; i < count && at < len; i++) {
-        size_t part = iov[i].iov_len < len - at ? iov[i].iov_len : len - at;
-        memcpy(user->frame + at, iov[i].iov_base, part);
-        at += part;
-    }
     if (header->flags & NET_HEADER_NEEDS_CSUM) {
         struct iovec copy = {.iov_base = user->frame, .iov_len = at};
         uint16_t sum = net_checksum_finish(header, &copy, 1);

@@ -9,8 +9,8 @@
  */
 #include "dev/share/p9_server.h"
 
+#include "dev/iov.h"
 #include "dev/share/p9_wire.h"
-#include "dev/virtio/queue.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -482,21 +482,7 @@ static int do_lcreate(struct call *call)
  * as the rest of a short read is. */
 static unsigned data_pieces(const struct p9_buffers *buffers, size_t offset, size_t len, struct iovec *out)
 {
-    unsigned used = 0;
-
-    for (unsigned i = 0; i < buffers->count && len && used < IOV_MAX_PIECES; i++) {
-        size_t have = buffers->iov[i].iov_len;
-        if (offset >= have) {
-            offset -= have;
-            continue;
-        }
-        have -= offset;
-        size_t part = have < len ? have : len;
-        out[used++] = (struct iovec){.iov_base = (uint8_t *)buffers->iov[i].iov_base + offset, .iov_len = part};
-        len -= part;
-        offset = 0;
-    }
-    return used;
+    return iov_part(buffers->iov, buffers->count, offset, len, out, IOV_MAX_PIECES);
 }
 
 static size_t at_most(size_t value, size_t max)

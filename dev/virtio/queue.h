@@ -94,12 +94,4 @@ void virtq_reset(struct virtq *q);
  * available again (which is right where chains are pushed in the order they were popped). Returns 0 or -EINVAL. */
 int virtq_restore(struct virtq *q, struct mem *mem, uint64_t features) TUFF_MUST_CHECK;
 
-/* Copies between a chain's iovecs and a buffer, from byte `offset` on; returns how many bytes were there. */
-size_t iov_to_buf(const struct iovec *iov, unsigned count, size_t offset, void *buf, size_t len);
-size_t iov_from_buf(const struct iovec *iov, unsigned count, size_t offset, const void *buf, size_t len);
-/* Writes to `out` (of `out_max` entries) the iovecs for [offset, offset + len); returns their number, or 0 when they do
- * not fit or are not all there. */
-unsigned iov_slice(const struct iovec *iov, unsigned count, size_t offset, size_t len, struct iovec *out,
-                   unsigned out_max);
-
 #endif

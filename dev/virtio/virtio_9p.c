@@ -10,6 +10,7 @@
 #include "dev/virtio/virtio_9p.h"
 
 #include "base/log.h"
+#include "dev/iov.h"
 #include "dev/share/p9_wire.h"
 
 #include <errno.h>

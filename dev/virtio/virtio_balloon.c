@@ -6,6 +6,7 @@
  */
 #include "dev/virtio/virtio_balloon.h"
 
+#include "dev/iov.h"
 #include "mem/mem.h"
 
 #include <errno.h>

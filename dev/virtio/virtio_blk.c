@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "dev/block/block_image.h"
-#include "dev/block/iov.h"
+#include "dev/iov.h"
 #include "dev/rate_limit.h"
 
 #include <errno.h>
@@ -182,7 +182,7 @@ static void answer(struct blk_request *r, uint8_t status)
 
     blk->stats.errors += status != S_OK;
     if (written)
-        iov_copy_in(virtq_writable(chain), chain->writable_count, written - 1, &status, 1);
+        iov_from_buf(virtq_writable(chain), chain->writable_count, written - 1, &status, 1);
     free(r->part);
     r->part = NULL;
     virtq_push(&blk->dev.queues[r->queue], chain, written);
@@ -278,7 +278,7 @@ static bool set_data(struct blk_request *r, const struct iovec *iov, unsigned co
     if (!r->part)
         return false;
     r->io.iov = r->part;
-    r->io.count = iov_part(iov, count, skip, bytes, r->part);
+    r->io.count = iov_part(iov, count, skip, bytes, r->part, count);
     return true;
 }
 
@@ -346,7 +346,7 @@ static void change_ranges(struct blk_request *r)
         refuse(r, S_IOERR, "its segments are too many, or cut off");
         return;
     }
-    iov_copy_out(virtq_readable(chain), chain->readable_count, sizeof(struct header), r->segments, bytes);
+    iov_to_buf(virtq_readable(chain), chain->readable_count, sizeof(struct header), r->segments, bytes);
     r->segment_count = (unsigned)(bytes / sizeof(struct segment));
     for (unsigned i = 0; i < r->segment_count; i++) {
         uint8_t status = check_segment(blk, r->type, &r->segments[i]);
@@ -369,8 +369,8 @@ static void get_id(struct blk_request *r)
     const struct virtq_chain *chain = &r->chain;
     uint64_t room = chain->writable_bytes - 1;
 
-    iov_copy_in(virtq_writable(chain), chain->writable_count, 0, r->blk->serial,
-                room < VIRTIO_BLK_SERIAL_BYTES ? (size_t)room : VIRTIO_BLK_SERIAL_BYTES);
+    iov_from_buf(virtq_writable(chain), chain->writable_count, 0, r->blk->serial,
+                 room < VIRTIO_BLK_SERIAL_BYTES ? (size_t)room : VIRTIO_BLK_SERIAL_BYTES);
     answer(r, S_OK);
 }
 
@@ -391,7 +391,7 @@ static void begin(struct blk_request *r)
         refuse(r, S_IOERR, "it has no header");
         return;
     }
-    iov_copy_out(virtq_readable(chain), chain->readable_count, 0, &header, sizeof(header));
+    iov_to_buf(virtq_readable(chain), chain->readable_count, 0, &header, sizeof(header));
     r->type = header.type;
     switch (header.type) {
     case T_IN:

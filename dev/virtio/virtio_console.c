@@ -10,6 +10,7 @@
 #include "dev/virtio/virtio_console.h"
 
 #include "base/log.h"
+#include "dev/iov.h"
 
 #include <errno.h>
 #include <stdlib.h>

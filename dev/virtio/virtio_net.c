@@ -13,6 +13,7 @@
 #include "dev/virtio/virtio_net.h"
 
 #include "base/log.h"
+#include "dev/iov.h"
 #include "dev/net/checksum.h"
 
 #include <assert.h>

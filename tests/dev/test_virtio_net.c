@@ -1,5 +1,6 @@
 /* virtio-net between the tests' own driver and a back end that records what it is sent and hands over what it is told
  * to, by delivery or by being asked. Without a loop's thread: a turn is what the test makes. */
+#include "dev/iov.h"
 #include "dev/net/backend.h"
 #include "dev/virtio/virtio_net.h"
 #include "virtq_driver.h"

@@ -1,5 +1,6 @@
 /* Virtqueues: what a driver puts in comes out and goes back, in both formats; rings that break the rules break the
  * queue and nothing else; and a model that knows what every step must give, driven at random. */
+#include "dev/iov.h"
 #include "dev/virtio/queue.h"
 #include "virtq_driver.h"
 

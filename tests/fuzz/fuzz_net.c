@@ -6,6 +6,7 @@
  *   - after a reset the device works
  */
 #include "base/loop.h"
+#include "dev/iov.h"
 #include "dev/net/checksum.h"
 #include "dev/virtio/virtio_net.h"
 #include "mem/mem.h"
