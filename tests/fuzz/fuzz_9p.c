@@ -6,6 +6,7 @@
  */
 #include "dev/share/p9_server.h"
 #include "dev/share/p9_wire.h"
+#include "fuzz.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -17,23 +18,6 @@
 enum { MESSAGE_BYTES = 2048, MESSAGES_MAX = 200, REPLY_BYTES = 70000 };
 
 static char parent[64], shared[96], outside[96];
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-struct reader {
-    const uint8_t *at, *end;
-};
-
-static uint8_t take(struct reader *r)
-{
-    return r->at < r->end ? *r->at++ : 0;
-}
 
 static const struct {
     uint8_t type;
@@ -54,7 +38,7 @@ static const char *const names[] = {"a", "b",          "file", "dir",      "link
 /* Small numbers mostly, and those at limits. */
 static uint64_t take_number(struct reader *r)
 {
-    uint8_t byte = take(r);
+    uint8_t byte = take(r, 1);
 
     if (byte < 0xf0)
         return byte;
@@ -66,11 +50,11 @@ static void put_field(struct p9_out *out, char kind, struct reader *r)
     uint64_t value;
 
     if (kind == 's') {
-        const char *name = names[take(r) % (sizeof(names) / sizeof(names[0]))];
+        const char *name = names[take(r, 1) % (sizeof(names) / sizeof(names[0]))];
         p9_put_string(out, name, strlen(name));
         return;
     }
-    value = kind == 'f' ? take(r) % 5 : take_number(r);
+    value = kind == 'f' ? take(r, 1) % 5 : take_number(r);
     p9_put(out, &value, kind == 'f' ? 4 : (size_t)(kind - '0'));
 }
 
@@ -79,7 +63,7 @@ static void one_message(struct p9_server *server, struct reader *r)
     uint8_t bytes[MESSAGE_BYTES];
     static uint8_t reply[REPLY_BYTES];
     struct p9_out out = {.start = bytes, .size = sizeof(bytes)};
-    uint8_t choice = take(r), how = take(r);
+    uint8_t choice = take(r, 1), how = take(r, 1);
     unsigned shape = choice % (sizeof(shapes) / sizeof(shapes[0]));
 
     p9_put_u32(&out, 0);
@@ -88,13 +72,13 @@ static void one_message(struct p9_server *server, struct reader *r)
     for (const char *c = shapes[shape].shape; *c; c++)
         put_field(&out, *c, r);
     if (how >= 0xe0) /* cut */
-        out.len = take(r) % (out.len + 1);
+        out.len = take(r, 1) % (out.len + 1);
     else if (how >= 0xc0) /* spoilt */
-        bytes[take(r) % out.len] = take(r);
+        bytes[take(r, 1) % out.len] = take(r, 1);
     uint32_t size = (uint32_t)out.len;
     if (how % 16 && size >= 4)
         memcpy(bytes, &size, sizeof(size));
-    size_t room = how & 8 ? REPLY_BYTES : 7 + take(r);
+    size_t room = how & 8 ? REPLY_BYTES : 7 + take(r, 1);
     struct iovec in_iov = {bytes, out.len}, out_iov[] = {{reply, 3}, {reply + 3, room - 3}};
     struct p9_buffers in = {&in_iov, 1, out.len}, answer = {out_iov, 2, room};
     int64_t len = p9_server_handle(server, &in, &answer);
@@ -196,7 +180,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
     make_tree();
     unsigned descriptors = open_descriptors();
-    uint8_t kind = take(&r);
+    uint8_t kind = take(&r, 1);
     struct share_config config = {.path = shared, .read_only = kind & 1, .squash = kind & 2};
     require(p9_server_create(&config, &server, NULL) == 0);
     for (unsigned i = 0; r.at < r.end && i < MESSAGES_MAX; i++)

@@ -1,36 +1,14 @@
-/* What the fuzz targets for devices share: the input as numbers, conditions, saved states with any values. */
+/* What the fuzz targets for devices share: saved states with any values. */
 #ifndef TUFF_TESTS_FUZZ_DEVICE_H
 #define TUFF_TESTS_FUZZ_DEVICE_H
 
 #include "dev/device.h"
 #include "dev/device_state.h"
+#include "fuzz.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static inline void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-/* The input as numbers; zeroes after its end. */
-struct reader {
-    const uint8_t *at, *end;
-};
-
-static inline uint64_t take(struct reader *r, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < bytes; i++)
-        value |= (uint64_t)(r->at < r->end ? *r->at++ : 0) << 8 * i;
-    return value;
-}
 
 /* Saves a device, changes bytes of its fields, makes the checksum right again, and loads. */
 static inline void restore(struct device *dev, struct reader *r)

@@ -4,6 +4,7 @@
  * gzip), anything else a device tree. Whatever is accepted must hold what loader.h promises: everything in RAM, the
  * entry inside the image, the tree usable by libfdt. RAM is small and made anew for each input only when something was
  * loaded. */
+#include "fuzz.h"
 #include "machine/board_virt.h"
 #include "machine/loader.h"
 #include "mem/mem.h"
@@ -15,14 +16,6 @@
 #include <zlib.h>
 
 enum { RAM_BYTES = 4 << 20 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static struct mem *guest_memory(void)
 {

@@ -9,6 +9,7 @@
 #include "dev/iov.h"
 #include "dev/net/checksum.h"
 #include "dev/virtio/virtio_net.h"
+#include "fuzz.h"
 #include "mem/mem.h"
 
 #include <errno.h>
@@ -33,27 +34,6 @@ struct wire {
 /* One for all inputs, as descriptors cost more than an input. It does not run: turns are operations. */
 static struct loop *loop;
 static uint8_t frame[NET_FRAME_MAX_BYTES], copy[NET_FRAME_MAX_BYTES];
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-struct reader {
-    const uint8_t *at, *end;
-};
-
-static uint64_t take(struct reader *r, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < bytes; i++)
-        value |= (uint64_t)(r->at < r->end ? *r->at++ : 0) << 8 * i;
-    return value;
-}
 
 static int wire_send(struct net_backend *backend, unsigned pair, const struct net_header *header,
                      const struct iovec *iov, unsigned count, size_t len)

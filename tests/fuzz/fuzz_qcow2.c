@@ -1,6 +1,7 @@
 /* qcow2 images of any contents: opened, read, written, discarded, checked. Whatever happens is an error with a reason,
  * or works: what was written to a sector is what is read from it. */
 #include "dev/block/node.h"
+#include "fuzz.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -9,14 +10,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void write_and_read(struct block_node *node, uint64_t offset)
 {

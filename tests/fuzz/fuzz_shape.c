@@ -1,17 +1,10 @@
 /* A region's shape, profile and code as they come from a file: what is accepted stays inside of its own arrays, and is
  * written again as it was read. Input: a byte for which of the three, then the bytes. */
 #include "engine/region/shape.h"
+#include "fuzz.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void check_places(const struct region *r)
 {

@@ -1,5 +1,6 @@
 /* A database of compiled code that somebody changed: the input is edits (three bytes of place, one of value, repeated)
  * to a good file. Whatever the store makes of it, it neither crashes nor gives out code that is not what was stored. */
+#include "fuzz.h"
 #include "store/store.h"
 
 #include <fcntl.h>
@@ -8,19 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 enum { REGIONS = 6, CODE_BYTES = 700, EDIT_BYTES = 4 };
 
 static uint8_t *good;
 static size_t good_bytes;
 static char path[64];
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void describe(uint32_t number, uint8_t shape[16], uint8_t code[CODE_BYTES], struct store_region *region)
 {

@@ -1,6 +1,7 @@
 /* Files with names of guest code: an ELF's symbol table, System.map, kallsyms. Whatever is accepted has names, which
  * are printable, at addresses that are found again. */
 #include "base/symbols.h"
+#include "fuzz.h"
 #include "machine/loader.h"
 
 #include <stdint.h>
@@ -8,14 +9,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void check_label(const struct symbols *symbols, uint64_t address)
 {

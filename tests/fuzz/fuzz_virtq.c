@@ -12,6 +12,7 @@
 #include "dev/virtio/virtio_balloon.h"
 #include "dev/virtio/virtio_mmio.h"
 #include "dev/virtio/virtio_rng.h"
+#include "fuzz.h"
 #include "mem/mem.h"
 
 #include <errno.h>
@@ -42,27 +43,6 @@ static struct virtq_chain chains[CHAINS];
 
 /* One for all inputs, as descriptors cost more than an input. It does not run: turns are operations. */
 static struct loop *loop;
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-struct reader {
-    const uint8_t *at, *end;
-};
-
-static uint64_t take(struct reader *r, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < bytes; i++)
-        value |= (uint64_t)(r->at < r->end ? *r->at++ : 0) << 8 * i;
-    return value;
-}
 
 static void set_line(void *opaque, uint32_t number, bool level)
 {
