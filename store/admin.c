@@ -231,13 +231,40 @@ int store_merge(const char *path, const char *from, uint64_t *added, struct erro
 
 /* ---- runs ---- */
 
-static int prepare_with(sqlite3 *db, const char *sql, const int64_t *numbers, int count, sqlite3_stmt **out)
-{
-    int rc = sqlite3_prepare_v2(db, sql, -1, out, NULL);
+/* The rows of one question to a file: query_open(), query_next() until it is false, query_close(). */
+struct query {
+    const char *path;
+    sqlite3 *db;
+    sqlite3_stmt *row;
+    int rc;
+};
 
-    for (int i = 0; i < count && rc == SQLITE_OK; i++)
-        rc = sqlite3_bind_int64(*out, i + 1, numbers[i]);
-    return rc;
+static int query_open(struct query *q, const char *path, const char *sql, const int64_t *numbers, int count,
+                      struct error *err)
+{
+    *q = (struct query){.path = path};
+    int rc = open_existing(path, &q->db, err);
+
+    if (rc)
+        return rc;
+    q->rc = sqlite3_prepare_v2(q->db, sql, -1, &q->row, NULL);
+    for (int i = 0; i < count && q->rc == SQLITE_OK; i++)
+        q->rc = sqlite3_bind_int64(q->row, i + 1, numbers[i]);
+    return 0;
+}
+
+static bool query_next(struct query *q)
+{
+    if (q->rc == SQLITE_OK || q->rc == SQLITE_ROW)
+        q->rc = sqlite3_step(q->row);
+    return q->rc == SQLITE_ROW;
+}
+
+static int query_close(struct query *q, struct error *err)
+{
+    sqlite3_finalize(q->row);
+    (void)sqlite3_close(q->db);
+    return q->rc == SQLITE_DONE ? 0 : fail(err, q->path, q->rc);
 }
 
 static const char *text_of(sqlite3_stmt *row, int column)
@@ -249,38 +276,34 @@ static const char *text_of(sqlite3_stmt *row, int column)
 
 static int read_runs(const char *path, int64_t only, store_run_fn fn, void *opaque, struct error *err)
 {
-    sqlite3_stmt *row = NULL;
+    struct query q;
     uint64_t count = 0;
-    sqlite3 *db;
-    int rc = open_existing(path, &db, err);
+    int rc = query_open(&q, path,
+                        "SELECT id, started, version, guest, options, seconds, instructions, compiled,"
+                        " coalesce((SELECT value FROM run_stats WHERE run = id AND name = 'compile_us'), 0),"
+                        " coalesce((SELECT value FROM run_stats WHERE run = id AND name = 'store_hits'), 0)"
+                        " FROM runs WHERE ?1 = 0 OR id = ?1 ORDER BY id DESC",
+                        &only, 1, err);
 
     if (rc)
         return rc;
-    rc = prepare_with(db,
-                      "SELECT id, started, version, guest, options, seconds, instructions, compiled,"
-                      " coalesce((SELECT value FROM run_stats WHERE run = id AND name = 'compile_us'), 0),"
-                      " coalesce((SELECT value FROM run_stats WHERE run = id AND name = 'store_hits'), 0)"
-                      " FROM runs WHERE ?1 = 0 OR id = ?1 ORDER BY id DESC",
-                      &only, 1, &row);
-    while (rc == SQLITE_OK && (rc = sqlite3_step(row)) == SQLITE_ROW) {
-        struct store_run_row run = {.id = sqlite3_column_int64(row, 0),
-                                    .started = sqlite3_column_int64(row, 1),
-                                    .version = text_of(row, 2),
-                                    .guest = text_of(row, 3),
-                                    .options = text_of(row, 4),
-                                    .seconds = sqlite3_column_double(row, 5),
-                                    .instructions = (uint64_t)sqlite3_column_int64(row, 6),
-                                    .compiled = sqlite3_column_double(row, 7),
-                                    .compile_us = (uint64_t)sqlite3_column_int64(row, 8),
-                                    .hits = (uint64_t)sqlite3_column_int64(row, 9)};
-        rc = SQLITE_OK;
+    while (query_next(&q)) {
+        struct store_run_row run = {.id = sqlite3_column_int64(q.row, 0),
+                                    .started = sqlite3_column_int64(q.row, 1),
+                                    .version = text_of(q.row, 2),
+                                    .guest = text_of(q.row, 3),
+                                    .options = text_of(q.row, 4),
+                                    .seconds = sqlite3_column_double(q.row, 5),
+                                    .instructions = (uint64_t)sqlite3_column_int64(q.row, 6),
+                                    .compiled = sqlite3_column_double(q.row, 7),
+                                    .compile_us = (uint64_t)sqlite3_column_int64(q.row, 8),
+                                    .hits = (uint64_t)sqlite3_column_int64(q.row, 9)};
         count++;
         fn(opaque, &run);
     }
-    sqlite3_finalize(row);
-    (void)sqlite3_close(db);
-    if (rc != SQLITE_DONE)
-        return fail(err, path, rc);
+    rc = query_close(&q, err);
+    if (rc)
+        return rc;
     return only && !count ? error_set(err, -ENOENT, "%s: run %lld is not in it", path, (long long)only) : 0;
 }
 
@@ -299,53 +322,43 @@ int store_each_change(const char *path, int64_t before, int64_t after, uint32_t 
                       struct error *err)
 {
     const int64_t numbers[] = {before, after, most};
-    sqlite3_stmt *row = NULL;
-    sqlite3 *db;
-    int rc = open_existing(path, &db, err);
+    struct query q;
+    int rc = query_open(&q, path,
+                        "SELECT gva, insns, level, before, after FROM (SELECT region,"
+                        " sum(CASE run WHEN ?1 THEN entries ELSE 0 END) AS before,"
+                        " sum(CASE run WHEN ?2 THEN entries ELSE 0 END) AS after FROM run_regions WHERE run IN (?1, ?2)"
+                        " GROUP BY region) JOIN regions ON id = region WHERE before <> after"
+                        " ORDER BY abs(after - before) * insns DESC LIMIT ?3",
+                        numbers, 3, err);
 
     if (rc)
         return rc;
-    rc = prepare_with(db,
-                      "SELECT gva, insns, level, before, after FROM (SELECT region,"
-                      " sum(CASE run WHEN ?1 THEN entries ELSE 0 END) AS before,"
-                      " sum(CASE run WHEN ?2 THEN entries ELSE 0 END) AS after FROM run_regions WHERE run IN (?1, ?2)"
-                      " GROUP BY region) JOIN regions ON id = region WHERE before <> after"
-                      " ORDER BY abs(after - before) * insns DESC LIMIT ?3",
-                      numbers, 3, &row);
-    while (rc == SQLITE_OK && (rc = sqlite3_step(row)) == SQLITE_ROW) {
-        struct store_change change = {.gva = (uint64_t)sqlite3_column_int64(row, 0),
-                                      .insns = (uint32_t)sqlite3_column_int64(row, 1),
-                                      .level = (uint8_t)sqlite3_column_int(row, 2),
-                                      .before = (uint64_t)sqlite3_column_int64(row, 3),
-                                      .after = (uint64_t)sqlite3_column_int64(row, 4)};
-        rc = SQLITE_OK;
+    while (query_next(&q)) {
+        struct store_change change = {.gva = (uint64_t)sqlite3_column_int64(q.row, 0),
+                                      .insns = (uint32_t)sqlite3_column_int64(q.row, 1),
+                                      .level = (uint8_t)sqlite3_column_int(q.row, 2),
+                                      .before = (uint64_t)sqlite3_column_int64(q.row, 3),
+                                      .after = (uint64_t)sqlite3_column_int64(q.row, 4)};
         fn(opaque, &change);
     }
-    sqlite3_finalize(row);
-    (void)sqlite3_close(db);
-    return rc == SQLITE_DONE ? 0 : fail(err, path, rc);
+    return query_close(&q, err);
 }
 
 int store_each_used(const char *path, int64_t id, store_region_fn fn, void *opaque, struct error *err)
 {
-    sqlite3_stmt *row = NULL;
-    sqlite3 *db;
-    int rc = open_existing(path, &db, err);
+    struct query q;
+    int rc = query_open(&q, path,
+                        "SELECT digest, level, insns, gva, shape, profile, compile_us, CASE ?1 WHEN 0 THEN entries ELSE"
+                        " coalesce((SELECT entries FROM run_regions WHERE run = ?1 AND region = id), 0) END AS used,"
+                        " 1 FROM regions WHERE used > 0",
+                        &id, 1, err);
 
     if (rc)
         return rc;
-    rc = prepare_with(db,
-                      "SELECT digest, level, insns, gva, shape, profile, compile_us, CASE ?1 WHEN 0 THEN entries ELSE"
-                      " coalesce((SELECT entries FROM run_regions WHERE run = ?1 AND region = id), 0) END AS used,"
-                      " 1 FROM regions WHERE used > 0",
-                      &id, 1, &row);
-    while (rc == SQLITE_OK && (rc = sqlite3_step(row)) == SQLITE_ROW) {
+    while (query_next(&q)) {
         struct store_region region;
-        rc = SQLITE_OK;
-        if (store_read_region(row, &region))
+        if (store_read_region(q.row, &region))
             fn(opaque, &region);
     }
-    sqlite3_finalize(row);
-    (void)sqlite3_close(db);
-    return rc == SQLITE_DONE ? 0 : fail(err, path, rc);
+    return query_close(&q, err);
 }
