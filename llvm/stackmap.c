@@ -1,6 +1,9 @@
 /* Reads the format described in LLVM's documentation, "Stack maps and patch points in LLVM", section "Stack Map
- * Format", version 3: a header, one record for each function, 64-bit constants, then a record for each patchpoint. */
+ * Format", version 3: a header, one record for each function, 64-bit constants, then a record for each patchpoint.
+ * Everything is checked although LLVM wrote it a moment ago. */
 #include "llvm/stackmap.h"
+
+#include "base/cursor.h"
 
 #include <llvm-c/Object.h>
 
@@ -19,32 +22,10 @@ enum {
     CONSTANT_INDEX = 5,
 };
 
-/* Bytes not yet read; everything is little-endian, and checked although LLVM wrote it a moment ago. */
-struct cursor {
-    const uint8_t *at;
-    size_t left;
-    bool short_of;
-};
-
-static uint64_t take(struct cursor *in, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    if (in->left < bytes) {
-        in->short_of = true;
-        in->left = 0;
-        return 0;
-    }
-    memcpy(&value, in->at, bytes);
-    in->at += bytes;
-    in->left -= bytes;
-    return value;
-}
-
 static void skip(struct cursor *in, size_t bytes)
 {
     if (in->left < bytes) {
-        in->short_of = true;
+        in->bad = true;
         bytes = in->left;
     }
     in->at += bytes;
@@ -58,12 +39,12 @@ struct constants {
 
 static bool read_location(struct cursor *in, const struct constants *constants, struct region_value *out)
 {
-    unsigned kind = (unsigned)take(in, 1);
+    unsigned kind = (unsigned)cursor_take(in, 1);
     skip(in, 1);
-    unsigned size = (unsigned)take(in, 2);
-    unsigned host = (unsigned)take(in, 2);
+    unsigned size = (unsigned)cursor_take(in, 2);
+    unsigned host = (unsigned)cursor_take(in, 2);
     skip(in, 2);
-    int32_t number = (int32_t)take(in, 4);
+    int32_t number = (int32_t)cursor_take(in, 4);
 
     out->host = (uint8_t)host;
     out->number = number;
@@ -91,10 +72,10 @@ static bool read_location(struct cursor *in, const struct constants *constants, 
 static bool read_record(struct cursor *in, const struct constants *constants, const struct live_sets *live,
                         struct region *r, uint32_t *value_count, uint32_t value_room)
 {
-    uint64_t id = take(in, 8);
-    uint32_t offset = (uint32_t)take(in, 4);
+    uint64_t id = cursor_take(in, 8);
+    uint32_t offset = (uint32_t)cursor_take(in, 4);
     skip(in, 2);
-    unsigned locations = (unsigned)take(in, 2);
+    unsigned locations = (unsigned)cursor_take(in, 2);
 
     if (id >= live->count || locations > value_room - *value_count)
         return false;
@@ -111,10 +92,10 @@ static bool read_record(struct cursor *in, const struct constants *constants, co
     /* The record is padded to 8 bytes before and after its list of live-out registers. */
     skip(in, locations % 2 ? 4 : 0);
     skip(in, 2);
-    size_t live_outs = take(in, 2);
+    size_t live_outs = cursor_take(in, 2);
     skip(in, 4 * live_outs);
     skip(in, (4 + 4 * live_outs) % 8 ? 4 : 0);
-    return !in->short_of;
+    return !in->bad;
 }
 
 static int by_offset(const void *a, const void *b)
@@ -129,12 +110,12 @@ static int read_section(struct cursor in, const struct live_sets *live, struct r
 {
     uint32_t value_room = (uint32_t)(in.left / LOCATION_BYTES) + 1;
 
-    if (take(&in, 1) != VERSION)
+    if (cursor_take(&in, 1) != VERSION)
         return -EINVAL;
     skip(&in, 3);
-    uint32_t functions = (uint32_t)take(&in, 4);
-    struct constants constants = {.count = (uint32_t)take(&in, 4)};
-    uint32_t records = (uint32_t)take(&in, 4);
+    uint32_t functions = (uint32_t)cursor_take(&in, 4);
+    struct constants constants = {.count = (uint32_t)cursor_take(&in, 4)};
+    uint32_t records = (uint32_t)cursor_take(&in, 4);
     if (functions != 1 || in.left < FUNCTION_BYTES + 8 * (size_t)constants.count)
         return -EINVAL;
     skip(&in, FUNCTION_BYTES);
@@ -175,8 +156,8 @@ static int read_faults(struct cursor in, struct region *r)
         return -ENOMEM;
     for (r->fault_count = 0; r->fault_count < count; r->fault_count++) {
         struct region_fault *fault = &r->faults[r->fault_count];
-        fault->offset = (uint32_t)take(&in, 4);
-        fault->resume = (uint32_t)take(&in, 4);
+        fault->offset = (uint32_t)cursor_take(&in, 4);
+        fault->resume = (uint32_t)cursor_take(&in, 4);
     }
     qsort(r->faults, count, sizeof(*r->faults), by_fault_offset);
     return 0;

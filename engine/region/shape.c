@@ -2,6 +2,7 @@
  * the other, and from the context and ISA they were decoded under. */
 #include "engine/region/shape.h"
 
+#include "base/cursor.h"
 #include "engine/isa/riscv/sem.h"
 
 #include <errno.h>
@@ -168,31 +169,10 @@ int region_code_write(const struct region *r, const void *object, size_t object_
 
 /* ---- reading ---- */
 
-struct reader {
-    const uint8_t *at;
-    size_t left;
-    bool bad;
-};
-
-static uint64_t take(struct reader *in, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    if (in->left < bytes) {
-        in->bad = true;
-        in->left = 0;
-        return 0;
-    }
-    memcpy(&value, in->at, bytes);
-    in->at += bytes;
-    in->left -= bytes;
-    return value;
-}
-
 /* A number from `least` to `most`. */
-static uint64_t take_within(struct reader *in, unsigned bytes, uint64_t least, uint64_t most)
+static uint64_t take_within(struct cursor *in, unsigned bytes, uint64_t least, uint64_t most)
 {
-    uint64_t value = take(in, bytes);
+    uint64_t value = cursor_take(in, bytes);
 
     if (value >= least && value <= most)
         return value;
@@ -200,12 +180,12 @@ static uint64_t take_within(struct reader *in, unsigned bytes, uint64_t least, u
     return least;
 }
 
-static uint64_t take_count(struct reader *in)
+static uint64_t take_count(struct cursor *in)
 {
     uint64_t value = 0;
 
     for (unsigned shift = 0; shift < 64; shift += 7) {
-        uint64_t byte = take(in, 1);
+        uint64_t byte = cursor_take(in, 1);
         value |= (byte & 127) << shift;
         if (byte < 128)
             return value;
@@ -215,18 +195,18 @@ static uint64_t take_count(struct reader *in)
 }
 
 /* `count` things that take at least `bytes` each: no more than there can be. */
-static void *take_room(struct reader *in, uint64_t count, size_t bytes, size_t size)
+static void *take_room(struct cursor *in, uint64_t count, size_t bytes, size_t size)
 {
     if (count > in->left / bytes)
         in->bad = true;
     return in->bad ? NULL : calloc(count + 1, size);
 }
 
-static void read_place(struct reader *in, struct region *r)
+static void read_place(struct cursor *in, struct region *r)
 {
     r->page_count = (uint32_t)take_within(in, 1, 1, REGION_PAGES_MAX);
     for (uint32_t i = 0; i < r->page_count; i++)
-        r->pages[i].delta = (int32_t)take(in, 4);
+        r->pages[i].delta = (int32_t)cursor_take(in, 4);
     r->span_count = (uint32_t)take_within(in, 2, 1, 2 * REGION_BLOCKS_MAX);
     r->spans = take_room(in, r->span_count, 5, sizeof(*r->spans));
     uint32_t bytes = 0;
@@ -251,7 +231,7 @@ static void read_place(struct reader *in, struct region *r)
     for (uint32_t i = 0; i < r->entry_count; i++) {
         bool on_page = false;
         r->entry_block[i] = (uint16_t)take_within(in, 2, 0, REGION_BLOCKS_MAX - 1);
-        r->entry_offset[i] = (int32_t)take(in, 4);
+        r->entry_offset[i] = (int32_t)cursor_take(in, 4);
         for (uint32_t j = 0; j < r->page_count; j++)
             on_page |= r->pages[j].delta == r->entry_offset[i] >> MEM_PAGE_SHIFT;
         in->bad |= !on_page || (r->entry_offset[i] & 1);
@@ -259,24 +239,25 @@ static void read_place(struct reader *in, struct region *r)
     r->block_count = (uint32_t)take_within(in, 2, 1, REGION_BLOCKS_MAX);
 }
 
-static struct region_edge read_edge(struct reader *in, uint32_t blocks)
+static struct region_edge read_edge(struct cursor *in, uint32_t blocks)
 {
     struct region_edge e = {.target = REGION_NONE};
     unsigned kind = (unsigned)take_within(in, 1, EDGE_NONE, EDGE_OUT);
 
     if (kind != EDGE_NONE)
-        e.offset = (int32_t)take(in, 4);
+        e.offset = (int32_t)cursor_take(in, 4);
     if (kind == EDGE_INSIDE || kind == EDGE_BACK)
         e.target = (uint16_t)take_within(in, 2, 0, blocks - 1);
     e.back = kind == EDGE_BACK;
     return e;
 }
 
-static void read_block(struct reader *in, struct region *r, struct region_block *b)
+static void read_block(struct cursor *in, struct region *r, struct region_block *b)
 {
-    *b = (struct region_block){.start = (int32_t)take(in, 4), .end = (int32_t)take(in, 4), .entry = REGION_NONE};
+    *b = (struct region_block){
+        .start = (int32_t)cursor_take(in, 4), .end = (int32_t)cursor_take(in, 4), .entry = REGION_NONE};
     b->ends = (enum region_end)take_within(in, 1, REGION_END_FALL, REGION_END_EXIT);
-    b->cut = take(in, 1);
+    b->cut = cursor_take(in, 1);
     b->insns = (uint32_t)take_within(in, 2, 1, BLOCK_INSNS_MAX);
     b->longest = (uint32_t)take_within(in, 4, b->insns, INSNS_MAX);
     b->fall = read_edge(in, r->block_count);
@@ -343,7 +324,7 @@ static bool decode_block(struct region *r, struct region_block *b, uint32_t *at)
     return offset == len;
 }
 
-static int read_blocks(struct reader *in, struct region *r)
+static int read_blocks(struct cursor *in, struct region *r)
 {
     uint32_t insns = 0, at = 0;
 
@@ -371,7 +352,7 @@ static int read_blocks(struct reader *in, struct region *r)
 
 int region_shape_read(const uint8_t *bytes, size_t len, enum region_detail detail, struct region **out)
 {
-    struct reader in = {.at = bytes, .left = len};
+    struct cursor in = {.at = bytes, .left = len};
     struct region *r = calloc(1, sizeof(*r));
     int rc = 0;
 
@@ -382,9 +363,9 @@ int region_shape_read(const uint8_t *bytes, size_t len, enum region_detail detai
     unsigned flags = (unsigned)take_within(&in, 1, 0, FLAG_MIRRORED | FLAG_ALONE);
     r->mirrored = flags & FLAG_MIRRORED;
     r->alone = flags & FLAG_ALONE;
-    r->ctx = (uint32_t)take(&in, 4);
-    r->isa = take(&in, 8);
-    r->isa |= (isa_set)take(&in, 8) << 64;
+    r->ctx = (uint32_t)cursor_take(&in, 4);
+    r->isa = cursor_take(&in, 8);
+    r->isa |= (isa_set)cursor_take(&in, 8) << 64;
     read_place(&in, r);
     if (in.bad)
         rc = -EINVAL;
@@ -403,7 +384,7 @@ int region_shape_read(const uint8_t *bytes, size_t len, enum region_detail detai
 
 int region_profile_read(const uint8_t *bytes, size_t len, struct region *r)
 {
-    struct reader in = {.at = bytes, .left = len};
+    struct cursor in = {.at = bytes, .left = len};
 
     for (uint32_t i = 0; i < r->block_count && !in.bad; i++) {
         struct region_block *b = &r->blocks[i];
@@ -416,24 +397,24 @@ int region_profile_read(const uint8_t *bytes, size_t len, struct region *r)
     return in.bad || in.left ? -EINVAL : 0;
 }
 
-static void read_exits(struct reader *in, struct region *r)
+static void read_exits(struct cursor *in, struct region *r)
 {
-    uint32_t exits = (uint32_t)take(in, 4);
+    uint32_t exits = (uint32_t)cursor_take(in, 4);
 
     r->exits = take_room(in, exits, 16, sizeof(*r->exits));
     for (uint32_t i = 0; i < exits && r->exits; i++) {
         struct region_exit *e = &r->exits[i];
         e->offset = (uint32_t)take_within(in, 4, i ? r->exits[i - 1].offset : 0, r->code_bytes);
-        e->x = (uint32_t)take(in, 4) & ~1u;
-        e->f = (uint32_t)take(in, 4);
-        e->first_value = (uint32_t)take(in, 4);
+        e->x = (uint32_t)cursor_take(in, 4) & ~1u;
+        e->f = (uint32_t)cursor_take(in, 4);
+        e->first_value = (uint32_t)cursor_take(in, 4);
     }
-    uint32_t values = (uint32_t)take(in, 4);
+    uint32_t values = (uint32_t)cursor_take(in, 4);
     r->values = take_room(in, values, 10, sizeof(*r->values));
     for (uint32_t i = 0; i < values && r->values; i++) {
         r->values[i].place = (uint8_t)take_within(in, 1, REGION_IN_REGISTER, REGION_CONSTANT);
         r->values[i].host = (uint8_t)take_within(in, 1, 0, UINT8_MAX);
-        r->values[i].number = (int64_t)take(in, 8);
+        r->values[i].number = (int64_t)cursor_take(in, 8);
         in->bad |= r->values[i].place == REGION_IN_REGISTER && r->values[i].host > 32;
         in->bad |= r->values[i].place == REGION_IN_MEMORY && r->values[i].host > 15;
     }
@@ -445,21 +426,21 @@ static void read_exits(struct reader *in, struct region *r)
 
 int region_code_read(const uint8_t *bytes, size_t len, struct region *r, const uint8_t **object, size_t *object_bytes)
 {
-    struct reader in = {.at = bytes, .left = len};
+    struct cursor in = {.at = bytes, .left = len};
 
     (void)take_within(&in, 1, CODE_VERSION, CODE_VERSION);
     r->code_bytes = (size_t)take_within(&in, 4, 1, len);
-    r->saved_us = take(&in, 8);
-    r->ir_built = (uint32_t)take(&in, 4);
-    r->ir_optimised = (uint32_t)take(&in, 4);
+    r->saved_us = cursor_take(&in, 8);
+    r->ir_built = (uint32_t)cursor_take(&in, 4);
+    r->ir_optimised = (uint32_t)cursor_take(&in, 4);
     read_exits(&in, r);
-    uint32_t faults = (uint32_t)take(&in, 4);
+    uint32_t faults = (uint32_t)cursor_take(&in, 4);
     r->faults = take_room(&in, faults, 8, sizeof(*r->faults));
     for (uint32_t i = 0; i < faults && r->faults; i++) {
         r->faults[i].offset = (uint32_t)take_within(&in, 4, i ? r->faults[i - 1].offset : 0, r->code_bytes - 1);
         r->faults[i].resume = (uint32_t)take_within(&in, 4, 0, r->code_bytes - 1);
     }
-    *object_bytes = (size_t)take(&in, 4);
+    *object_bytes = (size_t)cursor_take(&in, 4);
     *object = in.at;
     if (in.bad || *object_bytes != in.left)
         return -EINVAL;
