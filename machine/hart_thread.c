@@ -4,10 +4,12 @@
 #include "machine/machine_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 /* ---- waking ---- */
 
@@ -176,6 +178,30 @@ static void counter_event(void *opaque, uint32_t self, uint32_t csr, uint64_t ev
     sbi_vcpu_counter_event(m->vcpus[self], csr, event);
 }
 
+static uint64_t environment(void *opaque, uint32_t self, uint64_t mask, uint64_t value)
+{
+    struct machine *m = opaque;
+
+    return sbi_vcpu_environment(m->vcpus[self], mask, value);
+}
+
+/* What the host's scheduler has counted: nothing in a run that is to repeat, nor where it does not count. */
+static uint64_t stolen_ns(void *opaque, uint32_t self)
+{
+    struct machine *m = opaque;
+    struct machine_hart *hart = &m->harts[self];
+    char text[128], *waited_ns; /* "RAN_NS WAITED_NS SLICES" */
+
+    if (hart->schedstat_fd < 0)
+        return 0;
+    ssize_t len = pread(hart->schedstat_fd, text, sizeof(text) - 1, 0);
+    if (len <= 0)
+        return 0;
+    text[len] = 0;
+    waited_ns = strchr(text, ' ');
+    return waited_ns ? strtoull(waited_ns, NULL, 10) : 0;
+}
+
 const struct sbi_ops machine_sbi_ops = {
     .hart_state = hart_state,
     .hart_start = hart_start,
@@ -189,18 +215,23 @@ const struct sbi_ops machine_sbi_ops = {
     .console_read = console_read,
     .counter_control = counter_control,
     .counter_event = counter_event,
+    .environment = environment,
+    .stolen_ns = stolen_ns,
 };
 
 /* ---- threads ---- */
 
-static void enter_supervisor(struct machine_hart *hart)
+/* Fields of menvcfg in `keep` stay what they are. */
+static void enter_supervisor(struct machine_hart *hart, uint64_t keep)
 {
     struct vcpu_state state;
 
     vcpu_get_state(hart->vcpu, &state);
+    uint64_t kept = state.menvcfg & keep;
     pthread_mutex_lock(&hart->lock);
     boot_supervisor_state(&state, hart->machine->config.isa, hart->start_pc, hart->start_arg);
     pthread_mutex_unlock(&hart->lock);
+    state.menvcfg = (state.menvcfg & ~keep) | kept;
     if (vcpu_set_state(hart->vcpu, &state) != 0)
         machine_end(hart->machine, MACHINE_END_ERROR, 0);
 }
@@ -212,7 +243,7 @@ static void suspend(struct machine_hart *hart)
     halt(hart);
     atomic_store(&hart->state, SBI_HSM_RESUME_PENDING);
     if (!hart->resume_retentive)
-        enter_supervisor(hart);
+        enter_supervisor(hart, sbi_fwft_environment);
     atomic_store(&hart->state, SBI_HSM_STARTED);
 }
 
@@ -256,9 +287,11 @@ static void *hart_main(void *opaque)
     struct machine_hart *hart = opaque;
     struct machine *m = hart->machine;
 
+    if (m->sbi && m->config.clock != MACHINE_CLOCK_INSNS)
+        hart->schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
     while (!atomic_load(&m->ending)) {
         if (atomic_load(&hart->state) == SBI_HSM_START_PENDING) {
-            enter_supervisor(hart);
+            enter_supervisor(hart, 0);
             atomic_store(&hart->state, SBI_HSM_STARTED);
         }
         if (atomic_load(&hart->state) == SBI_HSM_STARTED) {
@@ -269,6 +302,8 @@ static void *hart_main(void *opaque)
             wait_signal(hart, UINT64_MAX);
         }
     }
+    if (hart->schedstat_fd >= 0)
+        close(hart->schedstat_fd);
     vcpu_book_tiers(hart->vcpu);
     return NULL;
 }
@@ -281,8 +316,12 @@ static uint64_t env_time_now(void *opaque)
 static void env_timer_arm(void *opaque, struct vcpu *vcpu, uint64_t deadline)
 {
     struct machine *m = opaque;
+    uint32_t hart = vcpu_hart_id(vcpu);
 
-    loop_timer_arm(m->harts[vcpu_hart_id(vcpu)].timer, machine_tick_to_ns(m, deadline));
+    loop_timer_arm(m->harts[hart].timer, machine_tick_to_ns(m, deadline));
+    /* A kernel sets its timer at each tick, and reads its steal time then. */
+    if (m->sbi)
+        sbi_steal_time_update(m->sbi, hart);
 }
 
 /* Of the kernel's pool, which does not run dry once it is filled. */
@@ -329,6 +368,7 @@ static int create_one(struct machine *m, uint32_t index)
 
     hart->machine = m;
     hart->index = index;
+    hart->schedstat_fd = -1;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&hart->lock, NULL);

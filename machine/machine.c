@@ -347,7 +347,8 @@ static int create_parts(struct machine *m, struct error *err)
                                     .mem = m->mem,
                                     .ops = &machine_sbi_ops,
                                     .opaque = m,
-                                    .overflow_interrupts = m->config.isa & ISA_EXT(SSCOFPMF)};
+                                    .overflow_interrupts = m->config.isa & ISA_EXT(SSCOFPMF),
+                                    .isa = m->config.isa};
         rc = sbi_create(&config, &m->sbi);
         if (rc)
             return error_set(err, rc, "the SBI could not be created: %s", strerror(-rc));

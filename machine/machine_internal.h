@@ -30,6 +30,7 @@ struct machine_hart {
     uint32_t index;
     pthread_t thread;
     bool thread_started;
+    int schedstat_fd; /* of its thread: how long it ran, and waited to run; -1: not known */
     struct loop_timer *timer;
     _Atomic int state; /* enum sbi_hsm_state */
 

@@ -1,4 +1,4 @@
-/* SBI: dispatch and all extensions but PMU; see sbi.h. Section names in comments are the SBI specification 2.0's.
+/* SBI: dispatch and the small extensions; see sbi.h. Section names in comments are the SBI specification 3.0's.
  *
  * Each extension is a function of the call that ends in sbi_return(). Every parameter comes from a hostile guest: hart
  * numbers, masks and addresses are checked here, before the machine is asked for anything. */
@@ -196,8 +196,10 @@ static enum vcpu_action hart_stop(const struct sbi_call *call)
 
     if (c->ops->hart_stop(c->opaque, call->hart) != 0)
         return sbi_return(call, SBI_ERR_FAILED, 0);
-    /* Whoever starts it again finds the counters as at power-up. */
+    /* Whoever starts it again finds all as at power-up. */
     sbi_pmu_reset(call->sbi, call->hart);
+    sbi_fwft_reset(call->sbi, call->hart);
+    sbi_sta_reset(call->sbi, call->hart);
     sbi_return(call, SBI_SUCCESS, 0);
     return VCPU_ACTION_STOP;
 }
@@ -353,9 +355,10 @@ static const struct {
     const char *name;
     enum vcpu_action (*call)(const struct sbi_call *call);
 } extensions[] = {
-    {SBI_EID_TIME, "time", time_call}, {SBI_EID_IPI, "ipi", ipi_call},    {SBI_EID_RFENCE, "rfence", rfence_call},
-    {SBI_EID_HSM, "hsm", hsm_call},    {SBI_EID_DBCN, "dbcn", dbcn_call}, {SBI_EID_PMU, "pmu", sbi_pmu_call},
-    {SBI_EID_SRST, "srst", srst_call}, {SBI_EID_BASE, "base", base_call}, {SBI_EID_SUSP, "susp", susp_call},
+    {SBI_EID_TIME, "time", time_call},  {SBI_EID_IPI, "ipi", ipi_call},        {SBI_EID_RFENCE, "rfence", rfence_call},
+    {SBI_EID_HSM, "hsm", hsm_call},     {SBI_EID_DBCN, "dbcn", dbcn_call},     {SBI_EID_PMU, "pmu", sbi_pmu_call},
+    {SBI_EID_SRST, "srst", srst_call},  {SBI_EID_BASE, "base", base_call},     {SBI_EID_SUSP, "susp", susp_call},
+    {SBI_EID_STA, "sta", sbi_sta_call}, {SBI_EID_FWFT, "fwft", sbi_fwft_call},
 };
 
 static bool offered(uint64_t eid)

@@ -1,8 +1,9 @@
 /* The Supervisor Binary Interface that the VM serves to kernels started directly in S-mode (RISC-V SBI
- * specification 2.0).
+ * specification 3.0).
  *
- * Extensions: BASE, TIME, IPI, RFENCE, HSM, SRST, SUSP, DBCN and PMU. Left out are CPPC (there is no clock to scale),
- * NACL (no hypervisor extension) and STA (nobody measures steal time yet). The legacy extensions (EIDs 0 to 8, SBI 0.1)
+ * Extensions: BASE, TIME, IPI, RFENCE, HSM, SRST, SUSP, DBCN, PMU, STA and FWFT. Left out are CPPC (there is no clock
+ * to scale), NACL (no hypervisor extension), SSE (no event of the platform's is urgent enough to interrupt a kernel
+ * that has its interrupts off) and MPXY (there is no message channel). The legacy extensions (EIDs 0 to 8, SBI 0.1)
  * are not offered and answer SBI_ERR_NOT_SUPPORTED like anything unknown. What is machine-wide (hart states,
  * interrupts, power, console) is asked of the machine through `struct sbi_ops`; this module checks parameters, keeps
  * the PMU's counters and answers.
@@ -35,6 +36,7 @@ enum sbi_error {
     SBI_ERR_ALREADY_STARTED = -7,
     SBI_ERR_ALREADY_STOPPED = -8,
     SBI_ERR_NO_SHMEM = -9,
+    SBI_ERR_DENIED_LOCKED = -14,
 };
 
 enum sbi_extension_id {
@@ -47,10 +49,12 @@ enum sbi_extension_id {
     SBI_EID_DBCN = 0x4442434e,
     SBI_EID_PMU = 0x504d55,
     SBI_EID_SUSP = 0x53555350,
+    SBI_EID_STA = 0x535441,
+    SBI_EID_FWFT = 0x46574654,
 };
 
 enum {
-    SBI_SPEC_VERSION = 2 << 24, /* major 2, minor 0 */
+    SBI_SPEC_VERSION = 3 << 24, /* major 3, minor 0 */
     /* The specification's table has no entry for Tuff; this value ("TUFF") is far from those given out. */
     SBI_IMPL_ID = 0x54554646,
     SBI_IMPL_VERSION = 0x000100, /* 0.1.0 */
@@ -102,6 +106,11 @@ struct sbi_ops {
     void (*counter_control)(void *opaque, uint32_t self, uint32_t csr, bool running, const uint64_t *value);
     /* What a programmable counter (hpmcounter3 and on) of the calling hart counts: its mhpmevent. */
     void (*counter_event)(void *opaque, uint32_t self, uint32_t csr, uint64_t event);
+    /* Gives the fields `mask` of the calling hart's menvcfg the bits of `value`; returns what it was before. With mask
+     * 0 it only reads. sbi_vcpu_environment() does it. */
+    uint64_t (*environment)(void *opaque, uint32_t self, uint64_t mask, uint64_t value);
+    /* How long the calling hart was ready and had no processor of the host's, in nanoseconds since some moment. */
+    uint64_t (*stolen_ns)(void *opaque, uint32_t self);
 };
 
 struct sbi_config {
@@ -110,6 +119,7 @@ struct sbi_config {
     const struct sbi_ops *ops;
     void *opaque;
     bool overflow_interrupts; /* harts have Sscofpmf: programmable counters are offered */
+    isa_set isa;              /* of every hart: the features that there can be (FWFT) */
 };
 
 /* Returns 0, -EINVAL (hart_count) or -ENOMEM. */
@@ -130,14 +140,28 @@ void sbi_vcpu_counter_control(struct vcpu *vcpu, uint32_t csr, bool running, con
 /* sbi_ops.counter_event for a vCPU. Own thread. */
 void sbi_vcpu_counter_event(struct vcpu *vcpu, uint32_t csr, uint64_t event);
 
-/* The hart's state that a snapshot saves: its PMU. Hart states and timers are saved by the machine and the vCPU. */
-enum { SBI_COUNTERS = 27, SBI_FW_EVENTS = 22, SBI_STATE_VERSION = 2 };
+/* sbi_ops.environment for a vCPU. Own thread. */
+uint64_t sbi_vcpu_environment(struct vcpu *vcpu, uint64_t mask, uint64_t value);
+/* The fields of menvcfg that FWFT sets: what a hart keeps over a non-retentive suspend. */
+extern const uint64_t sbi_fwft_environment;
+
+/* Writes the hart's stolen time to where the guest wants it (STA), if it does. Own thread, while the hart runs: whoever
+ * runs it calls this now and then, some times a guest's timer tick. */
+void sbi_steal_time_update(struct sbi *sbi, uint32_t hart);
+
+/* The hart's state that a snapshot saves: its PMU, what FWFT and STA have set beyond its CSRs. Hart states and timers
+ * are saved by the machine and the vCPU. */
+enum { SBI_COUNTERS = 27, SBI_FW_EVENTS = 22, SBI_STATE_VERSION = 3 };
 
 struct sbi_hart_state {
     uint32_t event_idx[SBI_COUNTERS]; /* what each counter counts; 0: not configured */
     uint8_t started[SBI_COUNTERS];
     uint64_t value[SBI_COUNTERS];     /* firmware counters: the value; less the event's total while started */
     uint64_t fw_total[SBI_FW_EVENTS]; /* firmware events since the start, by code; atomic */
+    uint8_t features_locked;          /* FWFT: bits of enum sbi_feature; since version 3, as the rest */
+    uint8_t misaligned_to_firmware;   /* FWFT: misaligned exceptions are not delegated */
+    uint64_t steal_gpa;               /* STA: 64 bytes of RAM; 0: not wanted, there is no RAM at 0 */
+    uint64_t steal_ns;                /* STA: what has been told since it was switched on */
 };
 
 extern const struct device_field sbi_hart_fields[];

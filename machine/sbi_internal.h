@@ -1,12 +1,14 @@
-/* What sbi.c (dispatch and the small extensions) and sbi_pmu.c share. */
+/* What sbi.c (dispatch and the small extensions), sbi_pmu.c, sbi_fwft.c and sbi_sta.c share. */
 #ifndef TUFF_MACHINE_SBI_INTERNAL_H
 #define TUFF_MACHINE_SBI_INTERNAL_H
 
 #include "machine/sbi.h"
+#include "mem/mem.h"
 
 struct sbi {
     struct sbi_config config;
     struct sbi_hart_state harts[SBI_HARTS_MAX];
+    uint64_t stolen_seen_ns[SBI_HARTS_MAX]; /* sbi_ops.stolen_ns when steal time was told last */
 };
 
 /* One call in progress. */
@@ -45,5 +47,19 @@ enum vcpu_action sbi_pmu_call(const struct sbi_call *call);
 void sbi_pmu_count(struct sbi *sbi, uint32_t hart, enum sbi_fw_event event);
 /* All counters stopped and without a configuration. Own thread. */
 void sbi_pmu_reset(struct sbi *sbi, uint32_t hart);
+
+enum vcpu_action sbi_fwft_call(const struct sbi_call *call);
+/* Nothing is locked, misaligned exceptions are delegated. What is in the hart's CSRs is reset with them. */
+void sbi_fwft_reset(struct sbi *sbi, uint32_t hart);
+
+enum vcpu_action sbi_sta_call(const struct sbi_call *call);
+/* Steal time is not wanted. */
+void sbi_sta_reset(struct sbi *sbi, uint32_t hart);
+
+/* A "shared memory physical address range": its start, or 0 where it is not RAM as a whole. */
+static inline uint64_t sbi_shared_memory(const struct sbi_call *call, uint64_t low, uint64_t high, uint64_t size_bytes)
+{
+    return high == 0 && mem_ram_ptr(call->sbi->config.mem, low, size_bytes) ? low : 0;
+}
 
 #endif

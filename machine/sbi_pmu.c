@@ -1,4 +1,4 @@
-/* SBI Performance Monitoring Unit extension (SBI 2.0, chapter "Performance Monitoring Unit Extension").
+/* SBI Performance Monitoring Unit extension (SBI 3.0, chapter "Performance Monitoring Unit Extension").
  *
  * Counters, the same for each hart:
  *
@@ -33,7 +33,9 @@ enum {
     EVENT_HW_INSTRUCTIONS = 2,
     EVENT_TYPE_FIRMWARE = 0xf0000,
     EVENT_TYPE_RAW = 0x20000,
+    EVENT_TYPE_RAW_V2 = 0x30000, /* more bits of mhpmevent, of which none is used here */
     EVENT_CODE_MASK = 0xffff,
+    EVENT_TYPE_SHIFT = 16,
 
     CONFIG_SKIP_MATCH = 1 << 0,
     CONFIG_CLEAR_VALUE = 1 << 1,
@@ -57,6 +59,10 @@ const struct device_field sbi_hart_fields[] = {
     DEVICE_FIELD_ARRAY(struct sbi_hart_state, started, 1),
     DEVICE_FIELD_ARRAY(struct sbi_hart_state, value, 1),
     DEVICE_FIELD_ARRAY(struct sbi_hart_state, fw_total, 1),
+    DEVICE_FIELD(struct sbi_hart_state, features_locked, 3),
+    DEVICE_FIELD(struct sbi_hart_state, misaligned_to_firmware, 3),
+    DEVICE_FIELD(struct sbi_hart_state, steal_gpa, 3),
+    DEVICE_FIELD(struct sbi_hart_state, steal_ns, 3),
     {0},
 };
 
@@ -92,9 +98,20 @@ static bool is_firmware_event(uint64_t event)
     return event >= EVENT_TYPE_FIRMWARE + SBI_FW_SET_TIMER && event < EVENT_TYPE_FIRMWARE + SBI_FW_EVENT_END;
 }
 
+static bool is_raw_event(uint64_t event)
+{
+    return event == EVENT_TYPE_RAW || event == EVENT_TYPE_RAW_V2;
+}
+
 static bool is_hardware_event(uint64_t event)
 {
-    return event == EVENT_HW_CYCLES || event == EVENT_HW_INSTRUCTIONS || event == EVENT_TYPE_RAW;
+    return event == EVENT_HW_CYCLES || event == EVENT_HW_INSTRUCTIONS || is_raw_event(event);
+}
+
+/* Raw events of both kinds say in their data which one is meant. */
+static bool raw_event_exists(uint64_t data)
+{
+    return data && data < VCPU_EVENT_END;
 }
 
 static bool can_count(uint64_t counter, uint64_t event)
@@ -254,10 +271,10 @@ static enum vcpu_action counter_config_matching(const struct sbi_call *call)
         flags & CONFIG_SKIP_MATCH ? first_counter(state, counters, event) : find_counter(state, counters, event);
     if (counter == SBI_COUNTERS)
         return sbi_return(call, SBI_ERR_NOT_SUPPORTED, 0);
-    bool raw = event == EVENT_TYPE_RAW;
+    bool raw = is_raw_event(event);
     if (!raw && event_data) /* reserved for every other event that can be counted here */
         return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
-    if (raw && (!event_data || event_data >= VCPU_EVENT_END))
+    if (raw && !raw_event_exists(event_data))
         return sbi_return(call, SBI_ERR_NOT_SUPPORTED, 0);
     state->event_idx[counter] = (uint32_t)event;
     if (is_programmable(counter))
@@ -337,6 +354,67 @@ static enum vcpu_action counter_fw_read(const struct sbi_call *call, bool high)
     return sbi_return(call, SBI_SUCCESS, high ? 0 : value);
 }
 
+/* ---- information about events ---- */
+
+/* In shared memory, as the specification's table "Event info entry format". */
+struct event_info {
+    uint32_t event;
+    uint32_t output; /* bit 0: can be counted */
+    uint64_t data;
+};
+
+/* Does the number follow the encoding of events, whether it can be counted or not? */
+static bool event_is_encoded(uint32_t event)
+{
+    switch (event >> EVENT_TYPE_SHIFT) {
+    case 0: /* general */
+    case 1: /* caches */
+    case 15:
+        return true;
+    case 2:
+    case 3:
+        return !(event & EVENT_CODE_MASK);
+    default:
+        return false;
+    }
+}
+
+static bool event_can_be_counted(const struct sbi *sbi, const struct event_info *info)
+{
+    for (uint64_t counter = 0; counter < counter_count(sbi); counter++)
+        if (can_count(counter, info->event))
+            return is_raw_event(info->event) ? raw_event_exists(info->data) : true;
+    return false;
+}
+
+static enum vcpu_action event_get_info(const struct sbi_call *call)
+{
+    enum { ENTRIES_MAX = 4096 }; /* bounds the time one call keeps the hart */
+    struct mem *mem = call->sbi->config.mem;
+    uint64_t count = call->args[2];
+
+    if (call->args[3] || (call->args[0] & (sizeof(struct event_info) - 1)))
+        return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
+    if (count > ENTRIES_MAX)
+        return sbi_return(call, SBI_ERR_FAILED, 0);
+    if (count == 0)
+        return sbi_return(call, SBI_SUCCESS, 0);
+    uint64_t gpa = sbi_shared_memory(call, call->args[0], call->args[1], count * sizeof(struct event_info));
+    if (!gpa)
+        return sbi_return(call, SBI_ERR_INVALID_ADDRESS, 0);
+    for (uint64_t i = 0; i < count; i++, gpa += sizeof(struct event_info)) {
+        struct event_info info;
+        if (mem_read(mem, gpa, &info, sizeof(info)) != 0)
+            return sbi_return(call, SBI_ERR_FAILED, 0);
+        if (!event_is_encoded(info.event))
+            return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
+        info.output = event_can_be_counted(call->sbi, &info);
+        if (mem_write(mem, gpa + offsetof(struct event_info, output), &info.output, sizeof(info.output)) != 0)
+            return sbi_return(call, SBI_ERR_FAILED, 0);
+    }
+    return sbi_return(call, SBI_SUCCESS, 0);
+}
+
 enum vcpu_action sbi_pmu_call(const struct sbi_call *call)
 {
     switch (call->fid) {
@@ -353,6 +431,8 @@ enum vcpu_action sbi_pmu_call(const struct sbi_call *call)
     case 5:
     case 6:
         return counter_fw_read(call, call->fid == 6);
+    case 8:
+        return event_get_info(call);
     default: /* 7, the snapshot memory, is not available */
         return sbi_return(call, SBI_ERR_NOT_SUPPORTED, 0);
     }

@@ -9,6 +9,7 @@
 enum { REG_A0 = 10, REG_A1 = 11, CSR_CYCLE = 0xc00, CSR_INSTRET = 0xc02 };
 
 #define EVENT_OF (1ull << 63)
+#define ENVCFG_SSE (1ull << 3)
 
 enum vcpu_action sbi_ecall(void *opaque, struct vcpu *vcpu)
 {
@@ -59,4 +60,23 @@ void sbi_vcpu_counter_event(struct vcpu *vcpu, uint32_t csr, uint64_t event)
     vcpu_get_state(vcpu, &state);
     state.mhpmevent[csr - CSR_CYCLE] = event;
     set_state(vcpu, csr, &state);
+}
+
+uint64_t sbi_vcpu_environment(struct vcpu *vcpu, uint64_t mask, uint64_t value)
+{
+    struct vcpu_state state;
+
+    vcpu_get_state(vcpu, &state);
+    uint64_t before = state.menvcfg;
+    if (!mask)
+        return before;
+    state.menvcfg = (before & ~mask) | (value & mask);
+    /* senvcfg.SSE is read-only zero where menvcfg's is clear (Privileged Architecture, section 12.1.10). */
+    if (!(state.menvcfg & ENVCFG_SSE))
+        state.senvcfg &= ~ENVCFG_SSE;
+    int rc = vcpu_set_state(vcpu, &state);
+    if (rc)
+        log_warn(LOG_SBI, "hart %u: its environment was not changed: the vCPU refused its own state (%d)",
+                 vcpu_hart_id(vcpu), rc);
+    return before;
 }

@@ -23,6 +23,9 @@ _start:
     lui     t0, 0x10000
     lbu     t1, 0x80(t0)            # no such register
 #endif
+#ifdef TRAP
+    unimp
+#endif
 #ifdef END_TEST
     lui     t0, 0x100
     li      t1, END_TEST

@@ -53,6 +53,23 @@ START_TEST(htifs_code_is_the_exit_code)
 }
 END_TEST
 
+/* With Smdbltrp a hart takes no trap before its software has said so. */
+START_TEST(critical_error_has_a_code_and_a_message_of_its_own)
+{
+    for (int interpret = 0; interpret < 2; interpret++) {
+        int code;
+        struct process *process =
+            process_run(PROCESS_ARGV("run", "--isa=+smdbltrp", "--cpus=2", "--stats=json",
+                                     interpret ? "--tier=interp" : "--tier=all", files_guest("trap")),
+                        NULL, &code);
+        ck_assert_int_eq(code, 4);
+        ck_assert_ptr_nonnull(strstr(process->err_text, "guest, critical error, stopped: "));
+        ck_assert_ptr_nonnull(strstr(process->err_text, "\"critical-error\""));
+        process_free(process);
+    }
+}
+END_TEST
+
 START_TEST(demo_powers_off_with_the_code_it_is_told)
 {
     expect_code(PROCESS_ARGV("run", files_demo), "poweroff\n", 0);
@@ -359,6 +376,7 @@ int main(void)
     }
     tcase_add_test(codes, test_devices_code_is_the_exit_code);
     tcase_add_test(codes, htifs_code_is_the_exit_code);
+    tcase_add_test(codes, critical_error_has_a_code_and_a_message_of_its_own);
     tcase_add_test(codes, demo_powers_off_with_the_code_it_is_told);
     tcase_add_test(codes, demo_computes);
     tcase_add_test(codes, reboot_is_a_good_end_with_no_reboot);

@@ -1,14 +1,15 @@
-/* The SBI as the specification 2.0 has it: every function's answers and errors, and what the machine is asked for. The
- * PMU is in test_sbi_pmu.c. */
+/* The SBI as the specification 3.0 has it: every function's answers and errors, and what the machine is asked for. The
+ * PMU is in test_sbi_pmu.c, FWFT and STA in test_sbi_features.c. */
 #include "test_sbi.h"
 
-static const uint64_t all_extensions[] = {SBI_EID_BASE, SBI_EID_TIME, SBI_EID_IPI, SBI_EID_RFENCE, SBI_EID_HSM,
-                                          SBI_EID_SRST, SBI_EID_DBCN, SBI_EID_PMU, SBI_EID_SUSP};
+static const uint64_t all_extensions[] = {SBI_EID_BASE, SBI_EID_TIME, SBI_EID_IPI,  SBI_EID_RFENCE,
+                                          SBI_EID_HSM,  SBI_EID_SRST, SBI_EID_DBCN, SBI_EID_PMU,
+                                          SBI_EID_SUSP, SBI_EID_STA,  SBI_EID_FWFT};
 
 START_TEST(base_tells_versions)
 {
     ck_assert_int_eq(call(0, SBI_EID_BASE, 0, 0), VCPU_ACTION_RESUME);
-    expect_ret(SBI_SUCCESS, 0x02000000);
+    expect_ret(SBI_SUCCESS, 0x03000000);
     call(0, SBI_EID_BASE, 1, 0);
     expect_ret(SBI_SUCCESS, SBI_IMPL_ID);
     call(0, SBI_EID_BASE, 2, 0);
@@ -32,14 +33,14 @@ START_TEST(base_probes_what_is_offered_and_nothing_else)
         call(0, SBI_EID_BASE, 3, legacy);
         expect_ret(SBI_SUCCESS, 0);
     }
-    call(0, SBI_EID_BASE, 3, 0x535441); /* STA */
+    call(0, SBI_EID_BASE, 3, 0x535345); /* SSE */
     expect_ret(SBI_SUCCESS, 0);
 }
 END_TEST
 
 START_TEST(unknown_extensions_and_functions_are_not_supported)
 {
-    static const uint64_t past_the_last[] = {7, 1, 1, 3, 4, 1, 3, 7, 1};
+    static const uint64_t past_the_last[] = {7, 1, 1, 3, 4, 1, 3, 9, 1, 1, 2};
 
     for (uint64_t legacy = 0; legacy <= 8; legacy++) {
         ck_assert_int_eq(call(0, legacy, 0, 'x'), VCPU_ACTION_RESUME);

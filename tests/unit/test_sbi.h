@@ -27,9 +27,12 @@ static struct fake_machine {
     uint64_t counter_value;
     uint32_t event_csr;
     uint64_t event;
+    uint64_t environment[TEST_HARTS]; /* menvcfg */
+    uint64_t stolen_ns;
 } fake;
 
 static bool test_overflow_interrupts;
+static isa_set test_isa = ISA_ALL;
 static struct sbi *test_sbi;
 static struct sbi_ret test_ret;
 
@@ -131,6 +134,19 @@ static void fake_counter_event(void *opaque, uint32_t self, uint32_t csr, uint64
     fake.event = event;
 }
 
+static uint64_t fake_environment(void *opaque, uint32_t self, uint64_t mask, uint64_t value)
+{
+    uint64_t before = fake.environment[self];
+
+    fake.environment[self] = (before & ~mask) | (value & mask);
+    return before;
+}
+
+static uint64_t fake_stolen_ns(void *opaque, uint32_t self)
+{
+    return fake.stolen_ns;
+}
+
 static const struct sbi_ops fake_ops = {
     .hart_state = fake_hart_state,
     .hart_start = fake_hart_start,
@@ -144,6 +160,8 @@ static const struct sbi_ops fake_ops = {
     .console_read = fake_console_read,
     .counter_control = fake_counter_control,
     .counter_event = fake_counter_event,
+    .environment = fake_environment,
+    .stolen_ns = fake_stolen_ns,
 };
 
 static inline void test_sbi_create(uint32_t hart_count)
@@ -152,7 +170,8 @@ static inline void test_sbi_create(uint32_t hart_count)
                                 .mem = test_mem,
                                 .ops = &fake_ops,
                                 .opaque = &fake,
-                                .overflow_interrupts = test_overflow_interrupts};
+                                .overflow_interrupts = test_overflow_interrupts,
+                                .isa = test_isa};
 
     sbi_destroy(test_sbi);
     test_sbi = NULL;

@@ -121,6 +121,28 @@ START_TEST(programmable_counters_have_an_event_and_may_overflow_again)
 }
 END_TEST
 
+START_TEST(environment_changes_fields_of_menvcfg_only)
+{
+    vcpu.state.menvcfg = 0xf0 | 1 << 3;
+    vcpu.state.senvcfg = 0xff;
+    struct vcpu_state before = vcpu.state;
+
+    ck_assert_uint_eq(sbi_vcpu_environment(&vcpu, 0, UINT64_MAX), 0xf8);
+    ck_assert_mem_eq(&vcpu.state, &before, sizeof(before));
+    ck_assert_uint_eq(sbi_vcpu_environment(&vcpu, 0x14, 0x0f), 0xf8);
+    before.menvcfg = 0xec;
+    ck_assert_mem_eq(&vcpu.state, &before, sizeof(before));
+    /* senvcfg's SSE goes with menvcfg's. */
+    sbi_vcpu_environment(&vcpu, 1 << 3, 0);
+    before.menvcfg = 0xe4;
+    before.senvcfg = 0xf7;
+    ck_assert_mem_eq(&vcpu.state, &before, sizeof(before));
+    vcpu.refuses = true;
+    sbi_vcpu_environment(&vcpu, UINT64_MAX, 0);
+    ck_assert_mem_eq(&vcpu.state, &before, sizeof(before));
+}
+END_TEST
+
 START_TEST(counter_control_survives_a_refusing_vcpu)
 {
     struct vcpu_state before = vcpu.state;
@@ -142,6 +164,7 @@ int main(void)
     tcase_add_test(sbi, ecall_passes_stop_on);
     tcase_add_test(sbi, counter_control_sets_inhibit_and_offset_of_one_counter);
     tcase_add_test(sbi, programmable_counters_have_an_event_and_may_overflow_again);
+    tcase_add_test(sbi, environment_changes_fields_of_menvcfg_only);
     tcase_add_test(sbi, counter_control_survives_a_refusing_vcpu);
     suite_add_tcase(suite, sbi);
     return run_suite(suite);
