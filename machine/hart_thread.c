@@ -50,6 +50,7 @@ static void halt(struct machine_hart *hart)
     struct machine *m = hart->machine;
 
     while (!vcpu_has_work(hart->vcpu) && !atomic_load(&m->ending)) {
+        machine_hart_yield(m);
         uint64_t deadline = vcpu_next_deadline(hart->vcpu);
         if (m->config.clock == MACHINE_CLOCK_INSNS) {
             if (deadline != UINT64_MAX) {
@@ -252,6 +253,7 @@ static void run_started(struct machine_hart *hart)
     struct machine *m = hart->machine;
 
     while (!atomic_load(&m->ending)) {
+        machine_hart_yield(m);
         uint64_t retired = vcpu_instret(hart->vcpu);
         uint64_t left = m->config.max_insns == UINT64_MAX ? UINT64_MAX
                         : m->config.max_insns > retired   ? m->config.max_insns - retired
@@ -289,7 +291,9 @@ static void *hart_main(void *opaque)
 
     if (m->sbi && m->config.clock != MACHINE_CLOCK_INSNS)
         hart->schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    machine_hart_enter(m);
     while (!atomic_load(&m->ending)) {
+        machine_hart_yield(m);
         if (atomic_load(&hart->state) == SBI_HSM_START_PENDING) {
             enter_supervisor(hart, 0);
             atomic_store(&hart->state, SBI_HSM_STARTED);
@@ -305,6 +309,7 @@ static void *hart_main(void *opaque)
     if (hart->schedstat_fd >= 0)
         close(hart->schedstat_fd);
     vcpu_book_tiers(hart->vcpu);
+    machine_hart_leave(m);
     return NULL;
 }
 

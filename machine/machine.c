@@ -22,8 +22,6 @@
 
 enum { RUN_STATS_MAX = 96 };
 
-enum { NS_PER_TICK = 1000000000 / BOARD_TIMEBASE_HZ };
-
 static const uint64_t memory_min_bytes = 2ull << 20;
 static const uint64_t memory_max_bytes = 256ull << 30;
 
@@ -55,25 +53,6 @@ bool machine_has_jit(void)
 bool machine_has_baseline(void)
 {
     return baseline_is_built();
-}
-
-/* ---- time ---- */
-
-uint64_t machine_ticks(struct machine *m)
-{
-    if (m->config.clock == MACHINE_CLOCK_INSNS)
-        return vcpu_time(m->vcpus[0]);
-    return (loop_now_ns() - m->start_ns) / NS_PER_TICK + (uint64_t)atomic_load(&m->tick_offset);
-}
-
-uint64_t machine_tick_to_ns(struct machine *m, uint64_t tick)
-{
-    uint64_t offset = (uint64_t)atomic_load(&m->tick_offset);
-
-    if (tick == UINT64_MAX || tick - offset > (UINT64_MAX - m->start_ns) / NS_PER_TICK)
-        return (int64_t)(tick - offset) < 0 && tick < offset ? m->start_ns : UINT64_MAX;
-    /* Rounded up: at that moment the tick has been reached. */
-    return m->start_ns + (tick - offset) * NS_PER_TICK;
 }
 
 /* ---- checking ---- */
@@ -377,7 +356,9 @@ int machine_create(const struct machine_config *config, struct machine **out, st
     m->config = *config;
     pthread_mutex_init(&m->end_lock, NULL);
     pthread_cond_init(&m->end_changed, NULL);
-    m->start_ns = loop_now_ns();
+    pthread_mutex_init(&m->pause_lock, NULL);
+    pthread_cond_init(&m->pause_changed, NULL);
+    machine_clock_start(m);
     rc = create_parts(m, err);
     if (rc) {
         machine_destroy(m);
@@ -404,6 +385,8 @@ void machine_destroy(struct machine *m)
     mem_destroy(m->mem);
     symbols_destroy(m->symbols);
     free(m->dtb);
+    pthread_cond_destroy(&m->pause_changed);
+    pthread_mutex_destroy(&m->pause_lock);
     pthread_cond_destroy(&m->end_changed);
     pthread_mutex_destroy(&m->end_lock);
     free(m);
@@ -418,6 +401,7 @@ void machine_end(struct machine *m, enum machine_end end, uint32_t exit_code)
         pthread_cond_broadcast(&m->end_changed);
     }
     pthread_mutex_unlock(&m->end_lock);
+    machine_pause_cancel(m);
     /* A hart in vcpu_run() leaves it, one that sleeps wakes. */
     for (uint32_t i = 0; i < m->hart_count; i++) {
         vcpu_kick(m->vcpus[i]);

@@ -151,6 +151,16 @@ int machine_run(struct machine *machine, struct machine_result *result, struct e
 /* Any thread: makes machine_run() return with MACHINE_END_QUIT. */
 void machine_quit(struct machine *machine);
 
+/* Makes the guest stand still. When machine_pause() returns, no hart is inside vcpu_run() and none will be before
+ * machine_resume(), and guest time (not that of MACHINE_CLOCK_INSNS, which is none then) stands; the vCPUs' states may
+ * be read and set. Devices go on with what they had begun. Pauses nest: each wants its machine_resume(). Also before
+ * machine_run(), which then does not begin. Any thread but a hart's or an event loop's. Returns 0, or -ECANCELED (the
+ * machine is ending, nothing to resume). */
+int machine_pause(struct machine *machine) TUFF_MUST_CHECK;
+void machine_resume(struct machine *machine);
+/* Any thread. */
+bool machine_is_paused(struct machine *machine);
+
 /* The flattened device tree as the guest gets it; borrowed until machine_destroy(). */
 const void *machine_dtb(const struct machine *machine, size_t *len);
 

@@ -178,14 +178,14 @@ static uint64_t watchdog_now(void *opaque)
 
     if (m->config.clock == MACHINE_CLOCK_INSNS)
         return machine_ticks(m) * (1000000000 / BOARD_TIMEBASE_HZ);
-    return loop_now_ns() - m->start_ns;
+    return machine_guest_ns(m);
 }
 
 static void watchdog_deadline(void *opaque, uint64_t deadline_ns)
 {
     struct machine *m = opaque;
 
-    loop_timer_arm(m->watchdog_timer, deadline_ns == UINT64_MAX ? UINT64_MAX : m->start_ns + deadline_ns);
+    loop_timer_arm(m->watchdog_timer, machine_guest_to_ns(m, deadline_ns));
 }
 
 static void watchdog_tick(void *opaque)

@@ -1,8 +1,8 @@
 /* A machine's parts, shared by the files that compose it (machine.c), wire its devices (machine_devices.c) and run its
  * harts (hart_thread.c).
  *
- * Lock order: a machine_hart's lock, then nothing; the machine's end_lock, then nothing. Neither is held while calling
- * a device, a vCPU or the loop.
+ * Lock order: pause_lock, then a machine_hart's lock, then nothing; the machine's end_lock, then nothing. The last two
+ * are not held while calling a device, a vCPU or the loop.
  */
 #ifndef TUFF_MACHINE_MACHINE_INTERNAL_H
 #define TUFF_MACHINE_MACHINE_INTERNAL_H
@@ -90,13 +90,19 @@ struct machine {
     uint64_t dtb_gpa;
     uint64_t info_gpa; /* fw_dynamic_info; 0: none */
 
-    uint64_t start_ns;           /* CLOCK_MONOTONIC at tick 0 */
+    _Atomic uint64_t clock;      /* guest time: machine_pause.c */
     _Atomic int64_t tick_offset; /* added by a guest that writes mtime */
 
     pthread_mutex_t end_lock;
     pthread_cond_t end_changed;
     _Atomic bool ending;
     struct machine_result result;
+
+    pthread_mutex_t pause_lock;
+    pthread_cond_t pause_changed;
+    unsigned pauses;        /* not yet resumed */
+    unsigned harts_running; /* threads between machine_hart_enter() and machine_hart_leave() */
+    _Atomic bool pausing;   /* pauses != 0 */
 };
 
 /* Adds a device to the machine's list. */
@@ -151,6 +157,20 @@ extern const struct sbi_ops machine_sbi_ops;
 /* Any thread: the first call decides how the machine ended. */
 void machine_end(struct machine *m, enum machine_end end, uint32_t exit_code);
 
+/* machine_pause.c. A hart's thread comes and goes by these, and calls machine_hart_yield() wherever it may stand still:
+ * outside vcpu_run(), with nothing of the vCPU's at hand. */
+void machine_hart_enter(struct machine *m);
+void machine_hart_leave(struct machine *m);
+void machine_hart_yield(struct machine *m);
+/* The machine ends: nobody waits any more. */
+void machine_pause_cancel(struct machine *m);
+
+/* Guest time 0 is now. */
+void machine_clock_start(struct machine *m);
+/* Nanoseconds of guest time under MACHINE_CLOCK_HOST: as the host's monotonic clock, but standing while the machine is
+ * paused, and when the host's clock reaches one of its moments (UINT64_MAX: never). Any thread. */
+uint64_t machine_guest_ns(struct machine *m);
+uint64_t machine_guest_to_ns(struct machine *m, uint64_t guest_ns);
 /* Ticks of the board's timebase. Any thread; under MACHINE_CLOCK_INSNS on hart 0's thread only. */
 uint64_t machine_ticks(struct machine *m);
 /* When the host's monotonic clock reaches a tick; UINT64_MAX stays. */
