@@ -11,7 +11,7 @@ enum { BUSY_MS = 10000, PAGE_BYTES = 4096 };
 
 static int fail(struct error *err, const char *path, int rc)
 {
-    return error_set(err, store_error(rc), "%s: %s", path, sqlite3_errstr(rc));
+    return error_set(err, schema_error(rc), "%s: %s", path, sqlite3_errstr(rc));
 }
 
 static int open_existing(const char *path, sqlite3 **db, struct error *err)

@@ -33,6 +33,31 @@ enum {
     WAL_PAGES = 1000,
 };
 
+/* Of the file, version by version. */
+static const char *const migrations[] = {
+    /* 1 */
+    "CREATE TABLE builds(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;"
+    "CREATE TABLE regions(id INTEGER PRIMARY KEY, build INTEGER NOT NULL REFERENCES builds(id), digest BLOB NOT NULL,"
+    " level INTEGER NOT NULL, insns INTEGER NOT NULL, gva INTEGER NOT NULL, shape BLOB NOT NULL, profile BLOB,"
+    " compile_us INTEGER NOT NULL, entries INTEGER NOT NULL, runs INTEGER NOT NULL, last_run INTEGER NOT NULL,"
+    " UNIQUE(digest, build)) STRICT;"
+    "CREATE TABLE objects(region INTEGER PRIMARY KEY REFERENCES regions(id) ON DELETE CASCADE, digest BLOB NOT NULL,"
+    " bytes INTEGER NOT NULL, data BLOB NOT NULL) STRICT;"
+    "CREATE TABLE clock(id INTEGER PRIMARY KEY CHECK(id = 1), run INTEGER NOT NULL) STRICT;"
+    "INSERT INTO clock VALUES(1, 0);",
+    /* 2 */
+    "CREATE TABLE runs(id INTEGER PRIMARY KEY, started INTEGER NOT NULL, version TEXT NOT NULL, guest TEXT NOT NULL,"
+    " options TEXT NOT NULL, seconds REAL NOT NULL, instructions INTEGER NOT NULL, compiled REAL NOT NULL) STRICT;"
+    "CREATE TABLE run_stats(run INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE, name TEXT NOT NULL,"
+    " value INTEGER NOT NULL, PRIMARY KEY(run, name)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE run_regions(run INTEGER NOT NULL, region INTEGER NOT NULL REFERENCES regions(id) ON DELETE CASCADE,"
+    " entries INTEGER NOT NULL, PRIMARY KEY(run, region)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX run_regions_region ON run_regions(region);",
+};
+
+static const struct schema store_schema = {
+    .migrations = migrations, .version = TUFF_ARRAY_LEN(migrations), .application = STORE_APPLICATION};
+
 static const uint64_t limit_default_bytes = 256ull << 20;
 
 struct run_copy {
@@ -135,34 +160,6 @@ static int make_file(const char *path, struct error *err)
     return close(fd) ? error_set(err, -errno, "%s: %s", path, strerror(errno)) : 0;
 }
 
-int store_error(int rc)
-{
-    switch (rc & 255) {
-    case SQLITE_OK:
-        return 0;
-    case SQLITE_NOMEM:
-        return -ENOMEM;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return -EBUSY;
-    case SQLITE_MISMATCH:
-        return -ENOTSUP;
-    case SQLITE_READONLY:
-    case SQLITE_CANTOPEN:
-    case SQLITE_PERM:
-    case SQLITE_AUTH:
-        return -EACCES;
-    case SQLITE_FULL:
-        return -ENOSPC;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-    case SQLITE_FORMAT:
-        return -EBADMSG;
-    default:
-        return -EIO;
-    }
-}
-
 /* The file is hostile until proven otherwise: no functions or tables of its own are trusted, sizes have limits. */
 static int open_connection(const char *path, bool writable, int busy_ms, sqlite3 **out)
 {
@@ -189,7 +186,7 @@ static int open_writer(const char *path, uint64_t limit_bytes, int busy_ms, sqli
     int rc = open_connection(path, true, busy_ms, out);
 
     if (rc == SQLITE_OK)
-        rc = schema_prepare(*out, true, err);
+        rc = schema_prepare(*out, &store_schema, true, err);
     if (rc != SQLITE_OK)
         return rc;
     /* A batch beyond the limit fits, after which room is made. */
@@ -225,7 +222,7 @@ int store_connect(const char *path, bool make, int busy_ms, sqlite3 **out, struc
         return 0;
     (void)sqlite3_close(*out);
     *out = NULL;
-    return error_set(err, store_error(rc), "%s: %s", path, why.text[0] ? why.text : sqlite3_errstr(rc));
+    return error_set(err, schema_error(rc), "%s: %s", path, why.text[0] ? why.text : sqlite3_errstr(rc));
 }
 
 static int bind_text(sqlite3 *db, const char *sql, const char *text, int64_t *number)
@@ -672,7 +669,7 @@ int store_each(struct store *s, store_region_fn fn, void *opaque)
     if (rc == SQLITE_DONE)
         return 0;
     failed(s, "cannot be read", rc);
-    return store_error(rc);
+    return schema_error(rc);
 }
 
 int store_unpack(const uint8_t region[STORE_DIGEST_BYTES], sqlite3_stmt *row, int first_column, uint8_t **code,
@@ -728,7 +725,7 @@ int store_code(struct store *s, const uint8_t digest[STORE_DIGEST_BYTES], uint8_
     pthread_mutex_unlock(&s->read_lock);
     if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
         failed(s, "cannot be read", rc);
-        return store_error(rc);
+        return schema_error(rc);
     }
     if (result == -EBADMSG)
         tell(s, "code in it is not what was stored", SQLITE_CORRUPT);
@@ -760,7 +757,7 @@ static int open_database(struct store *s, const char *build, struct error *err)
     if (rc == SQLITE_OK)
         rc = open_connection(s->path, false, BUSY_OPEN_MS, &s->reader);
     if (rc == SQLITE_OK && !s->writer) {
-        rc = schema_prepare(s->reader, false, &why);
+        rc = schema_prepare(s->reader, &store_schema, false, &why);
         if (rc == SQLITE_OK)
             tell(s, "may only be read", SQLITE_READONLY);
     }
@@ -771,7 +768,7 @@ static int open_database(struct store *s, const char *build, struct error *err)
             (void)sqlite3_busy_timeout(s->writer, BUSY_MS);
         return 0;
     }
-    return error_set(err, store_error(rc), "%s: %s", s->path, why.text[0] ? why.text : sqlite3_errstr(rc));
+    return error_set(err, schema_error(rc), "%s: %s", s->path, why.text[0] ? why.text : sqlite3_errstr(rc));
 }
 
 int store_open(const struct store_config *config, struct store **out, struct error *err)
