@@ -7,6 +7,7 @@
 #include "cli/cache.h"
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/devices.h"
 #include "cli/disk.h"
 #include "cli/jit.h"
 #include "cli/net.h"
@@ -37,12 +38,13 @@ struct boot {
     char serial_text[2 * 4096]; /* holds the paths */
     const char *dump_dtb;
     bool no_reboot;
-    char *disk_text;    /* holds the strings of config.disks */
-    char *net_text;     /* holds the strings of config.nets */
-    char *share_text;   /* and of config.shares */
-    char *cache;        /* the default path */
-    char options[1024]; /* as they were given, for the database */
-    char *pflash[2];    /* paths without ",readonly" */
+    char *disk_text;                  /* holds the strings of config.disks */
+    char *net_text;                   /* holds the strings of config.nets */
+    char *share_text;                 /* and of config.shares */
+    char *device_text[DEVICES_TEXTS]; /* and of other devices */
+    char *cache;                      /* the default path */
+    char options[1024];               /* as they were given, for the database */
+    char *pflash[2];                  /* paths without ",readonly" */
     enum stats_format stats_format;
 
     struct console *console;
@@ -249,6 +251,16 @@ static int parse_share(const char *share, struct boot *boot)
     return rc;
 }
 
+static int parse_devices(const struct option_values *values, struct boot *boot)
+{
+    struct error err;
+    int rc = devices_parse(values, &boot->config, boot->device_text, &err);
+
+    if (rc)
+        report_error("%s", err.text);
+    return rc;
+}
+
 static int parse_log(const char *text)
 {
     if (log_configure(text)) {
@@ -347,6 +359,8 @@ static int parse_values(const struct option_values *values, struct boot *boot)
         rc = parse_net(value[OPTION_NET], value[OPTION_FORWARD], boot);
     if (!rc)
         rc = parse_share(value[OPTION_SHARE], boot);
+    if (!rc)
+        rc = parse_devices(values, boot);
     if (!rc && value[OPTION_CLOCK])
         rc = parse_clock(value[OPTION_CLOCK], &config->clock);
     if (!rc && value[OPTION_MAX_INSNS])
@@ -593,6 +607,8 @@ static int free_boot(struct boot *boot, int code)
     free(boot->disk_text);
     free(boot->net_text);
     free(boot->share_text);
+    for (size_t i = 0; i < DEVICES_TEXTS; i++)
+        free(boot->device_text[i]);
     return code;
 }
 

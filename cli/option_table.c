@@ -107,6 +107,11 @@ const struct option_row option_rows[] = {
      "with tag=TAG (default: share, share1, ..), readonly, and\n"
      "squash=UID:GID, whose everything then seems to be in the guest.\n"
      "Given again: another one"},
+    {OPTION_VSOCK, BOOT | RUN, OPTION_VALUE, "Devices", "vsock", 0, "cid=N,path=FILE",
+     "sockets between the guest (AF_VSOCK, where it has number N, 3 or\n"
+     "more) and UNIX sockets here: what it connects to port P of host 2\n"
+     "arrives at FILE_P; a program here connects to FILE and writes\n"
+     "CONNECT P and a line feed to reach port P in the guest"},
     {OPTION_CLOCK, BOOT | RUN, OPTION_VALUE, "Run", "clock", 0, "CLOCK",
      "what the guest's time follows (default: host):\n"
      "  host    this computer's clock\n"

@@ -72,6 +72,12 @@ struct machine_share {
     uint32_t uid, gid;
 };
 
+/* Sockets between the guest and UNIX sockets of the host (dev/vsock/vsock_host.h has their names). */
+struct machine_vsock {
+    const char *path; /* NULL: there are none */
+    uint32_t cid;     /* the guest's context identifier */
+};
+
 /* All strings are borrowed until machine_create() returns. Zero-initialise, call machine_config_default(), then set. */
 struct machine_config {
     const char *kernel;   /* Image, gzip-compressed Image, or ELF: direct boot in S-mode with SBI served by the VM */
@@ -110,6 +116,7 @@ struct machine_config {
     unsigned net_count;
     struct machine_share shares[MACHINE_SHARES_MAX];
     unsigned share_count;
+    struct machine_vsock vsock;
     bool name_regions; /* machine_regions() will be asked: also an ELF kernel's own names are read */
 };
 

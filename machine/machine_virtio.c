@@ -8,6 +8,7 @@
 #include "dev/virtio/virtio_mmio.h"
 #include "dev/virtio/virtio_pci.h"
 #include "dev/virtio/virtio_rng.h"
+#include "dev/virtio/virtio_vsock.h"
 #include "machine/machine_internal.h"
 
 #include <errno.h>
@@ -75,10 +76,22 @@ static int add_balloon(struct machine *m, struct error *err)
     return rc ? error_set(err, rc, "virtio-balloon: %s", strerror(-rc)) : machine_virtio_add(m, m->balloon, err);
 }
 
+static int add_vsock(struct machine *m, struct error *err)
+{
+    struct virtio_vsock_config config = {
+        .mem = m->mem, .loop = m->devices_loop, .cid = m->config.vsock.cid, .path = m->config.vsock.path};
+    struct virtio_device *dev;
+
+    if (!config.path)
+        return 0;
+    int rc = virtio_vsock_create(&config, &dev, err);
+    return rc ? rc : machine_virtio_add(m, dev, err);
+}
+
 /* Each adds as many devices as the configuration asks for, which may be none. The order is that of the slots: new ones
  * go to the end. */
 static int (*const kinds[])(struct machine *m, struct error *err) = {
-    add_rng, machine_disks_create, add_console, add_balloon, machine_net_create, machine_share_create,
+    add_rng, machine_disks_create, add_console, add_balloon, machine_net_create, machine_share_create, add_vsock,
 };
 
 /* ---- all of them ---- */
