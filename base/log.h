@@ -15,6 +15,7 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 #define LOG_SUBSYSTEMS(X)                                                       \
     X(GUEST, "guest", "the guest's mistakes: bad registers, unmapped accesses") \
     X(ENGINE, "engine", "vCPUs, traps, translation")                            \
+    X(ACCEL, "accel", "KVM")                                                    \
     X(MEM, "mem", "guest memory")                                               \
     X(DEV, "dev", "devices")                                                    \
     X(SBI, "sbi", "calls to the VM's SBI")                                      \

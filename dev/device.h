@@ -36,6 +36,8 @@ struct device_ops {
     /* Writes the device's node under /soc of the tree `fdt` (libfdt sequential-independent, rw API). Returns 0 or a
      * negative libfdt error. NULL where the board writes the node itself. */
     int (*fdt)(struct device *dev, void *fdt);
+    /* Called before fields are saved, where they have to be fetched from somewhere else. May be NULL. */
+    void (*pre_save)(struct device *dev);
     /* Called after fields were restored, to raise lines and timers again. May be NULL. */
     void (*post_restore)(struct device *dev);
 };

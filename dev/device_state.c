@@ -91,6 +91,8 @@ int device_state_save(const struct device *dev, uint8_t *buf, size_t len)
 
     if (len < bytes)
         return -ENOSPC;
+    if (dev->ops->pre_save)
+        dev->ops->pre_save((struct device *)(uintptr_t)dev); /* whose fields are then what the device is */
     struct section_header header = make_section_header(dev->ops, field_count);
     memcpy(at, &header, sizeof(header));
     at += sizeof(header);

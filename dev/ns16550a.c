@@ -510,7 +510,8 @@ int ns16550a_create(const struct ns16550a_config *config, struct device **out)
     pthread_mutex_init(&u->lock, NULL);
     /* The memory map deals in pages: the rest of this one reads as zero, like the reserved offsets of the node's range.
      */
-    int rc = mem_add_mmio(config->mem, config->gpa, MEM_PAGE_BYTES, &ns16550a_mem_ops, u);
+    int rc = mem_add_mmio(config->mem, config->gpa, config->size_bytes ? config->size_bytes : MEM_PAGE_BYTES,
+                          &ns16550a_mem_ops, u);
     if (rc) {
         ns16550a_destroy(&u->base);
         return rc;

@@ -22,6 +22,7 @@ enum { NS16550A_BYTES = 0x100, NS16550A_CLOCK_HZ = 3686400, NS16550A_FIFO_BYTES 
 struct ns16550a_config {
     struct mem *mem; /* borrowed; no access may come after the device's destruction */
     uint64_t gpa;
+    uint64_t size_bytes; /* of its range; 0: a page */
     struct irq_line irq;
     uint32_t irq_number; /* at irq_parent, for the device tree */
     uint32_t irq_parent; /* phandle */

@@ -251,7 +251,7 @@ static uint64_t insns_to_deadline(struct hart *h)
     return at > now ? at - now : 0;
 }
 
-void vcpu_timer_expired(struct vcpu *vcpu)
+static void timer_expired(struct vcpu *vcpu)
 {
     hart_request(HART_OF(vcpu), REQUEST_TIMER);
 }
@@ -272,7 +272,7 @@ void vcpu_set_supervisor_timer(struct vcpu *vcpu, uint64_t deadline_ticks)
     hart_update_timers(h);
 }
 
-uint64_t vcpu_next_deadline(struct vcpu *vcpu)
+static uint64_t vcpu_deadline(struct vcpu *vcpu)
 {
     return next_deadline(HART_OF(vcpu));
 }
@@ -393,7 +393,7 @@ static void set_irq(struct vcpu *vcpu, enum vcpu_irq irq, bool level)
         hart_request(h, REQUEST_IRQ);
 }
 
-bool vcpu_has_work(struct vcpu *vcpu)
+static bool has_work(struct vcpu *vcpu)
 {
     struct hart *h = HART_OF(vcpu);
 
@@ -402,7 +402,7 @@ bool vcpu_has_work(struct vcpu *vcpu)
     return hart_interrupt_pending(h);
 }
 
-void vcpu_set_wake(struct vcpu *vcpu, void (*wake)(void *opaque), void *opaque)
+static void set_wake(struct vcpu *vcpu, void (*wake)(void *opaque), void *opaque)
 {
     HART_OF(vcpu)->wake = wake;
     HART_OF(vcpu)->wake_opaque = opaque;
@@ -501,7 +501,7 @@ static int create(const struct vcpu_config *config, struct vcpu **out)
     return 0;
 }
 
-int vcpu_set_peers(struct vcpu *vcpu, struct vcpu *const *vcpus, uint32_t count)
+static int set_peers(struct vcpu *vcpu, struct vcpu *const *vcpus, uint32_t count)
 {
     struct hart *h = HART_OF(vcpu);
 
@@ -592,7 +592,8 @@ static int set_state(struct vcpu *vcpu, const struct vcpu_state *state)
     bool priv_ok = state->priv == VCPU_PRIV_U || state->priv == VCPU_PRIV_S || state->priv == VCPU_PRIV_M;
     uint64_t mode = state->satp >> SATP_MODE_SHIFT;
 
-    if (state->version != VCPU_STATE_VERSION || !priv_ok || state->fcsr > 0xff || !csr_satp_mode_exists(h, mode))
+    if (state->version != VCPU_STATE_VERSION || state->guest != VCPU_GUEST_RISCV64 || !priv_ok || state->fcsr > 0xff ||
+        !csr_satp_mode_exists(h, mode))
         return -EINVAL;
     h->tlb_mode = (uint8_t)mode;
     memcpy(h->r.x, state->x, sizeof(state->x));
@@ -631,12 +632,12 @@ uint64_t *vcpu_x(struct vcpu *vcpu)
     return HART_OF(vcpu)->r.x;
 }
 
-uint32_t vcpu_hart_id(const struct vcpu *vcpu)
+static uint32_t hart_id(const struct vcpu *vcpu)
 {
     return ((const struct hart *)vcpu)->config.hart_id;
 }
 
-uint64_t vcpu_instret(const struct vcpu *vcpu)
+static uint64_t instret(const struct vcpu *vcpu)
 {
     return hart_retired((const struct hart *)vcpu);
 }
@@ -653,7 +654,7 @@ static uint64_t retired_seen_by_others(const struct hart *h)
     return end - left;
 }
 
-void vcpu_counters_read(struct vcpu *vcpu, struct vcpu_counters *out)
+static void counters_read(struct vcpu *vcpu, struct vcpu_counters *out)
 {
     const struct hart *h = HART_OF(vcpu);
 
@@ -663,7 +664,7 @@ void vcpu_counters_read(struct vcpu *vcpu, struct vcpu_counters *out)
     out->insns = retired_seen_by_others(h);
 }
 
-void vcpu_book_tiers(struct vcpu *vcpu)
+static void book_tiers(struct vcpu *vcpu)
 {
     struct hart *h = HART_OF(vcpu);
 
@@ -697,4 +698,13 @@ const struct vcpu_ops vcpu_riscv_ops = {
     .get_state = get_state,
     .set_state = set_state,
     .set_irq = set_irq,
+    .counters_read = counters_read,
+    .hart_id = hart_id,
+    .has_work = has_work,
+    .set_wake = set_wake,
+    .timer_expired = timer_expired,
+    .next_deadline = vcpu_deadline,
+    .set_peers = set_peers,
+    .book_tiers = book_tiers,
+    .instret = instret,
 };

@@ -24,7 +24,8 @@ void vcpu_kick(struct vcpu *vcpu)
 
 void vcpu_set_irq(struct vcpu *vcpu, enum vcpu_irq irq, bool level)
 {
-    vcpu->ops->set_irq(vcpu, irq, level);
+    if (vcpu->ops->set_irq)
+        vcpu->ops->set_irq(vcpu, irq, level);
 }
 
 void vcpu_get_state(struct vcpu *vcpu, struct vcpu_state *state)
@@ -35,4 +36,52 @@ void vcpu_get_state(struct vcpu *vcpu, struct vcpu_state *state)
 int vcpu_set_state(struct vcpu *vcpu, const struct vcpu_state *state)
 {
     return vcpu->ops->set_state(vcpu, state);
+}
+
+uint32_t vcpu_hart_id(const struct vcpu *vcpu)
+{
+    return vcpu->ops->hart_id(vcpu);
+}
+
+void vcpu_counters_read(struct vcpu *vcpu, struct vcpu_counters *out)
+{
+    vcpu->ops->counters_read(vcpu, out);
+}
+
+uint64_t vcpu_instret(const struct vcpu *vcpu)
+{
+    return vcpu->ops->instret ? vcpu->ops->instret(vcpu) : 0;
+}
+
+bool vcpu_has_work(struct vcpu *vcpu)
+{
+    return !vcpu->ops->has_work || vcpu->ops->has_work(vcpu);
+}
+
+void vcpu_set_wake(struct vcpu *vcpu, void (*wake)(void *opaque), void *opaque)
+{
+    if (vcpu->ops->set_wake)
+        vcpu->ops->set_wake(vcpu, wake, opaque);
+}
+
+void vcpu_timer_expired(struct vcpu *vcpu)
+{
+    if (vcpu->ops->timer_expired)
+        vcpu->ops->timer_expired(vcpu);
+}
+
+uint64_t vcpu_next_deadline(struct vcpu *vcpu)
+{
+    return vcpu->ops->next_deadline ? vcpu->ops->next_deadline(vcpu) : UINT64_MAX;
+}
+
+int vcpu_set_peers(struct vcpu *vcpu, struct vcpu *const *vcpus, uint32_t count)
+{
+    return vcpu->ops->set_peers ? vcpu->ops->set_peers(vcpu, vcpus, count) : 0;
+}
+
+void vcpu_book_tiers(struct vcpu *vcpu)
+{
+    if (vcpu->ops->book_tiers)
+        vcpu->ops->book_tiers(vcpu);
 }

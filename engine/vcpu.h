@@ -14,9 +14,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct accel_vm;
 struct mem;
 struct region_cache;
 struct vcpu;
+
+/* Instruction sets of guests. */
+enum vcpu_guest { VCPU_GUEST_RISCV64, VCPU_GUEST_X86_64 };
 
 /* Why vcpu_run() came back. */
 enum vcpu_exit {
@@ -25,7 +29,7 @@ enum vcpu_exit {
     VCPU_EXIT_HALTED,      /* the guest waits for an interrupt (WFI) and none is pending */
     VCPU_EXIT_STOPPED,     /* an environment callback asked for it (hart stopped, machine going down) */
     VCPU_EXIT_DEBUG,       /* breakpoint or step */
-    VCPU_EXIT_CRITICAL,    /* the hart is in the critical-error state, for good: a trap came that nobody can take */
+    VCPU_EXIT_CRITICAL,    /* for good: a trap came that nobody can take (critical-error state, triple fault) */
     VCPU_EXIT_ERROR,       /* the back end failed; the guest's state is undefined */
 };
 
@@ -77,6 +81,10 @@ struct vcpu_env_ops {
     int (*imsic_access)(void *opaque, struct vcpu *vcpu, bool supervisor, uint32_t select, uint64_t *old,
                         uint64_t value, uint64_t mask);
     uint64_t (*imsic_top)(void *opaque, struct vcpu *vcpu, bool supervisor, bool claim);
+    /* x86: an access of 1, 2 or 4 bytes to an I/O port. Where nothing answers, reads give ones. NULL on other guests.
+     */
+    uint64_t (*port_read)(void *opaque, uint16_t port, unsigned size_bytes);
+    void (*port_write)(void *opaque, uint16_t port, unsigned size_bytes, uint64_t value);
 };
 
 struct vcpu_config {
@@ -92,11 +100,67 @@ struct vcpu_config {
     uint32_t insns_per_tick;
     struct region_cache *region_cache; /* engine/tier.h; borrowed, shared by the machine's vCPUs; NULL: no regions */
     uint32_t baseline_after;           /* executions of a block after which the baseline tier compiles it; 0: never */
+    struct accel_vm *accel;            /* accel/accel.h; borrowed; only for its back ends */
 };
 
-/* Neutral architectural state of one RISC-V hart (RV64). Integers in host order. Fields are only ever
- * added at the end, with a new version. */
-enum { VCPU_STATE_VERSION = 4 };
+/* Architectural state of one x86-64 processor, with its local APIC. Layouts: `xsave` is the XSAVE area in standard form
+ * (Intel SDM volume 1, 13.4), `lapic` the APIC's page of registers (volume 3, 10.4.1), `attributes` of a segment as in
+ * the second word of its descriptor (volume 3, 3.4.5): type in bits 0 to 3, S 4, DPL 5 and 6, P 7, AVL 12, L 13, D/B
+ * 14, G 15, and 16 where the segment is unusable. */
+enum { VCPU_X86_STATE_VERSION = 1, VCPU_X86_MSRS_MAX = 128, VCPU_X86_XSAVE_BYTES = 4096, VCPU_X86_LAPIC_BYTES = 1024 };
+enum { VCPU_X86_ES, VCPU_X86_CS, VCPU_X86_SS, VCPU_X86_DS, VCPU_X86_FS, VCPU_X86_GS, VCPU_X86_LDT, VCPU_X86_TR };
+enum { VCPU_X86_RAX, VCPU_X86_RCX, VCPU_X86_RDX, VCPU_X86_RBX, VCPU_X86_RSP, VCPU_X86_RBP, VCPU_X86_RSI, VCPU_X86_RDI };
+
+/* Where a processor is between reset and running. */
+enum vcpu_x86_activity {
+    VCPU_X86_RUNNING,
+    VCPU_X86_UNINITIALISED, /* waits for INIT */
+    VCPU_X86_INITIALISED,   /* waits for SIPI, whose vector is sipi_vector */
+    VCPU_X86_SIPI_RECEIVED,
+    VCPU_X86_HALTED,
+};
+
+struct vcpu_x86_segment {
+    uint64_t base;
+    uint32_t limit;
+    uint32_t attributes;
+    uint16_t selector;
+};
+
+struct vcpu_x86_table {
+    uint64_t base;
+    uint16_t limit;
+};
+
+struct vcpu_x86_msr {
+    uint32_t index;
+    uint64_t value;
+};
+
+struct vcpu_x86_state {
+    uint32_t version;  /* VCPU_X86_STATE_VERSION */
+    uint32_t activity; /* enum vcpu_x86_activity */
+    uint64_t gpr[16];  /* by their number in instructions */
+    uint64_t rip, rflags;
+    struct vcpu_x86_segment segments[8]; /* VCPU_X86_ES .. */
+    struct vcpu_x86_table gdt, idt;
+    uint64_t cr0, cr2, cr3, cr4, cr8, efer, apic_base, xcr0;
+    uint64_t dr[4], dr6, dr7;
+    /* What is on its way to be taken, and what holds it off. */
+    uint8_t exception_injected, exception_vector, exception_has_error;
+    uint32_t exception_error;
+    uint8_t interrupt_injected, interrupt_vector, interrupt_soft, interrupt_shadow;
+    uint8_t nmi_injected, nmi_pending, nmi_masked;
+    uint32_t sipi_vector;
+    uint32_t msr_count; /* at most VCPU_X86_MSRS_MAX */
+    struct vcpu_x86_msr msrs[VCPU_X86_MSRS_MAX];
+    uint8_t xsave[VCPU_X86_XSAVE_BYTES];
+    uint8_t lapic[VCPU_X86_LAPIC_BYTES];
+};
+
+/* Neutral architectural state of one vCPU: a RISC-V hart (RV64), unless `guest` says something else. Integers in host
+ * order. Fields are only ever added at the end, with a new version. */
+enum { VCPU_STATE_VERSION = 5 };
 
 struct vcpu_state {
     uint32_t version; /* VCPU_STATE_VERSION */
@@ -123,32 +187,39 @@ struct vcpu_state {
     bool critical;                                        /* in the critical-error state; version 4 */
     bool elp;                                             /* a landing pad is expected; version 4 */
     uint64_t ssp;                                         /* version 4 */
+    uint32_t guest;                                       /* enum vcpu_guest; version 5 */
+    struct vcpu_x86_state x86; /* version 5; zeroes but where guest is VCPU_GUEST_X86_64, whose only state it is */
 };
 
 /* Counters, one list: printed by --stats. X(name, text) */
-#define VCPU_COUNTERS(X)                                                \
-    X(insns, "instructions retired")                                    \
-    X(insns_interp, "of them, about, by the interpreter")               \
-    X(insns_baseline, "by the baseline tier")                           \
-    X(insns_regions, "by compiled regions")                             \
-    X(blocks_decoded, "blocks decoded")                                 \
-    X(blocks_compiled, "blocks compiled by the baseline tier")          \
-    X(block_code_bytes, "bytes of code that this made")                 \
-    X(blocks_invalidated, "blocks dropped because their bytes changed") \
-    X(block_lookups, "block look-ups that missed the jump cache")       \
-    X(tlb_fills, "TLB fills")                                           \
-    X(page_walks, "page-table walks")                                   \
-    X(slow_accesses, "loads and stores that left the fast path")        \
-    X(mirror_faults, "pages that came into a mirror, by a fault each")  \
-    X(mmio_accesses, "device accesses")                                 \
-    X(exceptions, "exceptions taken")                                   \
-    X(interrupts, "interrupts taken")                                   \
-    X(ecalls, "calls to the VM's SBI")                                  \
-    X(tlb_flushes, "whole TLB flushes")                                 \
-    X(tlb_page_flushes, "TLB flushes by address")                       \
-    X(fence_is, "FENCE.I executed")                                     \
-    X(wfis, "WFI executed")                                             \
-    X(attentions, "runs left because of a request")
+#define VCPU_COUNTERS(X)                                                       \
+    X(insns, "instructions retired")                                           \
+    X(insns_interp, "of them, about, by the interpreter")                      \
+    X(insns_baseline, "by the baseline tier")                                  \
+    X(insns_regions, "by compiled regions")                                    \
+    X(blocks_decoded, "blocks decoded")                                        \
+    X(blocks_compiled, "blocks compiled by the baseline tier")                 \
+    X(block_code_bytes, "bytes of code that this made")                        \
+    X(blocks_invalidated, "blocks dropped because their bytes changed")        \
+    X(block_lookups, "block look-ups that missed the jump cache")              \
+    X(tlb_fills, "TLB fills")                                                  \
+    X(page_walks, "page-table walks")                                          \
+    X(slow_accesses, "loads and stores that left the fast path")               \
+    X(mirror_faults, "pages that came into a mirror, by a fault each")         \
+    X(mmio_accesses, "device accesses")                                        \
+    X(exceptions, "exceptions taken")                                          \
+    X(interrupts, "interrupts taken")                                          \
+    X(ecalls, "calls to the VM's SBI")                                         \
+    X(tlb_flushes, "whole TLB flushes")                                        \
+    X(tlb_page_flushes, "TLB flushes by address")                              \
+    X(fence_is, "FENCE.I executed")                                            \
+    X(wfis, "WFI executed")                                                    \
+    X(attentions, "runs left because of a request")                            \
+    X(guest_ns, "KVM: nanoseconds in the guest, exits by the kernel included") \
+    X(exits, "KVM: exits to this program")                                     \
+    X(port_accesses, "KVM: exits for accesses to I/O ports")                   \
+    X(msr_exits, "KVM: exits for model-specific registers it does not know")   \
+    X(signal_exits, "KVM: exits because another thread asked")
 
 struct vcpu_counters {
 #define X(name, text) uint64_t name;
@@ -165,7 +236,19 @@ struct vcpu_ops {
     void (*kick)(struct vcpu *vcpu);
     void (*get_state)(struct vcpu *vcpu, struct vcpu_state *state);
     int (*set_state)(struct vcpu *vcpu, const struct vcpu_state *state);
+    /* RISC-V's interrupt lines. NULL: interrupts come from the back end's own interrupt controllers. */
     void (*set_irq)(struct vcpu *vcpu, enum vcpu_irq irq, bool level);
+    void (*counters_read)(struct vcpu *vcpu, struct vcpu_counters *out);
+    uint32_t (*hart_id)(const struct vcpu *vcpu);
+    /* The functions below have the meaning of vcpu_...() of the same name. NULL: the back end sleeps by itself and
+     * keeps its own time, knows no other vCPUs, does not count instructions (0). */
+    bool (*has_work)(struct vcpu *vcpu);
+    void (*set_wake)(struct vcpu *vcpu, void (*wake)(void *opaque), void *opaque);
+    void (*timer_expired)(struct vcpu *vcpu);
+    uint64_t (*next_deadline)(struct vcpu *vcpu);
+    int (*set_peers)(struct vcpu *vcpu, struct vcpu *const *vcpus, uint32_t count);
+    void (*book_tiers)(struct vcpu *vcpu);
+    uint64_t (*instret)(const struct vcpu *vcpu);
 };
 
 extern const struct vcpu_ops vcpu_riscv_ops; /* the engine's own */
@@ -195,8 +278,6 @@ bool vcpu_has_work(struct vcpu *vcpu);
 void vcpu_get_state(struct vcpu *vcpu, struct vcpu_state *state);
 int vcpu_set_state(struct vcpu *vcpu, const struct vcpu_state *state) TUFF_MUST_CHECK;
 
-/* Quick access to the integer registers x0..x31 for the ecall callback (own thread). x[0] must stay 0. */
-uint64_t *vcpu_x(struct vcpu *vcpu);
 uint32_t vcpu_hart_id(const struct vcpu *vcpu);
 uint64_t vcpu_instret(const struct vcpu *vcpu);
 /* Any thread. Exact when the vCPU does not run; while it runs, the instructions of the block at hand count as retired.
@@ -206,17 +287,22 @@ void vcpu_counters_read(struct vcpu *vcpu, struct vcpu_counters *out);
 /* Brings the counts of instructions by tier up to date. Own thread, outside vcpu_run(). */
 void vcpu_book_tiers(struct vcpu *vcpu);
 
+/* The harts that share this one's memory, itself included. Before threads start. Returns 0, -EINVAL (too many) or
+ * -ENOMEM. */
+int vcpu_set_peers(struct vcpu *vcpu, struct vcpu *const *vcpus, uint32_t count) TUFF_MUST_CHECK;
+/* Ticks at which the next of the hart's timers fires, UINT64_MAX for none. Own thread. */
+uint64_t vcpu_next_deadline(struct vcpu *vcpu);
+
+/* ---- of vcpu_riscv_ops only ---- */
+
+/* Quick access to the integer registers x0..x31 for the ecall callback (own thread). x[0] must stay 0. */
+uint64_t *vcpu_x(struct vcpu *vcpu);
 /* Arms the hart's supervisor timer for the SBI (as if stimecmp were written). Own thread. */
 void vcpu_set_supervisor_timer(struct vcpu *vcpu, uint64_t deadline_ticks);
 /* Any thread: the deadline of the machine-level timer (mtimecmp in the ACLINT). */
 void vcpu_set_machine_timer(struct vcpu *vcpu, uint64_t deadline_ticks);
-/* The harts that share this one's memory, itself included. Before threads start. Returns 0, -EINVAL (too many) or
- * -ENOMEM. */
-int vcpu_set_peers(struct vcpu *vcpu, struct vcpu *const *vcpus, uint32_t count) TUFF_MUST_CHECK;
 /* Pretends that time has come to `ticks` in a --clock=insns machine whose only hart is halted. Own thread. */
 void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks);
-/* Ticks at which the next of the hart's timers fires, UINT64_MAX for none. Own thread. */
-uint64_t vcpu_next_deadline(struct vcpu *vcpu);
 /* The hart's time CSR. Own thread. */
 uint64_t vcpu_time(struct vcpu *vcpu);
 

@@ -130,11 +130,22 @@ int mem_dirty_start(struct mem *mem)
     for (size_t i = 0; i < dirty_words(mem); i++)
         atomic_store(&mem->dirty[i], 0);
     atomic_fetch_add(&mem->tlb_generation, 1);
-    return 0;
+    int rc = mem->dirty_source ? mem->dirty_source->start(mem->dirty_source_opaque) : 0;
+    if (rc)
+        mem_dirty_stop(mem);
+    return rc;
+}
+
+void mem_set_dirty_source(struct mem *mem, const struct mem_dirty_source *source, void *opaque)
+{
+    mem->dirty_source = source;
+    mem->dirty_source_opaque = opaque;
 }
 
 void mem_dirty_stop(struct mem *mem)
 {
+    if (mem->dirty && mem->dirty_source)
+        mem->dirty_source->stop(mem->dirty_source_opaque);
     free((void *)mem->dirty);
     mem->dirty = NULL;
 }
@@ -146,5 +157,5 @@ int mem_dirty_fetch(struct mem *mem, uint64_t *words, size_t len_words)
     for (size_t i = 0; i < len_words; i++)
         words[i] = atomic_exchange(&mem->dirty[i], 0);
     atomic_fetch_add(&mem->tlb_generation, 1);
-    return 0;
+    return mem->dirty_source ? mem->dirty_source->collect(mem->dirty_source_opaque, words, len_words) : 0;
 }

@@ -16,7 +16,17 @@ int mem_create(struct mem **out)
         return -ENOMEM;
     memset(*out, 0, sizeof(**out));
     (*out)->watched_frame = UINT32_MAX;
+    (*out)->range_mask = MEM_PAGE_BYTES - 1;
     return 0;
+}
+
+int mem_create_ports(struct mem **out)
+{
+    int rc = mem_create(out);
+
+    if (rc == 0)
+        (*out)->range_mask = 0;
+    return rc;
 }
 
 void mem_destroy(struct mem *mem)
@@ -64,7 +74,7 @@ static const struct mem_range *range_find(const struct mem *mem, uint64_t gpa, u
 
 static int range_insert(struct mem *mem, const struct mem_range *range)
 {
-    if (!range->size_bytes || ((range->gpa | range->size_bytes) & (MEM_PAGE_BYTES - 1)) ||
+    if (!range->size_bytes || ((range->gpa | range->size_bytes) & mem->range_mask) ||
         range->gpa + (range->size_bytes - 1) < range->gpa)
         return -EINVAL;
     if (mem->range_count == MEM_RANGES_MAX)
@@ -118,7 +128,7 @@ int mem_add_ram(struct mem *mem, uint64_t gpa, uint64_t size_bytes)
 {
     if (mem->ram_host)
         return -EEXIST;
-    if (size_bytes > (1ull << 40))
+    if (size_bytes > (1ull << 40) || !mem->range_mask)
         return -EINVAL;
     struct mem_range range = {.gpa = gpa, .size_bytes = size_bytes};
     int rc = range_insert(mem, &range);

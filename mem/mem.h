@@ -39,6 +39,9 @@ struct mem_ops {
 TUFF_MUST_CHECK int mem_create(struct mem **out);
 void mem_destroy(struct mem *mem);
 
+/* An address space of I/O ports: device ranges only, which may have any start and size. Errors and owner as above. */
+TUFF_MUST_CHECK int mem_create_ports(struct mem **out);
+
 /* Adds zeroed RAM backed by a memfd with guard pages on both sides. `gpa` and `size_bytes` are multiples of
  * MEM_PAGE_BYTES. Returns 0, -EINVAL (alignment, overflow), -EEXIST (overlaps a range), -ENOMEM. Before vCPUs run. */
 TUFF_MUST_CHECK int mem_add_ram(struct mem *mem, uint64_t gpa, uint64_t size_bytes);
@@ -100,5 +103,15 @@ void mem_watch_stores(struct mem *mem, uint64_t gpa, void (*fn)(void *opaque, ui
 TUFF_MUST_CHECK int mem_dirty_start(struct mem *mem);
 void mem_dirty_stop(struct mem *mem);
 TUFF_MUST_CHECK int mem_dirty_fetch(struct mem *mem, uint64_t *words, size_t len_words);
+
+/* Whoever else knows of stores to the first RAM range (hardware that runs the guest). start() and stop() follow the
+ * log's; collect() ORs the pages stored to since the last time into `words`, laid out as above. They return 0 or a
+ * negative errno, which mem_dirty_start() and mem_dirty_fetch() hand on. Before vCPUs run; borrowed. */
+struct mem_dirty_source {
+    int (*start)(void *opaque);
+    void (*stop)(void *opaque);
+    int (*collect)(void *opaque, uint64_t *words, size_t len_words);
+};
+void mem_set_dirty_source(struct mem *mem, const struct mem_dirty_source *source, void *opaque);
 
 #endif

@@ -34,6 +34,7 @@ struct mem_rom {
 struct mem {
     struct mem_range ranges[MEM_RANGES_MAX]; /* sorted by gpa, disjoint */
     unsigned range_count;
+    uint64_t range_mask; /* bits that are 0 in starts and sizes of ranges */
 
     /* The one RAM range. A second is refused: boards of this kind have one. */
     uint64_t ram_gpa;
@@ -55,7 +56,9 @@ struct mem {
     _Atomic uint64_t
         stale_log[MEM_STALE_LOG]; /* (position + 1) << 32 | frame: a slot not yet written is told by its position */
 
-    _Atomic uint64_t *dirty; /* NULL while the dirty log is off */
+    _Atomic uint64_t *dirty;                     /* NULL while the dirty log is off */
+    const struct mem_dirty_source *dirty_source; /* NULL: all stores come through the doors of mem.h */
+    void *dirty_source_opaque;
     _Atomic uint32_t tlb_generation;
 
     uint32_t watched_frame; /* UINT32_MAX: none */

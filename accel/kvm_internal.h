@@ -1,0 +1,83 @@
+/* What accel/'s files share. The parts that depend on the host's architecture are struct kvm_arch. */
+#ifndef TUFF_ACCEL_KVM_INTERNAL_H
+#define TUFF_ACCEL_KVM_INTERNAL_H
+
+#include "accel/accel.h"
+#include "engine/vcpu_internal.h"
+#include "mem/mem.h"
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { KVM_LINES_MAX = 24, KVM_DEVICE_FD_NONE = -1 };
+
+struct kvm_vcpu;
+
+/* One architecture's side of a back end. */
+struct kvm_arch {
+    enum vcpu_guest guest;
+    /* A capability that must be there, and what its absence is called; ends with a NULL name. */
+    const struct kvm_need {
+        int capability;
+        const char *name;
+    } *needs;
+    int (*vm_init)(struct accel_vm *vm, struct error *err);
+    int (*vcpu_init)(struct kvm_vcpu *v);
+    int (*chip_create)(struct accel_vm *vm, struct device **out);
+    /* Handles an exit that is this architecture's. Returns true when run() goes on; else `*exit` is set. */
+    bool (*handle)(struct kvm_vcpu *v, enum vcpu_exit *exit);
+    void (*get_state)(struct kvm_vcpu *v, struct vcpu_state *state);
+    int (*set_state)(struct kvm_vcpu *v, const struct vcpu_state *state);
+};
+
+/* The host's; NULL where there is none. */
+extern const struct kvm_arch *const kvm_arch_host;
+
+struct kvm_line {
+    struct accel_vm *vm;
+    int fd; /* the eventfd of an edge line; KVM_DEVICE_FD_NONE: none */
+};
+
+struct accel_vm {
+    struct accel_vm_config config;
+    const struct kvm_arch *arch;
+    int kvm_fd, vm_fd;
+    size_t run_bytes; /* of the mapping that a vCPU shares with the kernel */
+    struct kvm_line lines[KVM_LINES_MAX];
+    struct device *chip;
+    bool dirty_log;
+    uint64_t *dirty_words;
+};
+
+struct kvm_vcpu {
+    struct vcpu vcpu;
+    struct accel_vm *vm;
+    struct vcpu_config config;
+    int fd;
+    struct kvm_run *run;
+    void *arch_data;
+    struct vcpu_counters counters; /* written by the vCPU's thread */
+
+    /* An access to a port or to memory is finished by the kernel when the vCPU is entered the next time. */
+    bool unfinished;
+    _Atomic bool kicked;
+    pthread_mutex_t lock; /* guards what follows */
+    bool running;
+    pthread_t thread;
+};
+
+#define KVM_COUNT(v, name, n) \
+    __atomic_store_n(&(v)->counters.name, (v)->counters.name + (uint64_t)(n), __ATOMIC_RELAXED)
+
+/* ioctl() that is asked again when a signal came; returns its result or a negative errno. */
+int kvm_ioctl(int fd, unsigned long request, void *argument);
+static inline int kvm_ioctl_number(int fd, unsigned long request, unsigned long argument)
+{
+    return kvm_ioctl(fd, request, (void *)argument);
+}
+
+/* kvm_vcpu.c */
+extern const struct vcpu_ops kvm_vcpu_ops;
+
+#endif
