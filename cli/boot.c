@@ -38,6 +38,7 @@ struct boot {
     char serial_text[2 * 4096]; /* holds the paths */
     const char *dump_dtb;
     bool no_reboot;
+    bool say_accel;                   /* --accel=auto was given: what it came to is told */
     char *disk_text;                  /* holds the strings of config.disks */
     char *net_text;                   /* holds the strings of config.nets */
     char *share_text;                 /* and of config.shares */
@@ -140,6 +141,26 @@ static int parse_virtio(const char *text, enum machine_virtio *out)
     int rc = parse_choice("--virtio", text, names, TUFF_ARRAY_LEN(names), "pci or mmio", &chosen);
 
     *out = (enum machine_virtio)chosen;
+    return rc;
+}
+
+/* `tier` is --tier's value, or NULL. */
+static int parse_accel(const char *text, const char *tier, struct machine_config *config)
+{
+    static const char *const names[] = {"auto", "kvm", "jit", "interp"};
+    enum { AUTO, KVM, JIT, INTERP };
+    unsigned chosen = AUTO;
+    int rc = parse_choice("--accel", text, names, TUFF_ARRAY_LEN(names), "auto, kvm, jit or interp", &chosen);
+
+    if (rc == 0 && tier && (chosen == KVM || chosen == INTERP)) {
+        report_error("--accel, '%s', with --tier is refused as it says what runs the guest: give one of the two", text);
+        return -EINVAL;
+    }
+    config->accel = chosen == AUTO ? MACHINE_ACCEL_AUTO : chosen == KVM ? MACHINE_ACCEL_KVM : MACHINE_ACCEL_TIERS;
+    if (chosen == INTERP) {
+        config->interpret = true;
+        config->baseline = false;
+    }
     return rc;
 }
 
@@ -375,6 +396,9 @@ static int parse_values(const struct option_values *values, struct boot *boot)
     }
     if (!rc)
         rc = jit_parse(values, config);
+    if (!rc && value[OPTION_ACCEL])
+        rc = parse_accel(value[OPTION_ACCEL], value[OPTION_TIER], config);
+    boot->say_accel = value[OPTION_ACCEL] && config->accel == MACHINE_ACCEL_AUTO;
     return rc;
 }
 
@@ -500,7 +524,9 @@ static int run_machine(struct boot *boot, struct machine *machine)
         report_error("%s", err.text);
         return rc ? rc : -EIO;
     }
-    if (boot->result.end == MACHINE_END_CRITICAL)
+    if (boot->result.end == MACHINE_END_CRITICAL && machine_runs_on_kvm(machine))
+        report_error("guest, triple fault, stopped: a processor faulted while it took a fault");
+    else if (boot->result.end == MACHINE_END_CRITICAL)
         report_error("guest, critical error, stopped: a hart trapped where its software had said that it takes no trap"
                      " (double trap); run it with --isa=-smdbltrp,-ssdbltrp to see what comes of it");
     return 0;
@@ -555,6 +581,10 @@ static int boot_machine(struct boot *boot)
     int signal = 0;
 
     boot->config.serial = console_machine_serial(boot->serial);
+    if (boot->say_accel) {
+        machine_accel_describe(&boot->config, &err);
+        fprintf(stderr, "tuff: %s\n", err.text);
+    }
     console_block_signals();
     if (machine_create(&boot->config, &machine, &err)) {
         report_error("%s", err.text);

@@ -112,6 +112,12 @@ const struct option_row option_rows[] = {
      "more) and UNIX sockets here: what it connects to port P of host 2\n"
      "arrives at FILE_P; a program here connects to FILE and writes\n"
      "CONNECT P and a line feed to reach port P in the guest"},
+    {OPTION_ACCEL, BOOT | RUN, OPTION_VALUE, "Run", "accel", 0, "WHICH",
+     "what runs the guest's code (default: auto):\n"
+     "  auto    KVM where the guest is of this computer's instruction set\n"
+     "          and KVM works, else as jit; given, a line says which\n"
+     "  kvm     KVM, or nothing\n"
+     "  jit     the tiers that --tier says; interp  --tier=interp"},
     {OPTION_CLOCK, BOOT | RUN, OPTION_VALUE, "Run", "clock", 0, "CLOCK",
      "what the guest's time follows (default: host):\n"
      "  host    this computer's clock\n"

@@ -1,5 +1,6 @@
 /* The harts of a machine: one host thread each, SBI's hart state machine, sleeping in WFI, and what the SBI asks of the
  * machine. */
+#include "accel/accel.h"
 #include "machine/boot_state.h"
 #include "machine/machine_internal.h"
 
@@ -367,6 +368,7 @@ static int create_one(struct machine *m, uint32_t index)
         .clock_insns = m->config.clock == MACHINE_CLOCK_INSNS,
         .insns_per_tick = MACHINE_INSNS_PER_TICK,
         .region_cache = m->regions,
+        .accel = m->accel,
         .baseline_after = m->config.baseline && !m->config.jit.verify ? m->config.jit.tunables.baseline : 0,
     };
     pthread_condattr_t attr;
@@ -380,7 +382,7 @@ static int create_one(struct machine *m, uint32_t index)
     pthread_cond_init(&hart->changed, &attr);
     pthread_condattr_destroy(&attr);
     atomic_store(&hart->state, SBI_HSM_STOPPED);
-    int rc = vcpu_create(&vcpu_riscv_ops, &config, &hart->vcpu);
+    int rc = vcpu_create(m->accel ? accel_vcpu_ops(VCPU_GUEST_X86_64) : &vcpu_riscv_ops, &config, &hart->vcpu);
     if (rc)
         return rc;
     m->vcpus[index] = hart->vcpu;
@@ -392,10 +394,10 @@ int machine_harts_create(struct machine *m, struct error *err)
 {
     int rc;
 
-    m->env = (struct vcpu_env_ops){.time_now = env_time_now,
-                                   .timer_arm = env_timer_arm,
-                                   .entropy = env_entropy,
-                                   .ecall = m->sbi ? env_ecall : NULL};
+    m->env.time_now = env_time_now;
+    m->env.timer_arm = env_timer_arm;
+    m->env.entropy = env_entropy;
+    m->env.ecall = m->sbi ? env_ecall : NULL;
     if (m->config.aia == MACHINE_AIA_APLIC_IMSIC) {
         m->env.imsic_access = machine_imsic_access;
         m->env.imsic_top = machine_imsic_top;

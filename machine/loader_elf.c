@@ -1,4 +1,4 @@
-/* ELF programs for 64-bit RISC-V, read with libelf.
+/* ELF programs for 64-bit RISC-V and for PCs, read with libelf.
  *
  * Loadable segments go where their p_paddr says, all of it inside RAM. One exception: Linux's vmlinux has load
  * addresses that count from 0 and starts with an Image header; it is moved as a whole to where its Image would go.
@@ -26,6 +26,7 @@ struct program {
     size_t len;
     uint64_t entry;
     bool position_independent;
+    bool pc; /* for a PC: 32 or 64 bits, stays where it was linked, entered by what its note or a header says */
     uint32_t count;
     struct segment segments[ELF_SEGMENTS_MAX];
 };
@@ -37,11 +38,14 @@ bool loader_is_elf(const uint8_t *data, size_t len)
 
 static int check_header(const struct program *p, const GElf_Ehdr *header, struct error *err)
 {
-    if (header->e_ident[EI_CLASS] != ELFCLASS64)
+    if (p->pc && header->e_machine != EM_X86_64 && header->e_machine != EM_386)
+        return error_set(err, -ENOEXEC, "kernel '%s' is an ELF for machine %u, not x86 (62 or 3)", p->name,
+                         header->e_machine);
+    if (!p->pc && header->e_ident[EI_CLASS] != ELFCLASS64)
         return error_set(err, -ENOEXEC, "kernel '%s' is a 32-bit ELF; a 64-bit one is needed", p->name);
     if (header->e_ident[EI_DATA] != ELFDATA2LSB)
         return error_set(err, -ENOEXEC, "kernel '%s' is a big-endian ELF; a little-endian one is needed", p->name);
-    if (header->e_machine != EM_RISCV)
+    if (!p->pc && header->e_machine != EM_RISCV)
         return error_set(err, -ENOEXEC, "kernel '%s' is an ELF for machine %u, not RISC-V (243)", p->name,
                          header->e_machine);
     if (header->e_type != ET_EXEC && header->e_type != ET_DYN)
@@ -130,7 +134,7 @@ static int move_into_ram(struct program *p, const struct mem *mem, struct error 
     const uint8_t *bytes = p->data + low->file_offset;
     uint64_t text_offset = 0;
 
-    if (low->gpa >= mem_ram_base(mem))
+    if (p->pc || low->gpa >= mem_ram_base(mem))
         return 0;
     if (loader_is_image(bytes, low->file_bytes)) {
         int rc = loader_image_text_offset(p->name, bytes, low->file_bytes, &text_offset, err);
@@ -257,7 +261,7 @@ static int load_program(struct program *p, Elf *elf, struct mem *mem, struct boo
     if (rc)
         return rc;
     *out = (struct boot_image){.kind = BOOT_IMAGE_ELF};
-    if (!translate(p, header.e_entry, 2, &out->entry) || (out->entry & 1))
+    if (!translate(p, header.e_entry, p->pc ? 1 : 2, &out->entry) || (!p->pc && (out->entry & 1)))
         return error_set(err, -ENOEXEC,
                          "kernel '%s' has its entry (0x%" PRIx64 ") at an odd address or in no loaded segment", p->name,
                          header.e_entry);
@@ -265,16 +269,60 @@ static int load_program(struct program *p, Elf *elf, struct mem *mem, struct boo
     return write_segments(p, mem, out, err);
 }
 
+/* A note of type XEN_ELFNOTE_PHYS32_ENTRY, whose contents are the address (4 or 8 bytes). */
+static void find_pvh_entry(Elf *elf, struct loader_elf_pc *out)
+{
+    enum { XEN_ELFNOTE_PHYS32_ENTRY = 18 };
+    size_t headers = 0;
+
+    (void)elf_getphdrnum(elf, &headers);
+    for (size_t i = 0; i < headers; i++) {
+        GElf_Phdr header;
+        if (!gelf_getphdr(elf, (int)i, &header) || header.p_type != PT_NOTE)
+            continue;
+        Elf_Data *data = elf_getdata_rawchunk(elf, (int64_t)header.p_offset, header.p_filesz,
+                                              header.p_align == 8 ? ELF_T_NHDR8 : ELF_T_NHDR);
+        GElf_Nhdr note;
+        size_t name, contents, at = 0;
+        while (data && (at = gelf_getnote(data, at, &note, &name, &contents)) > 0) {
+            const char *bytes = data->d_buf;
+            if (note.n_type != XEN_ELFNOTE_PHYS32_ENTRY || note.n_namesz != sizeof("Xen") ||
+                memcmp(bytes + name, "Xen", sizeof("Xen")) != 0 || (note.n_descsz != 4 && note.n_descsz != 8))
+                continue;
+            out->has_pvh = true;
+            out->pvh_entry = 0;
+            memcpy(&out->pvh_entry, bytes + contents, note.n_descsz);
+        }
+    }
+}
+
+static int load_bytes(struct program *p, struct mem *mem, struct boot_image *out, struct loader_elf_pc *pc,
+                      struct error *err)
+{
+    elf_version(EV_CURRENT);
+    Elf *elf = elf_memory((char *)(uintptr_t)p->data, p->len);
+    if (!elf)
+        return error_set(err, -ENOEXEC, "kernel '%s' has a damaged ELF header: %s", p->name, elf_errmsg(-1));
+    int rc = load_program(p, elf, mem, out, err);
+    if (rc == 0 && pc)
+        find_pvh_entry(elf, pc);
+    elf_end(elf);
+    return rc;
+}
+
 int loader_elf_load(struct mem *mem, const char *name, const uint8_t *data, size_t len, struct boot_image *out,
                     struct error *err)
 {
     struct program p = {.name = name, .data = data, .len = len};
 
-    elf_version(EV_CURRENT);
-    Elf *elf = elf_memory((char *)(uintptr_t)data, len);
-    if (!elf)
-        return error_set(err, -ENOEXEC, "kernel '%s' has a damaged ELF header: %s", name, elf_errmsg(-1));
-    int rc = load_program(&p, elf, mem, out, err);
-    elf_end(elf);
-    return rc;
+    return load_bytes(&p, mem, out, NULL, err);
+}
+
+int loader_elf_load_pc(struct mem *mem, const char *name, const uint8_t *data, size_t len, struct boot_image *out,
+                       struct loader_elf_pc *pc, struct error *err)
+{
+    struct program p = {.name = name, .data = data, .len = len, .pc = true};
+
+    *pc = (struct loader_elf_pc){0};
+    return load_bytes(&p, mem, out, pc, err);
 }

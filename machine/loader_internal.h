@@ -59,4 +59,12 @@ int loader_image_unknown(const char *name, const uint8_t *data, size_t len, stru
 TUFF_MUST_CHECK int loader_elf_load(struct mem *mem, const char *name, const uint8_t *data, size_t len,
                                     struct boot_image *out, struct error *err);
 
+/* The same for a PC, 32 or 64 bits; `pc` gets what its notes say of how it is entered. */
+struct loader_elf_pc {
+    bool has_pvh;
+    uint64_t pvh_entry;
+};
+TUFF_MUST_CHECK int loader_elf_load_pc(struct mem *mem, const char *name, const uint8_t *data, size_t len,
+                                       struct boot_image *out, struct loader_elf_pc *pc, struct error *err);
+
 #endif

@@ -2,6 +2,7 @@
  * a run to its end. Creation is single-threaded; what threads there are is said in machine_internal.h. */
 #include "machine/machine.h"
 
+#include "accel/accel.h"
 #include "base/symbols.h"
 #include "engine/baseline/baseline.h"
 #include "engine/isa/riscv/isa.h"
@@ -300,24 +301,33 @@ int machine_bake(const struct machine_config *config, bool (*progress)(void *opa
     return rc;
 }
 
-static int create_parts(struct machine *m, struct error *err)
+static int create_loops(struct machine *m, struct error *err)
 {
-    int rc = mem_create(&m->mem);
+    int rc = loop_create(&m->loop);
 
-    if (rc == 0)
-        rc = mem_add_ram(m->mem, BOARD_RAM_GPA, m->config.memory_bytes);
-    if (rc)
-        return error_set(err, rc, "%" PRIu64 " MiB of guest memory: %s", m->config.memory_bytes >> 20, strerror(-rc));
-    rc = machine_pflash_create(m, err);
-    if (rc)
-        return rc;
-    rc = loop_create(&m->loop);
     if (rc)
         return error_set(err, rc, "the event loop could not be created: %s", strerror(-rc));
     rc = loop_create(&m->devices_loop);
     if (rc)
         return error_set(err, rc, "the devices' event loop could not be created: %s", strerror(-rc));
     loop_set_name(m->devices_loop, "tuff-devices");
+    return 0;
+}
+
+static int create_parts(struct machine *m, struct error *err)
+{
+    bool pc = machine_is_pc(&m->config);
+    int rc = mem_create(&m->mem);
+
+    if (rc == 0)
+        rc = mem_add_ram(m->mem, pc ? 0 : BOARD_RAM_GPA, m->config.memory_bytes);
+    if (rc)
+        return error_set(err, rc, "%" PRIu64 " MiB of guest memory: %s", m->config.memory_bytes >> 20, strerror(-rc));
+    rc = machine_pflash_create(m, err);
+    if (rc == 0)
+        rc = create_loops(m, err);
+    if (rc || pc)
+        return rc ? rc : machine_pc_create(m, err);
     rc = load_image(m, err);
     if (rc)
         return rc;
@@ -348,6 +358,10 @@ int machine_create(const struct machine_config *config, struct machine **out, st
 {
     int rc = check_config(config, err);
 
+    if (rc == 0 && machine_is_pc(config))
+        rc = machine_pc_check(config, err);
+    else if (rc == 0 && config->accel == MACHINE_ACCEL_KVM)
+        rc = accel_probe(VCPU_GUEST_RISCV64, config->cpus, err);
     if (rc)
         return rc;
     struct machine *m = calloc(1, sizeof(*m));
@@ -377,6 +391,7 @@ void machine_destroy(struct machine *m)
     region_cache_stop(m->regions);
     machine_devices_destroy(m);
     machine_harts_destroy(m);
+    machine_pc_destroy(m);
     region_cache_destroy(m->regions);
     store_close(m->store);
     sbi_destroy(m->sbi);

@@ -21,6 +21,10 @@ enum machine_clock { MACHINE_CLOCK_HOST, MACHINE_CLOCK_INSNS };
 /* Interrupt controllers: the PLIC, or those of the Advanced Interrupt Architecture. */
 enum machine_aia { MACHINE_AIA_NONE, MACHINE_AIA_APLIC, MACHINE_AIA_APLIC_IMSIC };
 
+/* What runs the guest's code. AUTO: the host's processor through KVM where the guest is of its instruction set and KVM
+ * works, else the tiers that the configuration says. */
+enum machine_accel { MACHINE_ACCEL_AUTO, MACHINE_ACCEL_KVM, MACHINE_ACCEL_TIERS };
+
 /* How the guest reaches its virtio devices: as functions of the PCI bus, or in the board's slots. */
 enum machine_virtio { MACHINE_VIRTIO_PCI, MACHINE_VIRTIO_MMIO };
 
@@ -80,8 +84,11 @@ struct machine_vsock {
 
 /* All strings are borrowed until machine_create() returns. Zero-initialise, call machine_config_default(), then set. */
 struct machine_config {
-    const char *kernel;   /* Image, gzip-compressed Image, or ELF: direct boot in S-mode with SBI served by the VM */
-    const char *bare;     /* bare-metal ELF started in M-mode; excludes kernel and firmware */
+    /* riscv64: Image, gzip-compressed Image, or ELF: direct boot in S-mode with SBI served by the VM. x86-64, which
+     * makes the machine a PC run by KVM (machine/board_pc.h): bzImage, PVH or multiboot ELF. */
+    const char *kernel;
+    /* Bare-metal ELF started in M-mode; excludes kernel and firmware. x86: what kernel may be, or a boot sector. */
+    const char *bare;
     const char *firmware; /* started in M-mode; then `kernel`, which need not be given, is what it starts in S-mode */
     const char *files;    /* FILE@ADDRESS, separated by commas: copied into RAM besides */
     /* Files of exactly 32 MiB behind the two banks of flash, which exist when one is given; NULL: erased and not kept.
@@ -102,8 +109,9 @@ struct machine_config {
     enum machine_clock clock;
     enum machine_aia aia;
     enum machine_virtio virtio;
-    uint64_t max_insns;            /* per hart; UINT64_MAX: no limit */
-    isa_set isa;                   /* ISA_EXT bits */
+    uint64_t max_insns; /* per hart; UINT64_MAX: no limit */
+    isa_set isa;        /* ISA_EXT bits */
+    enum machine_accel accel;
     bool interpret;                /* no LLVM tier */
     bool baseline;                 /* blocks are compiled one by one, where this build can; not with jit.verify */
     struct tier_config jit;        /* its `symbols` are the machine's to fill in */
@@ -131,7 +139,7 @@ enum machine_end {
     MACHINE_END_REBOOT,   /* the guest asked for a reset */
     MACHINE_END_MAX_INSNS, /* --max-insns reached */
     MACHINE_END_QUIT,      /* machine_quit() */
-    MACHINE_END_CRITICAL,  /* a hart met a trap that it could not take (critical error), and stopped */
+    MACHINE_END_CRITICAL,  /* a hart met a trap that it could not take (critical error, triple fault), and stopped */
     MACHINE_END_ERROR,
 };
 
@@ -145,6 +153,11 @@ void machine_config_default(struct machine_config *config);
 bool machine_has_jit(void);
 /* Can the baseline tier translate for this host? */
 bool machine_has_baseline(void);
+
+/* What machine_create() would let run the guest, as a line for the user: "KVM", or why not it and what instead. Reads
+ * the head of the kernel or program. */
+void machine_accel_describe(const struct machine_config *config, struct error *line);
+bool machine_runs_on_kvm(const struct machine *machine);
 
 /* Checks the configuration, opens and loads every file, builds memory, devices, harts and the device tree. Nothing runs
  * yet. Returns 0, or a negative errno with one line in `err`. */

@@ -227,12 +227,12 @@ static void test_event(void *opaque, enum syscon_test_event event, uint32_t code
     machine_end(opaque, event == SYSCON_TEST_RESET ? MACHINE_END_REBOOT : MACHINE_END_POWEROFF, code);
 }
 
-static int create_test(struct machine *m)
+int machine_test_create(struct machine *m, uint64_t gpa)
 {
     struct device *dev;
     struct syscon_test_config config = {
         .mem = m->mem,
-        .gpa = BOARD_TEST_GPA,
+        .gpa = gpa,
         .phandle = BOARD_PHANDLE_TEST,
         .event = test_event,
         .opaque = m,
@@ -363,18 +363,31 @@ static int create_console(struct machine *m, struct error *err)
 
 /* ---- all of them ---- */
 
+int machine_consoles_create(struct machine *m, struct error *err)
+{
+    int rc = create_console(m, err);
+
+    return rc ? rc : create_second_console(m, err);
+}
+
+void machine_devices_reset(struct machine *m)
+{
+    for (unsigned i = 0; i < m->device_count; i++) {
+        if (m->devices[i]->ops->reset)
+            m->devices[i]->ops->reset(m->devices[i]);
+    }
+}
+
 int machine_devices_create(struct machine *m, struct error *err)
 {
     uint32_t intc[BOARD_HARTS_MAX];
-    int rc = create_console(m, err);
+    int rc = machine_consoles_create(m, err);
 
-    if (rc == 0)
-        rc = create_second_console(m, err);
     if (rc)
         return rc;
     for (uint32_t i = 0; i < m->hart_count; i++)
         intc[i] = BOARD_PHANDLE_INTC0 + i;
-    rc = create_test(m);
+    rc = machine_test_create(m, BOARD_TEST_GPA);
     if (rc == 0)
         rc = create_aclint(m, intc);
     if (rc == 0)
@@ -394,13 +407,9 @@ int machine_devices_create(struct machine *m, struct error *err)
     if (rc)
         return error_set(err, rc, "the board's devices could not be created: %s", strerror(-rc));
     rc = machine_virtio_create(m, err);
-    if (rc)
-        return rc;
-    for (unsigned i = 0; i < m->device_count; i++) {
-        if (m->devices[i]->ops->reset)
-            m->devices[i]->ops->reset(m->devices[i]);
-    }
-    return 0;
+    if (rc == 0)
+        machine_devices_reset(m);
+    return rc;
 }
 
 int machine_devices_fdt(struct machine *m, void *fdt, struct error *err)

@@ -14,6 +14,7 @@
 #include "machine/board_virt.h"
 #include "machine/console_backend.h"
 #include "machine/loader.h"
+#include "machine/loader_pc.h"
 #include "machine/machine.h"
 #include "machine/sbi.h"
 #include "mem/mem.h"
@@ -43,10 +44,16 @@ struct machine_hart {
     bool resume_retentive;
 };
 
+struct machine_pc;
+struct accel_vm;
+struct virtio_mmio_config;
+
 struct machine {
     struct machine_config config;
     struct mem *mem;
-    struct store *store; /* NULL: none */
+    struct accel_vm *accel; /* NULL: the engine runs the guest */
+    struct machine_pc *pc;  /* the board of an x86 guest; NULL: board_virt */
+    struct store *store;    /* NULL: none */
     uint64_t run_start_ns;
     struct region_cache *regions; /* NULL: interpreting only */
     struct symbols *symbols;      /* names of guest code; NULL: not wanted */
@@ -115,6 +122,21 @@ struct irq_line machine_hart_line(struct machine *m, uint32_t hart, enum vcpu_ir
 int machine_devices_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 int machine_devices_fdt(struct machine *m, void *fdt, struct error *err) TUFF_MUST_CHECK;
 void machine_devices_destroy(struct machine *m);
+
+int machine_consoles_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+int machine_test_create(struct machine *m, uint64_t gpa) TUFF_MUST_CHECK;
+/* Resets all devices, once all are there. */
+void machine_devices_reset(struct machine *m);
+
+/* machine_accel.c: does KVM run it? 0, or a negative errno with the reason. Then the virtual machine, after RAM. */
+bool machine_is_pc(const struct machine_config *config);
+int machine_accel_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+
+/* machine_pc.c: a PC's memory, devices, vCPUs and kernel; what is of a virtio slot there. */
+int machine_pc_check(const struct machine_config *config, struct error *err) TUFF_MUST_CHECK;
+int machine_pc_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+int machine_pc_slot(struct machine *m, unsigned n, struct virtio_mmio_config *config) TUFF_MUST_CHECK;
+void machine_pc_destroy(struct machine *m);
 
 /* machine_irqs.c: the interrupt controllers, and the line into a source of the one that devices are wired to. */
 int machine_irqs_create(struct machine *m, const uint32_t *intc_phandles) TUFF_MUST_CHECK;

@@ -121,13 +121,18 @@ static int create_slot(struct machine *m, unsigned n)
     struct device *transport;
     struct virtio_mmio_config config = {
         .mem = m->mem,
-        .gpa = BOARD_VIRTIO_GPA + n * (uint64_t)BOARD_VIRTIO_SLOT_BYTES,
-        .irq = machine_irq_source(m, BOARD_IRQ_VIRTIO0 + n),
-        .irq_number = BOARD_IRQ_VIRTIO0 + n,
-        .irq_parent = m->irq_parent,
         .device = n < m->virtio_count && m->config.virtio == MACHINE_VIRTIO_MMIO ? m->virtio[n] : NULL,
     };
-    int rc = virtio_mmio_create(&config, &transport);
+    int rc = m->pc ? machine_pc_slot(m, n, &config) : 0;
+
+    if (!m->pc) {
+        config.gpa = BOARD_VIRTIO_GPA + n * (uint64_t)BOARD_VIRTIO_SLOT_BYTES;
+        config.irq = machine_irq_source(m, BOARD_IRQ_VIRTIO0 + n);
+        config.irq_number = BOARD_IRQ_VIRTIO0 + n;
+        config.irq_parent = m->irq_parent;
+    }
+    if (rc == 0)
+        rc = virtio_mmio_create(&config, &transport);
 
     return rc ? rc : machine_device_keep(m, transport);
 }
