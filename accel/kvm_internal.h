@@ -27,6 +27,7 @@ struct kvm_arch {
     int (*chip_create)(struct accel_vm *vm, struct device **out);
     /* Handles an exit that is this architecture's. Returns true when run() goes on; else `*exit` is set. */
     bool (*handle)(struct kvm_vcpu *v, enum vcpu_exit *exit);
+    uint64_t (*pc)(const struct kvm_vcpu *v); /* for messages */
     void (*get_state)(struct kvm_vcpu *v, struct vcpu_state *state);
     int (*set_state)(struct kvm_vcpu *v, const struct vcpu_state *state);
 };

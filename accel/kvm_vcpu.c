@@ -179,8 +179,8 @@ static bool handle(struct kvm_vcpu *v, enum vcpu_exit *exit)
         *exit = VCPU_EXIT_ERROR;
         return false;
     case KVM_EXIT_INTERNAL_ERROR:
-        log_write(LOG_LEVEL_ERROR, LOG_ACCEL, "vCPU %u: KVM failed (%u): an instruction it does not emulate?",
-                  v->config.hart_id, v->run->internal.suberror);
+        log_write(LOG_LEVEL_ERROR, LOG_ACCEL, "vCPU %u: KVM failed (%u) at 0x%llx: an instruction it does not emulate?",
+                  v->config.hart_id, v->run->internal.suberror, (unsigned long long)v->vm->arch->pc(v));
         *exit = VCPU_EXIT_ERROR;
         return false;
     }
@@ -221,6 +221,7 @@ static enum vcpu_exit run(struct vcpu *vcpu, uint64_t max_insns)
             break;
     }
     finish_access(v);
+    log_debug(LOG_ACCEL, "vCPU %u left the guest at 0x%llx", v->config.hart_id, (unsigned long long)v->vm->arch->pc(v));
     set_running(v, false);
     return exit;
 }

@@ -71,6 +71,13 @@ static void refuse_msr(struct kvm_vcpu *v, const char *what)
     v->unfinished = true;
 }
 
+static uint64_t pc(const struct kvm_vcpu *v)
+{
+    struct kvm_regs regs;
+
+    return kvm_ioctl(v->fd, KVM_GET_REGS, &regs) ? 0 : regs.rip;
+}
+
 static bool handle(struct kvm_vcpu *v, enum vcpu_exit *exit)
 {
     switch (v->run->exit_reason) {
@@ -102,6 +109,7 @@ static const struct kvm_arch arch = {
     .vcpu_init = vcpu_init,
     .chip_create = kvm_x86_chip_create,
     .handle = handle,
+    .pc = pc,
     .get_state = kvm_x86_get_state,
     .set_state = kvm_x86_set_state,
 };

@@ -1,9 +1,6 @@
 /* virtio-mmio driven directly (virtio 1.2): the entropy device behind the first slot, through split and packed rings,
- * with and without the event index, and rings that break the rules. */
+ * with and without the event index, and rings that break the rules. For every machine with eight slots. */
 #include "rt.h"
-
-#define SLOT0 0x10001000ull
-#define PLIC_PENDING (RT_PLIC + 0x1000)
 
 enum {
     SLOTS = 8,
@@ -75,31 +72,21 @@ static volatile uint32_t *reg(uint64_t offset)
     return rt_mmio32(base + offset);
 }
 
-static void fence(void)
-{
-    __asm__ volatile("fence iorw, iorw" ::: "memory");
-}
-
-static uint64_t now(void)
-{
-    return *rt_mmio64(RT_MTIME);
-}
-
 /* Waits, two seconds at most, until a halfword in memory changes from `old`. */
 static bool wait_change(const volatile uint16_t *at, uint16_t old)
 {
-    for (uint64_t end = now() + 20000000; *at == old;) {
-        if (now() > end)
+    for (uint64_t end = rt_now() + 20000000; *at == old;) {
+        if (rt_now() > end)
             return false;
     }
-    fence();
+    rt_fence_io();
     return true;
 }
 
 /* The interrupt status once it is not zero: it follows what it tells of. */
 static uint64_t isr(void)
 {
-    for (uint64_t end = now() + 20000000; !*reg(ISR) && now() < end;)
+    for (uint64_t end = rt_now() + 20000000; !*reg(ISR) && rt_now() < end;)
         ;
     return *reg(ISR);
 }
@@ -156,9 +143,9 @@ static void put(struct desc *desc, const void *addr, uint32_t len, uint16_t flag
 static void kick_split(uint16_t head)
 {
     ring.avail.ring[ring.avail.idx % SIZE] = head;
-    fence();
+    rt_fence_io();
     ring.avail.idx++;
-    fence();
+    rt_fence_io();
     *reg(NOTIFY) = 0;
 }
 
@@ -232,9 +219,9 @@ static void packed_ring(const char *name, uint64_t features)
         struct desc *desc = &ring.desc[at];
         uint16_t available = wrap ? 0x80 : 0x8000, used = wrap ? 0x8080 : 0;
         put(desc, buffer, 32, WRITE, (uint16_t)(i % SIZE));
-        fence();
+        rt_fence_io();
         desc->fourth = WRITE | available;
-        fence();
+        rt_fence_io();
         *reg(NOTIFY) = 0;
         bool came = wait_change(&desc->fourth, WRITE | available);
         rt_print("%s.%d: came %d id %d len %d used %d isr %x", name, (int64_t)i, (int64_t)came, (int64_t)desc->third,
@@ -247,30 +234,28 @@ static void packed_ring(const char *name, uint64_t features)
     }
 }
 
-/* The line reaches the PLIC, stays while the status does, and goes with it. */
+/* The line reaches the interrupt controller, and goes with the status. */
 static void line(void)
 {
     start(F_VERSION_1);
-    *rt_mmio32(RT_PLIC + 4) = 1;
-    *rt_mmio32(RT_PLIC + 0x2000) = 2;
-    *rt_mmio32(RT_PLIC + 0x200000) = 0;
+    rt_line_enable();
     put(&ring.desc[0], buffer, 16, WRITE, 0);
     kick_split(0);
     (void)wait_change(&ring.used.idx, 0);
-    for (uint64_t end = now() + 20000000; !(*rt_mmio32(PLIC_PENDING) & 2) && now() < end;)
+    for (uint64_t end = rt_now() + 20000000; !rt_line_pending() && rt_now() < end;)
         ;
-    rt_print("line.claim: %d", (int64_t)*rt_mmio32(RT_PLIC + 0x200004));
+    rt_print("line.claim: %d", (int64_t)rt_line_claim());
     *reg(ACK) = 1;
-    *rt_mmio32(RT_PLIC + 0x200004) = 1;
-    rt_print("line.acknowledged: %d", (int64_t)*rt_mmio32(RT_PLIC + 0x200004));
-    *rt_mmio32(RT_PLIC + 0x2000) = 0;
+    rt_line_complete();
+    rt_print("line.acknowledged: %d", (int64_t)rt_line_claim());
+    rt_line_disable();
 }
 
 /* ---- what is wrong ---- */
 
 static bool failed(void)
 {
-    for (uint64_t end = now() + 20000000; now() < end;) {
+    for (uint64_t end = rt_now() + 20000000; rt_now() < end;) {
         if (*reg(STATUS) & NEEDS_RESET)
             return true;
     }
@@ -340,10 +325,10 @@ static void wrong(void)
 void bare_main(void)
 {
     for (uint64_t slot = 0; slot < SLOTS; slot++) {
-        base = SLOT0 + slot * 0x1000;
+        base = RT_VIRTIO + slot * 0x1000;
         rt_print("slot%d: %x %x", (int64_t)slot, (uint64_t)*reg(MAGIC), (uint64_t)*reg(VERSION));
     }
-    base = SLOT0;
+    base = RT_VIRTIO;
     /* Where time is counted in instructions there is no such device, as nobody could repeat what it gives. */
     if (*reg(DEVICE) != RNG)
         return;

@@ -17,7 +17,6 @@ uint8_t rt_stacks[RT_MAX_HARTS][STACK_BYTES] __attribute__((aligned(16)));
 static uint8_t trap_stacks[RT_MAX_HARTS][STACK_BYTES] __attribute__((aligned(16)));
 static uint8_t probe_stacks[RT_MAX_HARTS][STACK_BYTES] __attribute__((aligned(16)));
 uint8_t rt_code_buffer[8192] __attribute__((aligned(4096)));
-static bool failed;
 
 void rt_enter(struct hart *hart, uint64_t mstatus, uint64_t pc, const uint64_t args[4], uint64_t sp, uint64_t ra);
 _Noreturn void rt_unwind(struct hart *hart);
@@ -50,63 +49,7 @@ struct hart *rt_hart(uint64_t id)
 
 /* ---- report ---- */
 
-struct text {
-    char *at;
-    char *end;
-};
-
-static void text_char(struct text *text, char c)
-{
-    if (text->at < text->end)
-        *text->at++ = c;
-}
-
-static void text_number(struct text *text, uint64_t value, unsigned base)
-{
-    char digits[24];
-    unsigned count = 0;
-    do
-        digits[count++] = "0123456789abcdef"[value % base];
-    while (value /= base);
-    while (count)
-        text_char(text, digits[--count]);
-}
-
-static void text_signed(struct text *text, int64_t value)
-{
-    if (value < 0)
-        text_char(text, '-');
-    text_number(text, value < 0 ? -(uint64_t)value : (uint64_t)value, 10);
-}
-
-static void text_format(struct text *text, const char *format, va_list args)
-{
-    for (; *format; format++) {
-        if (*format != '%') {
-            text_char(text, *format);
-            continue;
-        }
-        switch (*++format) {
-        case 's':
-            for (const char *s = va_arg(args, const char *); *s; s++)
-                text_char(text, *s);
-            break;
-        case 'c':
-            text_char(text, (char)va_arg(args, int));
-            break;
-        case 'd':
-            text_signed(text, va_arg(args, int64_t));
-            break;
-        case 'x':
-            text_number(text, va_arg(args, uint64_t), 16);
-            break;
-        default:
-            text_char(text, *format);
-        }
-    }
-}
-
-static void uart_char(char c)
+void rt_console_char(char c)
 {
     volatile uint8_t *uart = (volatile uint8_t *)RT_UART;
     while (!(uart[5] & 0x20))
@@ -114,112 +57,17 @@ static void uart_char(char c)
     uart[0] = (uint8_t)c;
 }
 
-static void uart_line(const char *text)
-{
-    for (; *text; text++)
-        uart_char(*text);
-    uart_char('\n');
-}
-
-#define FORMAT_LINE(buffer, format)                                \
-    char buffer[512];                                              \
-    do {                                                           \
-        struct text text_ = {buffer, buffer + sizeof(buffer) - 1}; \
-        va_list args_;                                             \
-        va_start(args_, format);                                   \
-        text_format(&text_, format, args_);                        \
-        va_end(args_);                                             \
-        *text_.at = 0;                                             \
-    } while (0)
-
-void rt_print(const char *format, ...)
-{
-    FORMAT_LINE(line, format);
-    uart_line(line);
-}
-
-void rt_expect(bool ok, const char *format, ...)
-{
-    if (ok)
-        return;
-    failed = true;
-    FORMAT_LINE(line, format);
-    rt_print("FAIL %s", line);
-}
-
-static struct {
-    const char *name;
-    uint64_t hash, count;
-} group;
-
-void rt_group_begin(const char *name)
-{
-    group.name = name;
-    group.hash = 0xcbf29ce484222325ull;
-    group.count = 0;
-}
-
-void rt_group_line(const char *format, ...)
-{
-    FORMAT_LINE(line, format);
-    /* FNV-1a, 64 bits; the terminator separates lines. */
-    const char *c = line;
-    do
-        group.hash = (group.hash ^ (uint8_t)*c) * 0x100000001b3ull;
-    while (*c++);
-    group.count++;
-#ifdef RT_VERBOSE
-    rt_print("%s/%s", group.name, line);
-#endif
-}
-
-void rt_group_numbers(const char *what, const uint64_t *values, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        group.hash = (group.hash ^ values[i]) * 0x100000001b3ull;
-        group.hash ^= group.hash >> 29; /* a plain product never carries high bits down */
-    }
-    group.count++;
-#ifdef RT_VERBOSE
-    char line[512];
-    struct text text = {line, line + sizeof(line) - 1};
-    for (size_t i = 0; i < count; i++) {
-        text_char(&text, ' ');
-        text_number(&text, values[i], 16);
-    }
-    *text.at = 0;
-    rt_print("%s/%s:%s", group.name, what, line);
-#endif
-}
-
-void rt_group_end(void)
-{
-    rt_print("%s: cases=%d hash=%x", group.name, (int64_t)group.count, group.hash);
-}
-
-static void text_put(struct text *text, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    text_format(text, format, args);
-    va_end(args);
-}
-
 const char *rt_describe(const struct outcome *outcome, uint64_t base)
 {
     static char buffers[4][128];
     static unsigned turn;
     char *buffer = buffers[turn++ % 4];
-    struct text text = {buffer, buffer + 127};
-    if (outcome->trapped) {
-        text_put(&text, "%c cause=%x tval=%x epc=", outcome->by, outcome->cause, outcome->tval);
-        if ((int64_t)(outcome->epc - base) >= 0)
-            text_char(&text, '+');
-        text_signed(&text, (int64_t)(outcome->epc - base));
-    } else {
-        text_put(&text, "ok");
-    }
-    *text.at = 0;
+    int64_t distance = (int64_t)(outcome->epc - base);
+    if (outcome->trapped)
+        rt_format(buffer, sizeof(buffers[0]), "%c cause=%x tval=%x epc=%s%d", outcome->by, outcome->cause,
+                  outcome->tval, distance >= 0 ? "+" : "", distance);
+    else
+        rt_format(buffer, sizeof(buffers[0]), "ok");
     return buffer;
 }
 
@@ -353,6 +201,6 @@ void rt_start_hart(uint64_t id, struct hart *self)
         return;
     }
     bare_main();
-    rt_print(failed ? "end: failed" : "end: passed");
-    rt_exit(failed ? 1 : 0);
+    rt_print(rt_failed() ? "end: failed" : "end: passed");
+    rt_exit(rt_failed() ? 1 : 0);
 }

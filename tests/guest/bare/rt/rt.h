@@ -12,10 +12,7 @@
 #ifndef TUFF_TESTS_GUEST_BARE_RT_H
 #define TUFF_TESTS_GUEST_BARE_RT_H
 
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "report.h"
 
 enum { RT_U = 0, RT_S = 1, RT_M = 3 };
 
@@ -98,21 +95,11 @@ static inline struct hart *rt_self(void)
 void bare_main(void);
 void bare_secondary(struct hart *self);
 
-/* ---- report ---- */
+/* ---- report, beside report.h ---- */
 
-/* Formats: %s %c %d (int64_t) %x (uint64_t, hex without 0x) and %%. */
-void rt_print(const char *format, ...);
-void rt_group_begin(const char *name);
-void rt_group_line(const char *format, ...);
-/* The same for a case that is only numbers: hashed as they are, which is cheaper by far than as text. */
-void rt_group_numbers(const char *what, const uint64_t *values, size_t count);
-void rt_group_end(void);
-/* Prints "FAIL" with the text when `ok` is false, and the program will end with code 1. */
-void rt_expect(bool ok, const char *format, ...);
 /* "M cause=2 tval=0 epc=+4" with epc relative to `base`; "ok" when nothing was trapped. The buffer is static, one of
  * four in turn. */
 const char *rt_describe(const struct outcome *outcome, uint64_t base);
-_Noreturn void rt_exit(unsigned code);
 
 /* ---- probes ---- */
 
@@ -154,16 +141,6 @@ static inline void rt_sfence(void)
     __asm__ volatile("sfence.vma" ::: "memory");
 }
 
-static inline volatile uint32_t *rt_mmio32(uint64_t address)
-{
-    return (volatile uint32_t *)address;
-}
-
-static inline volatile uint64_t *rt_mmio64(uint64_t address)
-{
-    return (volatile uint64_t *)address;
-}
-
 /* Encodings of the few instructions that tests patch together. Registers by number. */
 enum { RT_RET = 0x8082, RT_NOP = 0x13 };
 static inline uint32_t rt_i(uint32_t opcode, uint32_t funct3, uint32_t rd, uint32_t rs1, uint32_t imm12)
@@ -187,6 +164,48 @@ static inline uint32_t rt_csrrs(uint32_t rd, uint32_t csr, uint32_t rs1)
     return rt_i(0x73, 2, rd, rs1, csr);
 }
 
-#define RT_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+/* ---- what programs for several machines go by ---- */
+
+#define RT_VIRTIO 0x10001000ull /* the first of eight slots */
+
+static inline void rt_fence_io(void)
+{
+    __asm__ volatile("fence iorw, iorw" ::: "memory");
+}
+
+/* A clock of some 10 MHz. */
+static inline uint64_t rt_now(void)
+{
+    return *rt_mmio64(RT_MTIME);
+}
+
+/* The first virtio slot's line into the interrupt controller. */
+static inline void rt_line_enable(void)
+{
+    *rt_mmio32(RT_PLIC + 4) = 1;
+    *rt_mmio32(RT_PLIC + 0x2000) = 2;
+    *rt_mmio32(RT_PLIC + 0x200000) = 0;
+}
+
+static inline bool rt_line_pending(void)
+{
+    return *rt_mmio32(RT_PLIC + 0x1000) & 2;
+}
+
+/* Takes the interrupt: 1, or 0 when there is none. */
+static inline uint32_t rt_line_claim(void)
+{
+    return *rt_mmio32(RT_PLIC + 0x200004);
+}
+
+static inline void rt_line_complete(void)
+{
+    *rt_mmio32(RT_PLIC + 0x200004) = 1;
+}
+
+static inline void rt_line_disable(void)
+{
+    *rt_mmio32(RT_PLIC + 0x2000) = 0;
+}
 
 #endif
