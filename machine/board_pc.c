@@ -103,12 +103,13 @@ static void put_entries(struct table *t, uint32_t vcpu_count)
     put_bus(t, BUS_ISA, "ISA   ");
     put_ioapic(t, ioapic);
     /* Interrupt 2 joins the two 8259s. */
-    for (uint8_t irq = 0; irq < ISA_INTERRUPTS; irq++) {
+    for (unsigned irq = 0; irq < ISA_INTERRUPTS; irq++) {
         if (irq != 2)
-            put_interrupt(t, ENTRY_IO_INTERRUPT, INTERRUPT_INT, FLAGS_AS_BUS, BUS_ISA, irq, ioapic, irq);
+            put_interrupt(t, ENTRY_IO_INTERRUPT, INTERRUPT_INT, FLAGS_AS_BUS, BUS_ISA, (uint8_t)irq, ioapic,
+                          (uint8_t)irq);
     }
-    for (uint8_t slot = 1; slot < PCI_SLOTS; slot++) {
-        for (uint8_t pin = 0; pin < PCI_PINS; pin++)
+    for (unsigned slot = 1; slot < PCI_SLOTS; slot++) {
+        for (unsigned pin = 0; pin < PCI_PINS; pin++)
             put_interrupt(t, ENTRY_IO_INTERRUPT, INTERRUPT_INT, FLAGS_HIGH_LEVEL, BUS_PCI, (uint8_t)(slot << 2 | pin),
                           ioapic, (uint8_t)(BOARD_PC_IRQ_PCI0 + (slot + pin) % PCI_PINS));
     }

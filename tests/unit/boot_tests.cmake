@@ -12,7 +12,7 @@ endfunction()
 tuff_riscv_elf(test_boot_bare)
 tuff_riscv_elf(test_boot_vmlinux)
 
-foreach(test test_boot_loader test_boot_elf test_boot_firmware test_boot_board test_sbi test_sbi_features test_sbi_pmu test_sbi_vcpu)
+foreach(test test_boot_loader test_boot_elf test_boot_pc test_boot_firmware test_boot_board test_sbi test_sbi_features test_sbi_pmu test_sbi_vcpu)
   tuff_check_test(${test} SOURCES ${test}.c USES base mem engine dev machine LINKS ZLIB::ZLIB PkgConfig::LIBELF ${LIBFDT}
     LABELS unit)
 endforeach()
