@@ -359,6 +359,7 @@ static int parse_values(const struct option_values *values, struct boot *boot)
         rc = parse_memory(value[OPTION_MEMORY], &config->memory_bytes);
     if (!rc && value[OPTION_BALLOON])
         rc = parse_balloon(value[OPTION_BALLOON], config);
+    config->crypto = value[OPTION_CRYPTO] != NULL;
     config->virtio_console = value[OPTION_VIRTIO_CONSOLE] != NULL;
     if (!rc && value[OPTION_CPUS])
         rc = parse_cpus(value[OPTION_CPUS], &config->cpus);

@@ -16,6 +16,7 @@ static const struct flag {
     {"readonly", offsetof(struct machine_disk, read_only)},
     {"snapshot", offsetof(struct machine_disk, snapshot)},
     {"direct", offsetof(struct machine_disk, direct)},
+    {"scsi", offsetof(struct machine_disk, scsi)},
 };
 
 static bool parse_format(const char *value, struct machine_disk *disk)

@@ -82,6 +82,8 @@ const struct option_row option_rows[] = {
      "  readonly               the guest cannot write\n"
      "  snapshot               what the guest writes is thrown away\n"
      "  direct                 past this computer's page cache\n"
+     "  scsi                   behind a SCSI adapter (virtio-scsi) that all\n"
+     "                         such disks share\n"
      "  iops=N, bps=SIZE       at most N operations, SIZE bytes a second\n"
      "  queues=N               1 to 16 queues (default: 1)\n"
      "  serial=TEXT            the disk's serial number"},
@@ -112,6 +114,9 @@ const struct option_row option_rows[] = {
      "more) and UNIX sockets here: what it connects to port P of host 2\n"
      "arrives at FILE_P; a program here connects to FILE and writes\n"
      "CONNECT P and a line feed to reach port P in the guest"},
+    {OPTION_CRYPTO, BOOT | RUN, OPTION_FLAG, "Devices", "crypto", 0, NULL,
+     "a crypto device (virtio-crypto): ciphers, hashes and codes that\n"
+     "this computer computes"},
     {OPTION_ACCEL, BOOT | RUN, OPTION_VALUE, "Run", "accel", 0, "WHICH",
      "what runs the guest's code (default: auto):\n"
      "  auto    KVM where the guest is of this computer's instruction set\n"

@@ -40,6 +40,7 @@ struct machine_disk {
     bool read_only;
     bool snapshot;        /* what is written is thrown away */
     bool direct;          /* past the host's page cache */
+    bool scsi;            /* a unit of the SCSI adapter; without `queues` and limits */
     unsigned queues;      /* 0: 1 */
     const char *serial;   /* NULL: none */
     uint64_t bytes_per_s; /* 0: no limit, as the next one */
@@ -125,6 +126,7 @@ struct machine_config {
     struct machine_share shares[MACHINE_SHARES_MAX];
     unsigned share_count;
     struct machine_vsock vsock;
+    bool crypto;       /* a virtio-crypto */
     bool name_regions; /* machine_regions() will be asked: also an ELF kernel's own names are read */
 };
 

@@ -148,6 +148,7 @@ uint64_t machine_imsic_top(void *opaque, struct vcpu *vcpu, bool supervisor, boo
 
 /* machine_disks.c: adds the configuration's. */
 int machine_disks_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+int machine_scsi_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 /* machine_pci.c: the PCI Express bridge, after the interrupt controllers. */
 int machine_pci_create(struct machine *m) TUFF_MUST_CHECK;
 

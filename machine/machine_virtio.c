@@ -5,6 +5,7 @@
 #include "dev/pci/pcie_host.h"
 #include "dev/virtio/virtio_balloon.h"
 #include "dev/virtio/virtio_console.h"
+#include "dev/virtio/virtio_crypto.h"
 #include "dev/virtio/virtio_mmio.h"
 #include "dev/virtio/virtio_pci.h"
 #include "dev/virtio/virtio_rng.h"
@@ -76,6 +77,17 @@ static int add_balloon(struct machine *m, struct error *err)
     return rc ? error_set(err, rc, "virtio-balloon: %s", strerror(-rc)) : machine_virtio_add(m, m->balloon, err);
 }
 
+static int add_crypto(struct machine *m, struct error *err)
+{
+    struct virtio_crypto_config config = {.mem = m->mem, .loop = m->devices_loop};
+    struct virtio_device *dev;
+
+    if (!m->config.crypto)
+        return 0;
+    int rc = virtio_crypto_create(&config, &dev);
+    return rc ? error_set(err, rc, "virtio-crypto: %s", strerror(-rc)) : machine_virtio_add(m, dev, err);
+}
+
 static int add_vsock(struct machine *m, struct error *err)
 {
     struct virtio_vsock_config config = {
@@ -91,7 +103,8 @@ static int add_vsock(struct machine *m, struct error *err)
 /* Each adds as many devices as the configuration asks for, which may be none. The order is that of the slots: new ones
  * go to the end. */
 static int (*const kinds[])(struct machine *m, struct error *err) = {
-    add_rng, machine_disks_create, add_console, add_balloon, machine_net_create, machine_share_create, add_vsock,
+    add_rng,   machine_disks_create, add_console, add_balloon, machine_net_create, machine_share_create,
+    add_vsock, machine_scsi_create,  add_crypto,
 };
 
 /* ---- all of them ---- */

@@ -72,6 +72,26 @@ START_TEST(networks_and_shares_that_cannot_be_are_refused)
 }
 END_TEST
 
+/* Devices of cli/devices.c: settings that are none, or lack something. */
+START_TEST(devices_that_cannot_be_are_refused)
+{
+    static const char *const options[] = {"--vsock=",
+                                          "--vsock=cid=3",
+                                          "--vsock=path=/tmp/v",
+                                          "--vsock=cid=2,path=x",
+                                          "--vsock=cid=3,path=",
+                                          "--vsock=cid=x,path=x",
+                                          "--vsock=cid=3,path=x,y",
+                                          "--vsock=cid=4294967295,path=x"};
+
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "%.*s", (int)strcspn(options[i], "="), options[i]);
+        process_expect_refusal(PROCESS_ARGV("run", options[i], files_demo), name);
+    }
+}
+END_TEST
+
 START_TEST(words_that_are_no_option_or_command_are_refused)
 {
     process_expect_refusal(PROCESS_ARGV("run", "--nonsense", files_demo), "--nonsense");
@@ -471,6 +491,7 @@ int main(void)
     tcase_set_timeout(help, 300);
     tcase_add_checked_fixture(refusals, set_up, tear_down);
     tcase_add_test(refusals, words_that_are_no_option_or_command_are_refused);
+    tcase_add_test(refusals, devices_that_cannot_be_are_refused);
     tcase_add_test(refusals, networks_and_shares_that_cannot_be_are_refused);
     tcase_add_test(refusals, control_characters_do_not_reach_the_terminal);
     tcase_add_test(refusals, missing_values_and_operands_are_refused);

@@ -11,6 +11,8 @@
 #include "dev/device_state.h"
 #include "dev/virtio/virtio_blk.h"
 #include "dev/virtio/virtio_console.h"
+#include "dev/virtio/virtio_crypto.h"
+#include "dev/virtio/virtio_scsi.h"
 #include "dev/virtio/virtio_vsock.h"
 #include "fuzz.h"
 #include "mem/mem.h"
@@ -159,10 +161,84 @@ static size_t blk_request(uint8_t *bytes, unsigned queue, struct reader *r)
     return 32;
 }
 
+static int make_scsi(struct mem *mem, struct virtio_device **out)
+{
+    const struct virtio_scsi_unit_config unit = {.image = open_disk()};
+    const struct virtio_scsi_config config = {.mem = mem, .loop = loop, .units = &unit, .unit_count = 1, .queues = 2};
+
+    return virtio_scsi_create(&config, out);
+}
+
+static size_t scsi_request(uint8_t *bytes, unsigned queue, struct reader *r)
+{
+    static const uint8_t commands[] = {0x00, 0x03, 0x08, 0x0a, 0x12, 0x1a, 0x25, 0x28, 0x2a, 0x2f, 0x35,
+                                       0x41, 0x42, 0x5a, 0x88, 0x8a, 0x93, 0x9e, 0xa0, 0xa8, 0xaa, 0xff};
+    uint8_t *cdb = bytes + 19;
+
+    memset(bytes, 0, 51);
+    if (queue < 2) {
+        put(bytes, 0, take(r, 1) % 4, 4);
+        put(bytes, 4, take(r, 1) % 9, 4);
+        put(bytes, 8, take(r, 1) % 2 ? 1 : take(r, 4), 4);
+        return 24;
+    }
+    bytes[0] = 1;
+    if (!r) {
+        cdb[0] = 0x12;
+        cdb[4] = 36;
+        return 51;
+    }
+    bytes[3] = take(r, 1) == 1;
+    cdb[0] = commands[take(r, 1) % sizeof(commands)];
+    cdb[1] = (uint8_t)take(r, 1) & 0x1f;
+    cdb[2] = take(r, 1) % 4 ? 0 : 0x3f;
+    for (unsigned i = 3; i < 14; i++) {
+        uint8_t value = (uint8_t)take(r, 1);
+        cdb[i] = value < 0xa0 ? 0 : value & 0x3f;
+    }
+    cdb[8] = cdb[8] ? cdb[8] : 24;
+    put(bytes, 51 + 3, take(r, 1) % 64, 1); /* the length of an UNMAP's list */
+    put(bytes, 51 + 15, take(r, 1), 1);
+    put(bytes, 51 + 19, take(r, 1), 1);
+    return 51 + take(r, 1) % 200;
+}
+
+/* ---- crypto ---- */
+
+static int make_crypto(struct mem *mem, struct virtio_device **out)
+{
+    const struct virtio_crypto_config config = {.mem = mem, .loop = loop};
+
+    return virtio_crypto_create(&config, out);
+}
+
+static size_t crypto_request(uint8_t *bytes, unsigned queue, struct reader *r)
+{
+    static const uint8_t lengths[] = {0, 16, 24, 32, 64, 12, 8, 1};
+    unsigned service = r ? take(r, 1) % 5 : 1;
+
+    memset(bytes, 0, REQUEST_BYTES);
+    if (queue == 1) {
+        uint32_t algo = r ? (uint32_t)take(r, 1) % 28 : 4;
+        put(bytes, 0, service << 8 | (r && take(r, 1) % 4 == 0 ? 3 : 2), 4);
+        put(bytes, 16, r && bytes[0] == 3 ? take(r, 1) % 8 : algo, 4);
+        put(bytes, 20, r ? lengths[take(r, 1) % 8] : 32, 4);
+        put(bytes, 24, r ? lengths[take(r, 1) % 8] : 0, 4);
+        put(bytes, 64, 1, 4);
+        return 72 + 64;
+    }
+    put(bytes, 0, service << 8 | (take(r, 1) & 1), 4);
+    put(bytes, 8, take(r, 1) % 8, 8);
+    for (unsigned i = 0; i < 4; i++)
+        put(bytes, 24 + 4 * (size_t)i, lengths[take(r, 1) % 8], 4);
+    put(bytes, 64, 1, 4);
+    return 72 + take(r, 1) % 128;
+}
+
 static const struct kind kinds[] = {
-    {make_vsock, vsock_request, NULL, 3, 1, 0},
-    {make_console, console_request, console_host, 6, 1, 0},
-    {make_blk, blk_request, NULL, 2, 0, 21},
+    {make_vsock, vsock_request, NULL, 3, 1, 0},    {make_console, console_request, console_host, 6, 1, 0},
+    {make_blk, blk_request, NULL, 2, 0, 21},       {make_scsi, scsi_request, NULL, 4, 2, 200},
+    {make_crypto, crypto_request, NULL, 2, 1, 16},
 };
 
 /* ---- the driver ---- */
