@@ -4,6 +4,7 @@
  * Nothing is opened for writing before the configuration was accepted, with one exception that was asked for:
  * --dump-dtb.
  */
+#include "cli/boot_disk.h"
 #include "cli/cache.h"
 #include "cli/command.h"
 #include "cli/console.h"
@@ -43,9 +44,10 @@ struct boot {
     char *net_text;                   /* holds the strings of config.nets */
     char *share_text;                 /* and of config.shares */
     char *device_text[DEVICES_TEXTS]; /* and of other devices */
-    char *cache;                      /* the default path */
-    char options[1024];               /* as they were given, for the database */
-    char *pflash[2];                  /* paths without ",readonly" */
+    struct boot_disk from_disk;
+    char *cache;        /* the default path */
+    char options[1024]; /* as they were given, for the database */
+    char *pflash[2];    /* paths without ",readonly" */
     enum stats_format stats_format;
 
     struct console *console;
@@ -544,7 +546,10 @@ static void run_all(struct boot *boot, struct machine *machine)
         machine_destroy(machine);
         if (rc || boot->result.end != MACHINE_END_REBOOT || boot->no_reboot || console_leaving(boot->console, &signal))
             return;
-        rc = machine_create(&boot->config, &machine, &err);
+        /* The guest may have got another kernel meanwhile. */
+        rc = boot_disk_again(&boot->from_disk, &boot->config, &err);
+        if (!rc)
+            rc = machine_create(&boot->config, &machine, &err);
         if (rc) {
             boot->result.end = MACHINE_END_ERROR;
             report_error("%s", err.text);
@@ -632,6 +637,7 @@ static int run_with(const struct option_values *values, struct boot *boot)
 
 static int free_boot(struct boot *boot, int code)
 {
+    boot_disk_close(&boot->from_disk);
     free(boot->cache);
     free(boot->pflash[0]);
     free(boot->pflash[1]);
@@ -641,6 +647,23 @@ static int free_boot(struct boot *boot, int code)
     for (size_t i = 0; i < DEVICES_TEXTS; i++)
         free(boot->device_text[i]);
     return code;
+}
+
+/* Without --kernel: on the first disk. */
+static int find_kernel(struct boot *boot)
+{
+    struct error err;
+
+    if (!boot->config.disk_count) {
+        report_error(
+            "--kernel, nothing given, is needed: give a Linux Image, as in tuff boot --kernel=Image, or a disk "
+            "that has one, as in tuff boot --disk=debian.img");
+        return -EINVAL;
+    }
+    int rc = boot_disk_find(&boot->from_disk, &boot->config, &err);
+    if (rc)
+        report_error("%s", err.text);
+    return rc;
 }
 
 static int boot_run(const struct option_values *values)
@@ -655,10 +678,8 @@ static int boot_run(const struct option_values *values)
                      values->operands[0]);
         return free_boot(&boot, CLI_EXIT_USAGE);
     }
-    if (!boot.config.kernel && !boot.config.firmware && !boot.config.pflash[0]) {
-        report_error("--kernel, nothing given, is needed: give a Linux Image, as in tuff boot --kernel=Image");
+    if (!boot.config.kernel && !boot.config.firmware && !boot.config.pflash[0] && find_kernel(&boot))
         return free_boot(&boot, CLI_EXIT_USAGE);
-    }
     if (!values->value[OPTION_CACHE] && !values->value[OPTION_NO_CACHE] && !boot.dump_dtb)
         boot.config.cache = boot.cache = cache_default_path();
     return free_boot(&boot, boot_machine(&boot));
@@ -708,12 +729,13 @@ static const char run_notes[] =
 
 const struct command command_boot = {
     .name = "boot",
-    .usage = "--kernel=FILE | --bios=FILE [OPTIONS]",
+    .usage = "--disk=FILE | --kernel=FILE | --bios=FILE [OPTIONS]",
     .summary = "boot a Linux kernel",
     .description = "Boots a riscv64 Linux kernel on a board compatible with QEMU's virt machine. The kernel\n"
                    "starts in S-mode; the virtual machine provides the SBI firmware, or --bios does.",
     .options = OPTION_FOR_BOOT,
-    .examples = "  tuff boot --kernel=Image --initrd=initrd.gz --cmdline='console=ttyS0'\n"
+    .examples = "  tuff boot --disk debian.img --net user --share .\n"
+                "  tuff boot --kernel=Image --initrd=initrd.gz --cmdline='console=ttyS0'\n"
                 "  tuff boot -k Image -i initrd.gz -a 'console=ttyS0' -m 2G -c 2\n"
                 "  tuff boot --bios=fw_dynamic.bin -k Image -i initrd.gz -a 'console=ttyS0'\n"
                 "  tuff boot -k Image --serial=file=log.txt --max-insns=1000000000 --stats\n",

@@ -16,10 +16,14 @@ enum {
 const struct option_row option_rows[] = {
     {OPTION_KERNEL, BOOT, OPTION_VALUE, "Guest", "kernel", 'k', "FILE",
      "the kernel: a riscv64 Linux Image, the same compressed by gzip,\n"
-     "or an ELF (vmlinux); required but with --bios, where it may also\n"
-     "be a boot loader's flat binary"},
+     "or an ELF (vmlinux); with --bios it may also be a boot loader's\n"
+     "flat binary. Without it and firmware: the kernel on the first\n"
+     "--disk and its initrd (/vmlinuz or /vmlinux and /initrd.img, there\n"
+     "or in /boot, of an ext4 file system, also one in a GUID partition)"},
     {OPTION_INITRD, BOOT, OPTION_VALUE, "Guest", "initrd", 'i', "FILE", "initial RAM file system for the kernel"},
-    {OPTION_CMDLINE, BOOT, OPTION_VALUE, "Guest", "cmdline", 'a', "STRING", "the kernel's command line"},
+    {OPTION_CMDLINE, BOOT, OPTION_VALUE, "Guest", "cmdline", 'a', "STRING",
+     "the kernel's command line (default, for a kernel of the first disk:\n"
+     "root=/dev/vda ro console=ttyS0, with the partition's number)"},
     {OPTION_BIOS, BOOT, OPTION_VALUE, "Guest", "bios", 'b', "FILE",
      "M-mode firmware, an ELF or a flat binary (OpenSBI's fw_dynamic or\n"
      "fw_jump, U-Boot): it runs first, provides the SBI in place of the\n"
