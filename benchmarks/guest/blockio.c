@@ -1,6 +1,6 @@
-/* I/O on a block device, past the guest's page cache: blockio DEVICE SECONDS. One line a pattern:
+/* I/O on a block device, past the guest's page cache: blockio DEVICE SECONDS [PATTERN]. One line a pattern:
  *     NAME OPERATIONS_A_SECOND MIB_A_SECOND
- * A static program of its own, which benchmarks/block runs in the guest. */
+ * A static program of its own, which benchmarks/block and benchmarks/vm run in the guest. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +22,7 @@ static const struct pattern {
     int write, random;
 } patterns[] = {
     {"sequential-write-1M", 1 << 20, 1, 1, 0}, {"sequential-read-1M", 1 << 20, 1, 0, 0},
+    {"sequential-read-4K", 4096, 1, 0, 0},     {"sequential-write-4K", 4096, 1, 1, 0},
     {"random-read-4K", 4096, 1, 0, 1},         {"random-write-4K", 4096, 1, 1, 1},
     {"random-read-4K-depth-8", 4096, 8, 0, 1}, {"random-write-4K-depth-8", 4096, 8, 1, 1},
 };
@@ -93,17 +94,18 @@ static void run(void)
 
 int main(int argc, char **argv)
 {
-    int fd = argc == 3 ? open(argv[1], O_RDONLY) : -1;
+    int fd = argc == 3 || argc == 4 ? open(argv[1], O_RDONLY) : -1;
 
     if (fd < 0)
-        fail("usage: blockio DEVICE SECONDS");
+        fail("usage: blockio DEVICE SECONDS [PATTERN]");
     device = argv[1];
     seconds = atof(argv[2]);
     device_bytes = (uint64_t)lseek(fd, 0, SEEK_END);
     close(fd);
     for (size_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
         pattern = &patterns[i];
-        run();
+        if (argc == 3 || strcmp(argv[3], pattern->name) == 0)
+            run();
     }
     return 0;
 }
