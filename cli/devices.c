@@ -38,6 +38,64 @@ static bool vsock_is_whole(const struct machine_config *config)
     return config->vsock.path && config->vsock.cid;
 }
 
+/* ---- --input ---- */
+
+static bool input_item(const char *item, struct machine_config *config)
+{
+    static const char *const kinds[] = {"keyboard", "mouse", "tablet"};
+    const char *path = value_of(item, "path");
+    unsigned count = config->input_count;
+
+    if (path && *path && count && !config->inputs[count - 1].path) {
+        config->inputs[count - 1].path = path;
+        return true;
+    }
+    for (unsigned i = 0; i < TUFF_ARRAY_LEN(kinds) && count < MACHINE_INPUTS_MAX; i++) {
+        if (strcmp(item, kinds[i]) == 0) {
+            config->inputs[config->input_count++].kind = (enum machine_input_kind)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool input_is_whole(const struct machine_config *config)
+{
+    for (unsigned i = 0; i < config->input_count; i++) {
+        if (!config->inputs[i].path)
+            return false;
+    }
+    return config->input_count != 0;
+}
+
+/* ---- --sound ---- */
+
+static bool sound_item(const char *item, struct machine_config *config)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } settings[] = {
+        {"out", offsetof(struct machine_sound, wav)},
+        {"alsa", offsetof(struct machine_sound, alsa)},
+        {"in", offsetof(struct machine_sound, in)},
+    };
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(settings); i++) {
+        const char *value = value_of(item, settings[i].name);
+        if (value && *value) {
+            *(const char **)((char *)&config->sound + settings[i].offset) = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool sound_is_whole(const struct machine_config *config)
+{
+    return !config->sound.wav || !config->sound.alsa;
+}
+
 /* ---- all ---- */
 
 static const struct device_option {
@@ -47,6 +105,8 @@ static const struct device_option {
     bool (*is_whole)(const struct machine_config *config); /* NULL: nothing has to be given */
 } device_options[DEVICES_TEXTS] = {
     {OPTION_VSOCK, "vsock", "cid=N,path=FILE with N from 3 on", vsock_item, vsock_is_whole},
+    {OPTION_INPUT, "input", "keyboard, mouse or tablet, each with path=FILE, at most four", input_item, input_is_whole},
+    {OPTION_SOUND, "sound", "out=FILE or alsa=DEVICE, and in=FILE", sound_item, sound_is_whole},
 };
 
 static int parse_option(const struct device_option *option, const char *value, struct machine_config *config,

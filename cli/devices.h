@@ -1,4 +1,5 @@
-/* Options of devices that have few settings, from their texts to the machine's configuration: --vsock. */
+/* Options of devices that have few settings, from their texts to the machine's configuration: --vsock,
+ * --input, --sound. */
 #ifndef TUFF_CLI_DEVICES_H
 #define TUFF_CLI_DEVICES_H
 
@@ -7,7 +8,7 @@
 #include "cli/options.h"
 #include "machine/machine.h"
 
-enum { DEVICES_TEXTS = 1 };
+enum { DEVICES_TEXTS = 3 };
 
 /* Reads them into the configuration, whose strings then point into `texts`, which the caller frees, also after a
  * failure. Returns 0, -EINVAL or -ENOMEM with a line in `err`. */

@@ -127,6 +127,13 @@ const struct option_row option_rows[] = {
      "          and KVM works, else as jit; given, a line says which\n"
      "  kvm     KVM, or nothing\n"
      "  jit     the tiers that --tier says; interp  --tier=interp"},
+    {OPTION_INPUT, BOOT | RUN, OPTION_LIST, "Devices", "input", 0, "KIND,path=FILE",
+     "a keyboard, mouse or tablet, whose events are read from FILE: an\n"
+     "event device of this computer (/dev/input/eventN), or a FIFO into\n"
+     "which a program writes them in the same form. Given again: another"},
+    {OPTION_SOUND, BOOT | RUN, OPTION_LIST, "Devices", "sound", 0, "SETTING..",
+     "a sound card: out=FILE (WAV) or alsa=DEVICE (default, hw:0, ..) for\n"
+     "what the guest plays, in=FILE (WAV) for what it records"},
     {OPTION_CLOCK, BOOT | RUN, OPTION_VALUE, "Run", "clock", 0, "CLOCK",
      "what the guest's time follows (default: host):\n"
      "  host    this computer's clock\n"

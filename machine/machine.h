@@ -83,6 +83,21 @@ struct machine_vsock {
     uint32_t cid;     /* the guest's context identifier */
 };
 
+/* A keyboard, mouse or tablet whose events a stream of the host has (dev/virtio/virtio_input.h). */
+enum machine_input_kind { MACHINE_INPUT_KEYBOARD, MACHINE_INPUT_MOUSE, MACHINE_INPUT_TABLET };
+enum { MACHINE_INPUTS_MAX = 4 };
+struct machine_input {
+    enum machine_input_kind kind;
+    const char *path;
+};
+
+/* A sound card; NULL: no such end. It exists when there is one. */
+struct machine_sound {
+    const char *wav;  /* what is played goes into that file */
+    const char *alsa; /* or to ALSA's device of that name */
+    const char *in;   /* what is recorded comes from that WAV file */
+};
+
 /* All strings are borrowed until machine_create() returns. Zero-initialise, call machine_config_default(), then set. */
 struct machine_config {
     /* riscv64: Image, gzip-compressed Image, or ELF: direct boot in S-mode with SBI served by the VM. x86-64, which
@@ -126,7 +141,10 @@ struct machine_config {
     struct machine_share shares[MACHINE_SHARES_MAX];
     unsigned share_count;
     struct machine_vsock vsock;
-    bool crypto;       /* a virtio-crypto */
+    bool crypto; /* a virtio-crypto */
+    struct machine_input inputs[MACHINE_INPUTS_MAX];
+    unsigned input_count;
+    struct machine_sound sound;
     bool name_regions; /* machine_regions() will be asked: also an ELF kernel's own names are read */
 };
 

@@ -163,6 +163,9 @@ void machine_virtio_stats(struct machine *m, machine_stat_fn fn, void *opaque);
 /* machine_net.c, machine_share.c: the network devices and shared directories of the configuration. */
 int machine_net_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 int machine_share_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+/* machine_desk.c: input devices and the sound card. */
+int machine_inputs_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+int machine_sound_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 
 /* machine_pflash.c: before the harts, which number the memory's frames. */
 int machine_pflash_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;

@@ -103,8 +103,8 @@ static int add_vsock(struct machine *m, struct error *err)
 /* Each adds as many devices as the configuration asks for, which may be none. The order is that of the slots: new ones
  * go to the end. */
 static int (*const kinds[])(struct machine *m, struct error *err) = {
-    add_rng,   machine_disks_create, add_console, add_balloon, machine_net_create, machine_share_create,
-    add_vsock, machine_scsi_create,  add_crypto,
+    add_rng,   machine_disks_create, add_console, add_balloon,           machine_net_create,   machine_share_create,
+    add_vsock, machine_scsi_create,  add_crypto,  machine_inputs_create, machine_sound_create,
 };
 
 /* ---- all of them ---- */

@@ -82,7 +82,17 @@ START_TEST(devices_that_cannot_be_are_refused)
                                           "--vsock=cid=3,path=",
                                           "--vsock=cid=x,path=x",
                                           "--vsock=cid=3,path=x,y",
-                                          "--vsock=cid=4294967295,path=x"};
+                                          "--vsock=cid=4294967295,path=x",
+                                          "--input=",
+                                          "--input=pen,path=/dev/null",
+                                          "--input=keyboard",
+                                          "--input=path=x",
+                                          "--input=mouse,path=/nonexistent",
+                                          "--input=mouse,path=/etc/passwd",
+                                          "--sound=",
+                                          "--sound=out=",
+                                          "--sound=in=/nonexistent",
+                                          "--sound=out=a,alsa=b"};
 
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
         char name[16];

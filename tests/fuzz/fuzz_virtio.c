@@ -12,7 +12,9 @@
 #include "dev/virtio/virtio_blk.h"
 #include "dev/virtio/virtio_console.h"
 #include "dev/virtio/virtio_crypto.h"
+#include "dev/virtio/virtio_input.h"
 #include "dev/virtio/virtio_scsi.h"
+#include "dev/virtio/virtio_sound.h"
 #include "dev/virtio/virtio_vsock.h"
 #include "fuzz.h"
 #include "mem/mem.h"
@@ -21,6 +23,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -57,6 +60,16 @@ static const char *in_folder(const char *name)
 
     snprintf(path, sizeof(path), "%s/%s", folder, name);
     return path;
+}
+
+/* Reads all of it. */
+static unsigned sum_of(const uint8_t *bytes, size_t len)
+{
+    unsigned sum = 0;
+
+    while (len--)
+        sum += *bytes++;
+    return sum;
 }
 
 static void put(uint8_t *bytes, size_t at, uint64_t value, size_t len)
@@ -235,10 +248,74 @@ static size_t crypto_request(uint8_t *bytes, unsigned queue, struct reader *r)
     return 72 + take(r, 1) % 128;
 }
 
+/* ---- input, sound ---- */
+
+static int make_input(struct mem *mem, struct virtio_device **out)
+{
+    const struct virtio_input_config config = {
+        .mem = mem, .loop = loop, .kind = VIRTIO_INPUT_KEYBOARD, .path = in_folder("fifo")};
+
+    return virtio_input_create(&config, out, NULL);
+}
+
+static size_t input_request(uint8_t *bytes, unsigned queue, struct reader *r)
+{
+    put(bytes, 0, r ? take(r, 8) : 17, 8);
+    return r ? take(r, 1) % 9 : 8;
+}
+
+static void silence(struct sound_end *end, uint8_t *bytes, size_t len)
+{
+    memset(bytes, 0, len);
+}
+
+static void listen_to(struct sound_end *end, const uint8_t *bytes, size_t len)
+{
+    require(len % (end->channels * SOUND_SAMPLE_BYTES) == 0);
+    (void)sum_of(bytes, len);
+}
+
+static void leave_end(struct sound_end *end)
+{
+}
+
+static int make_sound(struct mem *mem, struct virtio_device **out)
+{
+    static const struct sound_end_ops plays = {.write = listen_to, .destroy = leave_end};
+    static const struct sound_end_ops records = {.read = silence, .destroy = leave_end};
+    static struct sound_end output = {&plays, SOUND_RATE, SOUND_CHANNELS}, input = {&records, 8000, 1};
+    const struct virtio_sound_config config = {.mem = mem, .loop = loop, .output = &output, .input = &input};
+
+    return virtio_sound_create(&config, out);
+}
+
+static size_t sound_request(uint8_t *bytes, unsigned queue, struct reader *r)
+{
+    if (!r) {
+        put(bytes, 0, 0x100, 4);
+        put(bytes, 4, 0, 4);
+        put(bytes, 8, 2, 4);
+        put(bytes, 12, 32, 4);
+        return 16;
+    }
+    if (queue >= 2) {
+        put(bytes, 0, take(r, 1) % 3, 4);
+        return 4 + take(r, 1) % 200;
+    }
+    put(bytes, 0, 0x100 + take(r, 1) % 7, 4);
+    put(bytes, 4, take(r, 1) % 3, 4);
+    put(bytes, 8, 64, 4);
+    put(bytes, 12, 32, 4);
+    put(bytes, 16, 0, 4);
+    put(bytes, 20, bytes[4] ? 0x010501 : 0x070502, 4);
+    return 24;
+}
+
 static const struct kind kinds[] = {
     {make_vsock, vsock_request, NULL, 3, 1, 0},    {make_console, console_request, console_host, 6, 1, 0},
     {make_blk, blk_request, NULL, 2, 0, 21},       {make_scsi, scsi_request, NULL, 4, 2, 200},
-    {make_crypto, crypto_request, NULL, 2, 1, 16},
+    {make_crypto, crypto_request, NULL, 2, 1, 16}, {make_input, input_request, NULL, 2, 1, 0},
+    {make_sound, sound_request, NULL, 4, 0, 68},
 };
 
 /* ---- the driver ---- */
@@ -449,6 +526,7 @@ static void remove_folder(void)
 {
     unlink(in_folder("disk"));
     unlink(in_folder("v"));
+    unlink(in_folder("fifo"));
     rmdir(folder);
 }
 
@@ -461,6 +539,7 @@ static void make_folder(void)
     strcpy(folder, "/tmp/tuff-fuzz-virtio-XXXXXX");
     require(mkdtemp(folder) != NULL);
     atexit(remove_folder);
+    require(mkfifo(in_folder("fifo"), 0600) == 0);
     int fd = open(in_folder("disk"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     require(fd >= 0 && write(fd, disk, sizeof(disk)) == sizeof(disk));
     close(fd);
