@@ -14,6 +14,7 @@
 #include "cli/net.h"
 #include "cli/regions.h"
 #include "cli/report.h"
+#include "cli/serve.h"
 #include "cli/share.h"
 #include "cli/stats.h"
 #include "cli/values.h"
@@ -51,6 +52,7 @@ struct boot {
     enum stats_format stats_format;
 
     struct console *console;
+    struct serve *serve;
     struct stats *stats;
     struct regions *regions;
     struct stats_run run;
@@ -517,7 +519,11 @@ static int run_machine(struct boot *boot, struct machine *machine)
     boot->run.boots++;
     boot->run.run_start_ns = loop_now_ns();
     console_attach(boot->console, machine);
+    serve_attach(boot->serve, machine);
     rc = machine_run(machine, &boot->result, &err);
+    if (rc)
+        boot->result.end = MACHINE_END_ERROR;
+    serve_detach(boot->serve, &boot->result);
     console_detach(boot->console);
     boot->run.run_ns += loop_now_ns() - boot->run.run_start_ns;
     stats_add(boot->stats, machine);
@@ -579,7 +585,22 @@ static int open_console(struct boot *boot)
     return rc;
 }
 
-static int boot_machine(struct boot *boot)
+static int open_serve(struct boot *boot, const struct option_values *values)
+{
+    const char *pty = console_pty_path(boot->console);
+    struct serve_config config = {.values = values,
+                                  .machine = &boot->config,
+                                  .serial = boot->serial,
+                                  .serial_path = pty ? pty : boot->serial_path};
+    struct error err;
+    int rc = serve_create(&config, &boot->serve, &err);
+
+    if (rc)
+        report_error("%s", err.text);
+    return rc;
+}
+
+static int boot_machine(struct boot *boot, const struct option_values *values)
 {
     struct machine *machine;
     struct error err;
@@ -603,7 +624,8 @@ static int boot_machine(struct boot *boot)
     }
     boot->stats = stats_create();
     boot->regions = regions_create();
-    if (!boot->stats || !boot->regions || open_console(boot)) {
+    if (!boot->stats || !boot->regions || open_console(boot) || open_serve(boot, values)) {
+        console_destroy(boot->console);
         regions_destroy(boot->regions);
         stats_destroy(boot->stats);
         machine_destroy(machine);
@@ -612,6 +634,7 @@ static int boot_machine(struct boot *boot)
     boot->run.start_ns = loop_now_ns() - begin_ns;
     run_all(boot, machine);
     console_leaving(boot->console, &signal);
+    serve_destroy(boot->serve);
     console_destroy(boot->console);
     print_final_stats(boot);
     regions_destroy(boot->regions);
@@ -682,7 +705,7 @@ static int boot_run(const struct option_values *values)
         return free_boot(&boot, CLI_EXIT_USAGE);
     if (!values->value[OPTION_CACHE] && !values->value[OPTION_NO_CACHE] && !boot.dump_dtb)
         boot.config.cache = boot.cache = cache_default_path();
-    return free_boot(&boot, boot_machine(&boot));
+    return free_boot(&boot, boot_machine(&boot, values));
 }
 
 static int run_run(const struct option_values *values)
@@ -698,7 +721,7 @@ static int run_run(const struct option_values *values)
         return free_boot(&boot, CLI_EXIT_USAGE);
     }
     boot.config.bare = values->operands[0];
-    return free_boot(&boot, boot_machine(&boot));
+    return free_boot(&boot, boot_machine(&boot, values));
 }
 
 static const char run_notes[] =

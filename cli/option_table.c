@@ -215,6 +215,12 @@ const struct option_row option_rows[] = {
      "--stats: a riscv64 ELF (a kernel that is one is read by\n"
      "itself), a System.map, or /proc/kallsyms saved in the guest; several\n"
      "separated by commas"},
+    {OPTION_NAME, BOOT | RUN, OPTION_VALUE, "Control", "name", 0, "NAME",
+     "a name for the virtual machine, by which tuff ctl reaches it while\n"
+     "it runs"},
+    {OPTION_CONTROL, BOOT | RUN, OPTION_VALUE, "Control", "control", 0, "unix:PATH",
+     "make a socket that programs steer the virtual machine by, in the\n"
+     "protocol of QEMU's clients (QMP)"},
     {OPTION_STATS, BOOT | RUN, OPTION_CHOICE, "Information", "stats", 0, "json|regions",
      "print statistics to standard error at the end: a table, with\n"
      "=regions also one of the compiled regions that were entered\n"

@@ -290,6 +290,7 @@ static void *hart_main(void *opaque)
     struct machine_hart *hart = opaque;
     struct machine *m = hart->machine;
 
+    atomic_store(&hart->thread_id, gettid());
     if (m->sbi && m->config.clock != MACHINE_CLOCK_INSNS)
         hart->schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
     machine_hart_enter(m);
@@ -310,6 +311,7 @@ static void *hart_main(void *opaque)
     if (hart->schedstat_fd >= 0)
         close(hart->schedstat_fd);
     vcpu_book_tiers(hart->vcpu);
+    atomic_store(&hart->thread_id, 0);
     machine_hart_leave(m);
     return NULL;
 }

@@ -220,6 +220,25 @@ void machine_set_console_size(struct machine *machine, uint16_t columns, uint16_
  * -EINVAL (more than it has). The guest may take its time, or refuse. */
 int machine_set_balloon(struct machine *machine, uint64_t guest_bytes) TUFF_MUST_CHECK;
 
+/* ---- what programs outside ask of a running machine (machine_control.c); any thread ---- */
+
+/* As if the guest had asked for a reset: machine_run() returns with MACHINE_END_REBOOT. */
+void machine_reset(struct machine *machine);
+/* How much of its memory the guest lives with, by what its balloon says it gave. Returns 0 or -ENODEV. */
+int machine_get_balloon(struct machine *machine, uint64_t *guest_bytes) TUFF_MUST_CHECK;
+/* The host kernel's number of a hart's thread; 0: it does not run, or there is no such hart. */
+int machine_hart_thread(const struct machine *machine, uint32_t hart);
+/* What is in a disk's image. `format` is a static string. Returns 0 or -ENODEV. */
+struct machine_disk_image {
+    const char *format;
+    uint64_t bytes; /* as the guest sees it */
+    bool read_only;
+};
+int machine_disk_image(const struct machine *machine, unsigned disk, struct machine_disk_image *out) TUFF_MUST_CHECK;
+/* Each virtio device in the order in which they were added: its name ("virtio-net") and number. */
+void machine_each_virtio(const struct machine *machine, void (*fn)(void *opaque, const char *name, unsigned number),
+                         void *opaque);
+
 /* Path of the pseudo-terminal for MACHINE_SERIAL_PTY, else NULL. */
 const char *machine_pty_path(const struct machine *machine);
 

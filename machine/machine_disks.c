@@ -1,5 +1,6 @@
 /* The machine's disks: an image and a virtio-blk in front of it for each of the configuration's. */
 #include "dev/block/block_image.h"
+#include "dev/block/node.h"
 #include "dev/virtio/virtio_blk.h"
 #include "dev/virtio/virtio_scsi.h"
 #include "machine/machine_internal.h"
@@ -13,6 +14,11 @@ _Static_assert((int)MACHINE_DISKS_MAX <= (int)VIRTIO_SCSI_UNITS_MAX, "every disk
 _Static_assert((int)MACHINE_DISK_QCOW2 == (int)BLOCK_FORMAT_QCOW2 && (int)MACHINE_DISK_RAW == (int)BLOCK_FORMAT_RAW,
                "the public formats are the images'");
 
+static const char *format_name(struct block_image *image)
+{
+    return node_format(block_image_node(image)) == BLOCK_FORMAT_QCOW2 ? "qcow2" : "raw";
+}
+
 static int open_image(struct machine *m, const struct machine_disk *disk, struct block_image **image, struct error *err)
 {
     const struct block_image_options options = {.format = (enum block_format)disk->format,
@@ -22,7 +28,12 @@ static int open_image(struct machine *m, const struct machine_disk *disk, struct
     struct error why = {{0}};
     int rc = block_image_open(disk->path, &options, m->devices_loop, image, &why);
 
-    return rc ? error_set(err, rc, "--disk, %.480s", why.text) : 0;
+    if (rc)
+        return error_set(err, rc, "--disk, %.480s", why.text);
+    m->disk_images[disk - m->config.disks] = (struct machine_disk_image){.format = format_name(*image),
+                                                                         .bytes = block_image_size(*image),
+                                                                         .read_only = block_image_is_read_only(*image)};
+    return 0;
 }
 
 static int create_disk(struct machine *m, unsigned n, struct error *err)

@@ -32,6 +32,7 @@ struct machine_hart {
     pthread_t thread;
     bool thread_started;
     int schedstat_fd; /* of its thread: how long it ran, and waited to run; -1: not known */
+    _Atomic int thread_id; /* the kernel's; 0: does not run */
     struct loop_timer *timer;
     _Atomic int state; /* enum sbi_hsm_state */
 
@@ -74,6 +75,7 @@ struct machine {
     struct device *pflash;
     int pflash_fds[2];                              /* -1: not kept */
     struct virtio_device *disks[MACHINE_DISKS_MAX]; /* of those below */
+    struct machine_disk_image disk_images[MACHINE_DISKS_MAX];
     struct virtio_device *virtio[MACHINE_VIRTIO_MAX];
     struct device *virtio_pci[MACHINE_VIRTIO_MAX]; /* their transports, where they are functions of the PCI bus */
     unsigned virtio_count;

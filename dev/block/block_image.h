@@ -89,7 +89,7 @@ bool block_image_is_read_only(const struct block_image *image);
 uint32_t block_image_block_bytes(const struct block_image *image);   /* requests are best aligned to this */
 uint64_t block_image_cluster_bytes(const struct block_image *image); /* space is taken and given back in these */
 const char *block_image_engine(const struct block_image *image);
-struct block_node *block_image_node(struct block_image *image); /* for tests */
+struct block_node *block_image_node(struct block_image *image); /* its top layer; borrowed */
 /* On the loop's thread, or when it does not run. */
 struct block_image_stats block_image_stats(const struct block_image *image);
 

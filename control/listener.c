@@ -1,0 +1,144 @@
+/* See listener.h. */
+#include "control/listener.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BACKLOG = 64 };
+
+/* Is somebody there? */
+static bool answers(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool there = fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN);
+
+    if (fd >= 0)
+        close(fd);
+    return there;
+}
+
+static int make_way(const char *what, const struct sockaddr_un *address, struct error *err)
+{
+    struct stat st;
+
+    if (lstat(address->sun_path, &st))
+        return 0;
+    if (!S_ISSOCK(st.st_mode))
+        return error_set(err, -EEXIST, "%s, %s, is there and no socket: name another file", what, address->sun_path);
+    if (answers(address))
+        return error_set(err, -EADDRINUSE, "%s, %s, is in use by another program: name another file", what,
+                         address->sun_path);
+    unlink(address->sun_path);
+    return 0;
+}
+
+/* Nobody can connect before listen(), so the mode is in force when it matters. */
+static int listen_unix(const char *what, const char *path, struct listener *l, struct error *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat st;
+
+    if (!*path || strlen(path) >= sizeof(address.sun_path))
+        return error_set(err, -EINVAL, "%s, 'unix:%s', has no name of a socket: 1 to %zu bytes", what, path,
+                         sizeof(address.sun_path) - 1);
+    strcpy(address.sun_path, path);
+    int rc = make_way(what, &address, err);
+    if (rc)
+        return rc;
+    l->path = strdup(path);
+    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (!l->path || l->fd < 0 || bind(l->fd, (const struct sockaddr *)&address, sizeof(address)) ||
+        chmod(path, S_IRUSR | S_IWUSR) || lstat(path, &st) || listen(l->fd, BACKLOG))
+        return error_set(err, -errno, "%s, %s, cannot be made (%s): name another file", what, path, strerror(errno));
+    l->device = st.st_dev;
+    l->inode = st.st_ino;
+    return 0;
+}
+
+static bool is_loopback(const struct addrinfo *at)
+{
+    static const struct in6_addr loopback6 = IN6ADDR_LOOPBACK_INIT;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+
+    if (at->ai_family == AF_INET && at->ai_addrlen == sizeof(v4)) {
+        memcpy(&v4, at->ai_addr, sizeof(v4));
+        return ntohl(v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    }
+    if (at->ai_family != AF_INET6 || at->ai_addrlen != sizeof(v6))
+        return false;
+    memcpy(&v6, at->ai_addr, sizeof(v6));
+    return memcmp(&v6.sin6_addr, &loopback6, sizeof(loopback6)) == 0;
+}
+
+static int listen_address(const char *what, const char *where, const struct addrinfo *at, struct listener *l,
+                          struct error *err)
+{
+    const int on = 1;
+
+    if (!is_loopback(at))
+        return error_set(err, -EACCES, "%s, '%s', could be reached from other computers: give 127.0.0.1:PORT", what,
+                         where);
+    l->fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (l->fd < 0 || setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
+        bind(l->fd, at->ai_addr, at->ai_addrlen) || listen(l->fd, BACKLOG))
+        return error_set(err, -errno, "%s, '%s', cannot be listened at (%s): give another port", what, where,
+                         strerror(errno));
+    return 0;
+}
+
+static int listen_tcp(const char *what, const char *where, struct listener *l, struct error *err)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    const char *colon = strrchr(where, ':');
+    char host[64] = "127.0.0.1";
+    struct addrinfo *found = NULL;
+    size_t len = colon ? (size_t)(colon - where) : 0;
+
+    if (len && len < sizeof(host)) {
+        bool bracket = *where == '[' && where[len - 1] == ']';
+        memcpy(host, where + bracket, len - 2 * bracket);
+        host[len - 2 * bracket] = '\0';
+    }
+    if (!colon || len >= sizeof(host) || getaddrinfo(host, colon + 1, &hints, &found))
+        return error_set(err, -EINVAL, "%s, '%s', is no socket: give unix:PATH, 127.0.0.1:PORT or :PORT", what, where);
+    int rc = listen_address(what, where, found, l, err);
+    freeaddrinfo(found);
+    return rc;
+}
+
+int listener_open(const char *what, const char *where, bool tcp, struct listener *out, struct error *err)
+{
+    static const char prefix[] = "unix:";
+    int rc;
+
+    *out = (struct listener){.fd = -1};
+    if (strncmp(where, prefix, strlen(prefix)) == 0)
+        rc = listen_unix(what, where + strlen(prefix), out, err);
+    else if (tcp)
+        rc = listen_tcp(what, where, out, err);
+    else
+        rc = error_set(err, -EINVAL, "%s, '%s', is no socket: give unix:PATH", what, where);
+    if (rc)
+        listener_close(out);
+    return rc;
+}
+
+void listener_close(struct listener *l)
+{
+    struct stat st;
+
+    if (l->fd >= 0)
+        close(l->fd);
+    if (l->inode && lstat(l->path, &st) == 0 && st.st_dev == l->device && st.st_ino == l->inode)
+        unlink(l->path);
+    free(l->path);
+    *l = (struct listener){.fd = -1};
+}

@@ -1,0 +1,41 @@
+/* What programs outside ask of a running machine: machine.h says what each does. */
+#include "dev/virtio/virtio_balloon.h"
+#include "machine/machine_internal.h"
+
+#include <errno.h>
+
+void machine_reset(struct machine *m)
+{
+    machine_end(m, MACHINE_END_REBOOT, 0);
+}
+
+int machine_get_balloon(struct machine *m, uint64_t *guest_bytes)
+{
+    enum { BALLOON_PAGE_BYTES = 4096 };
+
+    if (!m->balloon)
+        return -ENODEV;
+    uint64_t given = (uint64_t)virtio_balloon_actual(m->balloon) * BALLOON_PAGE_BYTES;
+    *guest_bytes = m->config.memory_bytes - (given < m->config.memory_bytes ? given : m->config.memory_bytes);
+    return 0;
+}
+
+int machine_hart_thread(const struct machine *m, uint32_t hart)
+{
+    return hart < m->hart_count ? atomic_load(&m->harts[hart].thread_id) : 0;
+}
+
+int machine_disk_image(const struct machine *m, unsigned disk, struct machine_disk_image *out)
+{
+    if (disk >= m->config.disk_count)
+        return -ENODEV;
+    *out = m->disk_images[disk];
+    return 0;
+}
+
+void machine_each_virtio(const struct machine *m, void (*fn)(void *opaque, const char *name, unsigned number),
+                         void *opaque)
+{
+    for (unsigned n = 0; n < m->virtio_count; n++)
+        fn(opaque, m->virtio[n]->ops->name, n);
+}
