@@ -1,12 +1,14 @@
 /* Choosing a command, help and version; see command.h. */
 #include "cli/command.h"
 
+#include "cli/config_file.h"
 #include "cli/report.h"
 
 #include <string.h>
 
-const struct command *const commands[] = {&command_boot,    &command_run,   &command_cache, &command_runs,
-                                          &command_profile, &command_disas, &command_image};
+const struct command *const commands[] = {&command_boot,  &command_run,     &command_cache,
+                                          &command_runs,  &command_profile, &command_disas,
+                                          &command_image, &command_ctl,     &command_top};
 const size_t command_count = TUFF_ARRAY_LEN(commands);
 
 static const char overview_head[] = "Tuff, a virtual machine that boots stock riscv64 Linux on this computer.\n"
@@ -57,9 +59,7 @@ static const struct command *command_find(const char *name)
 
 static int unknown_command(const char *name)
 {
-    report_error(
-        "command, %s, is not known: give boot, run, cache, runs, profile, disas or image (tuff --help lists them)",
-        name);
+    report_error("command, %s, is not known: give boot, run or another of those that tuff --help lists", name);
     return CLI_EXIT_USAGE;
 }
 
@@ -92,6 +92,8 @@ static int run_command(const struct command *command, int argc, const char *cons
     if (values.value[OPTION_HELP]) {
         options_help(command, stdout);
         code = CLI_EXIT_OK;
+    } else if (values.value[OPTION_CONFIG] && config_file_read(values.value[OPTION_CONFIG], command, &values)) {
+        code = CLI_EXIT_USAGE;
     } else {
         code = command->run(&values);
     }

@@ -15,6 +15,8 @@ extern const struct command command_image;
 extern const struct command command_cache;
 extern const struct command command_runs;
 extern const struct command command_profile;
+extern const struct command command_ctl;
+extern const struct command command_top;
 
 /* Runs the command line and returns the process's exit code. */
 int command_main(int argc, const char *const *argv);

@@ -10,10 +10,16 @@ enum {
     IMAGE = OPTION_FOR_IMAGE,
     CACHE = OPTION_FOR_CACHE,
     RUNS = OPTION_FOR_RUNS,
-    PROFILE = OPTION_FOR_PROFILE
+    PROFILE = OPTION_FOR_PROFILE,
+    CTL = OPTION_FOR_CTL,
+    LIVE = OPTION_FOR_LIVE
 };
 
 const struct option_row option_rows[] = {
+    {OPTION_CONFIG, BOOT | RUN, OPTION_VALUE, "Configuration", "config", 0, "FILE",
+     "take options from a JSON object too, whose members are called as\n"
+     "the options: {\"memory\": \"512M\", \"disk\": [\"a.qcow2\"],\n"
+     "\"no-reboot\": true}; the command line replaces what the file has"},
     {OPTION_KERNEL, BOOT, OPTION_VALUE, "Guest", "kernel", 'k', "FILE",
      "the kernel: a riscv64 Linux Image, the same compressed by gzip,\n"
      "or an ELF (vmlinux); with --bios it may also be a boot loader's\n"
@@ -221,6 +227,13 @@ const struct option_row option_rows[] = {
     {OPTION_CONTROL, BOOT | RUN, OPTION_VALUE, "Control", "control", 0, "unix:PATH",
      "make a socket that programs steer the virtual machine by, in the\n"
      "protocol of QEMU's clients (QMP)"},
+    {OPTION_METRICS, BOOT | RUN, OPTION_VALUE, "Control", "metrics", 0, "WHERE",
+     "serve all counters to Prometheus (HTTP, /metrics) at unix:PATH or at\n"
+     "127.0.0.1:PORT"},
+    {OPTION_INTERVAL, LIVE, OPTION_VALUE, "Output", "interval", 'i', "SECONDS",
+     "look every so many seconds (default: 1)"},
+    {OPTION_COUNT, LIVE, OPTION_VALUE, "Output", "count", 'n', "N",
+     "leave after N times (default: at the machine's end)"},
     {OPTION_STATS, BOOT | RUN, OPTION_CHOICE, "Information", "stats", 0, "json|regions",
      "print statistics to standard error at the end: a table, with\n"
      "=regions also one of the compiled regions that were entered\n"
@@ -248,8 +261,8 @@ const struct option_row option_rows[] = {
      "faster, opening after a crash is slower"},
     {OPTION_REPAIR, IMAGE, OPTION_FLAG, "Image", "repair", 0, NULL,
      "check makes the reference counts right and gives leaked space back"},
-    {OPTION_HELP, BOOT | RUN | DISAS | IMAGE | TOP | CACHE | RUNS | PROFILE, OPTION_FLAG, "Information", "help", 'h',
-     NULL, "print this help"},
+    {OPTION_HELP, CTL | LIVE | BOOT | RUN | DISAS | IMAGE | TOP | CACHE | RUNS | PROFILE, OPTION_FLAG, "Information",
+     "help", 'h', NULL, "print this help"},
     {OPTION_VERSION, TOP, OPTION_FLAG, "Information", "version", 'V', NULL, "print the version"},
 };
 

@@ -15,7 +15,7 @@ struct parse {
     poptContext context;
     struct poptOption *table;
     const char *put_back[2]; /* one word and NULL; read before another can come */
-    char *owned[64];         /* values, which popt allocates */
+    char *owned[256];        /* values, which popt allocates */
     size_t owned_count;
 };
 
@@ -168,6 +168,27 @@ static int parse_all(struct parse *parse, const struct command *command, int arg
     if (code != -1)
         return report_popt_error(parse->context, command, code);
     return 0;
+}
+
+int options_set(struct option_values *values, const struct option_row *row, const char *text)
+{
+    struct parse *parse = values->context;
+    const char *value = strdup(text);
+    int rc;
+
+    if (!value)
+        return report_no_memory();
+    rc = keep_value(parse, (char *)value);
+    if (!rc && row->kind == OPTION_CHOICE && *value && !is_choice(row->argument, value)) {
+        report_error("--%s, '%s', is not known: give --%s or --%s=%s", row->name, value, row->name, row->name,
+                     row->argument);
+        rc = -EINVAL;
+    }
+    if (!rc && row->kind == OPTION_LIST && values->value[row->id])
+        rc = add_to_list(parse, values->value[row->id], &value);
+    if (!rc)
+        values->value[row->id] = value;
+    return rc;
 }
 
 int options_parse(const struct command *command, int argc, const char *const *argv, struct option_values *out)

@@ -62,6 +62,10 @@ enum option_id {
     OPTION_STATS,
     OPTION_NAME,
     OPTION_CONTROL,
+    OPTION_METRICS,
+    OPTION_CONFIG,
+    OPTION_INTERVAL,
+    OPTION_COUNT,
     OPTION_LOG,
     OPTION_HEX,
     OPTION_ADDRESS,
@@ -88,6 +92,8 @@ enum option_for {
     OPTION_FOR_CACHE = 1 << 5,
     OPTION_FOR_RUNS = 1 << 6,
     OPTION_FOR_PROFILE = 1 << 7,
+    OPTION_FOR_CTL = 1 << 12,
+    OPTION_FOR_LIVE = 1 << 13,
 };
 
 enum option_kind {
@@ -134,6 +140,9 @@ struct command {
 /* Parses argv[1..] (argv[0] is ignored). Reports the first mistake and returns -EINVAL. On success the caller frees. */
 int options_parse(const struct command *command, int argc, const char *const *argv,
                   struct option_values *out) TUFF_MUST_CHECK;
+/* Sets an option as if it had been given, after options_parse(): a list grows. `text` is copied. Returns 0, or a
+ * negative errno, reported. */
+int options_set(struct option_values *values, const struct option_row *row, const char *text) TUFF_MUST_CHECK;
 void options_free(struct option_values *values);
 
 /* Writes the command's whole help. */

@@ -3,6 +3,7 @@
 
 #include "cli/names.h"
 #include "control/control.h"
+#include "control/metrics.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 struct serve {
     char *where; /* of --name's socket */
     struct control *control;
+    struct metrics *metrics;
 };
 
 static int open_control(struct serve *serve, const struct serve_config *config, struct error *err)
@@ -35,6 +37,15 @@ static int open_control(struct serve *serve, const struct serve_config *config, 
     return control_create(&control, &serve->control, err);
 }
 
+static int open_metrics(struct serve *serve, const struct serve_config *config, struct error *err)
+{
+    const char *const *value = config->values->value;
+    struct metrics_config metrics = {
+        .where = value[OPTION_METRICS], .name = value[OPTION_NAME], .version = TUFF_VERSION};
+
+    return metrics.where ? metrics_create(&metrics, &serve->metrics, err) : 0;
+}
+
 int serve_create(const struct serve_config *config, struct serve **out, struct error *err)
 {
     struct serve *serve = calloc(1, sizeof(*serve));
@@ -42,6 +53,8 @@ int serve_create(const struct serve_config *config, struct serve **out, struct e
     if (!serve)
         return error_set(err, -ENOMEM, "--control, not enough host memory, free some");
     int rc = open_control(serve, config, err);
+    if (!rc)
+        rc = open_metrics(serve, config, err);
     if (rc) {
         serve_destroy(serve);
         return rc;
@@ -54,6 +67,7 @@ void serve_destroy(struct serve *serve)
 {
     if (!serve)
         return;
+    metrics_destroy(serve->metrics);
     control_destroy(serve->control);
     free(serve->where);
     free(serve);
@@ -63,10 +77,14 @@ void serve_attach(struct serve *serve, struct machine *machine)
 {
     if (serve->control)
         control_attach(serve->control, machine);
+    if (serve->metrics)
+        metrics_attach(serve->metrics, machine);
 }
 
 void serve_detach(struct serve *serve, const struct machine_result *result)
 {
     if (serve->control)
         control_detach(serve->control, result);
+    if (serve->metrics)
+        metrics_detach(serve->metrics);
 }

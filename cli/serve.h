@@ -1,5 +1,5 @@
-/* What programs outside reach of a running machine: --name and --control. One a command; it outlives the machines of
- * all boots, as the console does. */
+/* What programs outside reach of a running machine: --name, --control and --metrics. One a command; it outlives the
+ * machines of all boots, as the console does. */
 #ifndef TUFF_CLI_SERVE_H
 #define TUFF_CLI_SERVE_H
 

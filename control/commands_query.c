@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { REFRESH_US = 2000 }; /* in which harts bring their counters up to date */
+
 static int query_version(struct control_call *call)
 {
     call->result = control_version(call->control);
@@ -43,12 +45,23 @@ static int query_commands(struct control_call *call)
     return 0;
 }
 
+/* JSON Schema's words. */
+static const char *type_name(json_type type)
+{
+    static const char *const names[] = {
+        [JSON_OBJECT] = "object", [JSON_ARRAY] = "array",  [JSON_STRING] = "string", [JSON_INTEGER] = "integer",
+        [JSON_REAL] = "number",   [JSON_TRUE] = "boolean", [JSON_NULL] = "any"};
+
+    return names[type];
+}
+
 static void add_help(void *opaque, const struct control_command *command)
 {
     json_t *arguments = json_array();
 
     for (const struct control_argument *a = command->arguments; a->name; a++)
-        json_array_append_new(arguments, json_pack("{s:s, s:b}", "name", a->name, "optional", a->optional));
+        json_array_append_new(arguments, json_pack("{s:s, s:s, s:b}", "name", a->name, "type", type_name(a->type),
+                                                   "optional", a->optional));
     json_array_append_new(
         opaque, json_pack("{s:s, s:s, s:o}", "name", command->name, "text", command->text, "arguments", arguments));
 }
@@ -118,6 +131,10 @@ static int query_stats(struct control_call *call)
     if (!counting.harts && strcmp(target, "vm") != 0)
         return error_set(&call->err, -EINVAL, "there are no counters of '%.40s': give target vm or vcpu", target);
     counting.all = call->result = json_array();
+    if (counting.harts && !call->control->paused) {
+        machine_refresh_stats(call->machine);
+        usleep(REFRESH_US);
+    }
     if (call->result)
         machine_stats(call->machine, add_counter, &counting);
     return 0;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -94,6 +95,15 @@ static int listen_address(const char *what, const char *where, const struct addr
     return 0;
 }
 
+/* getaddrinfo() would take 70000 for 4464. */
+static bool is_port(const char *text)
+{
+    char *end;
+    unsigned long port = strtoul(text, &end, 10);
+
+    return *text >= '0' && *text <= '9' && !*end && port > 0 && port <= UINT16_MAX;
+}
+
 static int listen_tcp(const char *what, const char *where, struct listener *l, struct error *err)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
@@ -107,7 +117,7 @@ static int listen_tcp(const char *what, const char *where, struct listener *l, s
         memcpy(host, where + bracket, len - 2 * bracket);
         host[len - 2 * bracket] = '\0';
     }
-    if (!colon || len >= sizeof(host) || getaddrinfo(host, colon + 1, &hints, &found))
+    if (!colon || len >= sizeof(host) || !is_port(colon + 1) || getaddrinfo(host, colon + 1, &hints, &found))
         return error_set(err, -EINVAL, "%s, '%s', is no socket: give unix:PATH, 127.0.0.1:PORT or :PORT", what, where);
     int rc = listen_address(what, where, found, l, err);
     freeaddrinfo(found);

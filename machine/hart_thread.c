@@ -273,6 +273,9 @@ static void run_started(struct machine_hart *hart)
                 suspend(hart);
             break;
         case VCPU_EXIT_INTERRUPTED:
+            if (atomic_exchange(&hart->counts, false))
+                vcpu_book_tiers(hart->vcpu);
+            break;
         case VCPU_EXIT_DEBUG:
             break;
         case VCPU_EXIT_CRITICAL:

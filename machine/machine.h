@@ -226,6 +226,9 @@ int machine_set_balloon(struct machine *machine, uint64_t guest_bytes) TUFF_MUST
 void machine_reset(struct machine *machine);
 /* How much of its memory the guest lives with, by what its balloon says it gave. Returns 0 or -ENODEV. */
 int machine_get_balloon(struct machine *machine, uint64_t *guest_bytes) TUFF_MUST_CHECK;
+/* Has harts that run bring their counters up to date, which takes them a millisecond at most; one that has compiled
+ * code to itself might not for seconds. */
+void machine_refresh_stats(struct machine *machine);
 /* The host kernel's number of a hart's thread; 0: it does not run, or there is no such hart. */
 int machine_hart_thread(const struct machine *machine, uint32_t hart);
 /* What is in a disk's image. `format` is a static string. Returns 0 or -ENODEV. */

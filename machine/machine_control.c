@@ -20,6 +20,14 @@ int machine_get_balloon(struct machine *m, uint64_t *guest_bytes)
     return 0;
 }
 
+void machine_refresh_stats(struct machine *m)
+{
+    for (uint32_t i = 0; i < m->hart_count; i++) {
+        atomic_store(&m->harts[i].counts, true);
+        vcpu_kick(m->vcpus[i]);
+    }
+}
+
 int machine_hart_thread(const struct machine *m, uint32_t hart)
 {
     return hart < m->hart_count ? atomic_load(&m->harts[hart].thread_id) : 0;

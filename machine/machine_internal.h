@@ -31,8 +31,9 @@ struct machine_hart {
     uint32_t index;
     pthread_t thread;
     bool thread_started;
-    int schedstat_fd; /* of its thread: how long it ran, and waited to run; -1: not known */
+    int schedstat_fd;      /* of its thread: how long it ran, and waited to run; -1: not known */
     _Atomic int thread_id; /* the kernel's; 0: does not run */
+    _Atomic bool counts;   /* somebody wants them up to date */
     struct loop_timer *timer;
     _Atomic int state; /* enum sbi_hsm_state */
 
