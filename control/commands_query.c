@@ -22,7 +22,7 @@ static int query_name(struct control_call *call)
 
 static int query_target(struct control_call *call)
 {
-    call->result = json_pack("{s:s}", "arch", "riscv64");
+    call->result = json_pack("{s:s}", "arch", machine_target(call->machine));
     return 0;
 }
 
@@ -90,8 +90,8 @@ static int query_cpus(struct control_call *call)
         control_hart_path(i, path);
         json_array_append_new(call->result,
                               json_pack("{s:I, s:s, s:i, s:s, s:{s:I}}", "cpu-index", (json_int_t)i, "qom-path", path,
-                                        "thread-id", machine_hart_thread(call->machine, i), "target", "riscv64",
-                                        "props", "core-id", (json_int_t)i));
+                                        "thread-id", machine_hart_thread(call->machine, i), "target",
+                                        machine_target(call->machine), "props", "core-id", (json_int_t)i));
     }
     return 0;
 }
@@ -143,7 +143,7 @@ static int query_stats(struct control_call *call)
 const struct control_command control_query_commands[] = {
     {"query-version", "the program's version", false, query_version, {{0}}},
     {"query-name", "the virtual machine's name", false, query_name, {{0}}},
-    {"query-target", "the guest's instruction set", false, query_target, {{0}}},
+    {"query-target", "the guest's instruction set", true, query_target, {{0}}},
     {"query-commands", "the commands there are", false, query_commands, {{0}}},
     {"x-query-help", "the commands with a line about each", false, query_help, {{0}}},
     {"query-memory-size-summary", "how much memory the machine has", false, query_memory, {{0}}},

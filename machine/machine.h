@@ -226,6 +226,8 @@ int machine_set_balloon(struct machine *machine, uint64_t guest_bytes) TUFF_MUST
 void machine_reset(struct machine *machine);
 /* How much of its memory the guest lives with, by what its balloon says it gave. Returns 0 or -ENODEV. */
 int machine_get_balloon(struct machine *machine, uint64_t *guest_bytes) TUFF_MUST_CHECK;
+/* The guest's instruction set, in QEMU's words: "riscv64" or "x86_64". */
+const char *machine_target(const struct machine *machine);
 /* Has harts that run bring their counters up to date, which takes them a millisecond at most; one that has compiled
  * code to itself might not for seconds. */
 void machine_refresh_stats(struct machine *machine);

@@ -20,6 +20,11 @@ int machine_get_balloon(struct machine *m, uint64_t *guest_bytes)
     return 0;
 }
 
+const char *machine_target(const struct machine *m)
+{
+    return machine_is_pc(&m->config) ? "x86_64" : "riscv64";
+}
+
 void machine_refresh_stats(struct machine *m)
 {
     for (uint32_t i = 0; i < m->hart_count; i++) {
