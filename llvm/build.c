@@ -1083,6 +1083,7 @@ void annotate_accesses(const struct region *region, LLVMModuleRef module, const 
             if (!load && !LLVMIsAStoreInst(at))
                 continue;
             bool to_guest = LLVMIsAIntToPtrInst(LLVMGetOperand(at, load ? 0 : 1));
+            LLVMAtomicOrdering total = load ? LLVMAtomicOrderingAcquire : LLVMAtomicOrderingRelease;
             LLVMSetMetadata(at, in, to_guest ? guest : host);
             LLVMSetMetadata(at, not_in, to_guest ? host : guest);
             if (region->alone && load &&
@@ -1098,9 +1099,10 @@ void annotate_accesses(const struct region *region, LLVMModuleRef module, const 
                 LLVMSetMetadata(at, invariant, LLVMMetadataAsValue(context, LLVMMDNodeInContext2(context, NULL, 0)));
             /* Not `monotonic`: LLVM would take each access for a barrier to all others. What RVWMO asks of plain
              * accesses is less, and loops cannot be emptied of their loads, since each goes round through a monotonic
-             * load (the attention half). */
+             * load (the attention half). With Ztso a load comes before all that follows it, and a store after all that
+             * it follows: on a host of that order it costs no instruction, but the compiler's freedom. */
             if (to_guest)
-                LLVMSetOrdering(at, LLVMAtomicOrderingUnordered);
+                LLVMSetOrdering(at, region->isa & ISA_EXT(ZTSO) ? total : LLVMAtomicOrderingUnordered);
         }
     }
 }

@@ -38,8 +38,8 @@ int plan_probes(const struct region *region, LLVMModuleRef bodies, uint64_t *sit
 void type_registers(LLVMModuleRef module, const char *name);
 
 /* After the bodies were inlined: guest memory and the VM's own data never overlap, and the order of guest accesses to
- * different addresses is weaker than the compiler takes from C's relaxed atomics. Says so on each access. A hart that
- * is alone needs not look for others' reservations. */
+ * different addresses is weaker than the compiler takes from C's relaxed atomics, or stronger with Ztso. Says so on
+ * each access. A hart that is alone needs not look for others' reservations. */
 void annotate_accesses(const struct region *region, LLVMModuleRef module, const char *name);
 
 #endif

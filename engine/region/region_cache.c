@@ -445,7 +445,9 @@ int region_hart_create(struct hart *h)
     h->region_cache->harts[h->region_cache->hart_count++] = h;
     pthread_mutex_unlock(&h->region_cache->lock);
     const struct tier_config *config = &h->region_cache->config;
-    h->mirror_wanted = config->tunables.mirror;
+    /* Total store order wants each access's place among the others, which mirrors' accesses do not tell the compiler.
+     */
+    h->mirror_wanted = h->isa & ISA_EXT(ZTSO) ? 0 : config->tunables.mirror;
     return config->verify ? verify_create(h, config, &h->region_cache->counters, &h->verify) : 0;
 }
 

@@ -76,6 +76,31 @@ END_TEST
 
 /* Of guest_verify, whose regions lie from _start on; `twice` is its one function, of which no other region has a part.
  */
+/* Of accesses to guest memory: to be moved past each other, or not. */
+START_TEST(ztso_orders_the_accesses_of_compiled_code)
+{
+    struct process *weak = run(PROCESS_ARGV("run", COMPILE_ALL, "--dump=opt", files_demo));
+    struct process *total = run(PROCESS_ARGV("run", COMPILE_ALL, "--isa=+ztso", "--dump=opt", files_demo));
+    struct process *full =
+        run(PROCESS_ARGV("run", COMPILE_ALL, "--isa=+ztso", "--tune=first_level=1,mirror=1", "--dump=opt", files_demo));
+
+    ck_assert_ptr_nonnull(strstr(weak->err_text, " unordered, "));
+    ck_assert_ptr_null(strstr(weak->err_text, " acquire, "));
+    ck_assert_ptr_null(strstr(weak->err_text, " release, "));
+    ck_assert_ptr_null(strstr(total->err_text, " unordered, "));
+    ck_assert_ptr_nonnull(strstr(total->err_text, " acquire, "));
+    ck_assert_ptr_nonnull(strstr(total->err_text, " release, "));
+    ck_assert_ptr_null(strstr(full->err_text, " unordered, "));
+    ck_assert_ptr_null(strstr(full->err_text, "%gs:"));
+    ck_assert_ptr_nonnull(strstr(full->err_text, " release, "));
+    ck_assert_str_eq(total->out_text, weak->out_text);
+    ck_assert_str_eq(full->out_text, weak->out_text);
+    process_free(weak);
+    process_free(total);
+    process_free(full);
+}
+END_TEST
+
 static struct process *dump_guest(const char *option)
 {
     int code;
@@ -226,6 +251,7 @@ int main(void)
     tcase_add_test(jit, bisect_compiles_the_first_regions_only);
     tcase_add_test(jit, both_levels_run_the_guest_alike);
     tcase_add_test(jit, dumps_show_the_region_that_is_named);
+    tcase_add_test(jit, ztso_orders_the_accesses_of_compiled_code);
     tcase_add_test(jit, dumps_show_the_regions_at_an_address);
     tcase_add_test(jit, dumps_show_the_regions_of_a_symbol);
     tcase_add_test(jit, random_tiers_come_to_the_interpreters_end);

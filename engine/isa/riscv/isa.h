@@ -8,8 +8,9 @@
  * these say what the memory system does in any case (RVA22 profile): Zic64b, blocks of caches are 64 bytes and aligned;
  * Ziccrse, an LR/SC loop in RAM comes to its end; Za64rs, a reservation covers an aligned block of 64 bytes
  * (mem/reservation.h); Svvptc, a PTE that becomes valid is seen without a fence: only valid ones are cached. Zkt is not
- * among them: S-boxes are tables where the host has no instruction, and compilers may make branches of selects. Nor is
- * Ztso: the host's order is that one, but the compiling tier moves accesses to RAM past each other. */
+ * among them: S-boxes are tables where the host has no instruction, and compilers may make branches of selects. Ztso
+ * changes no instruction either: the order is that of the x86 host's, and the compiling tier, which otherwise moves
+ * accesses to RAM past each other, keeps it. */
 #define ISA_EXTENSIONS(X)         \
     X(I, "i")                     \
     X(M, "m")                     \
@@ -58,6 +59,7 @@
     X(ZKS, "zks")                 \
     X(ZKSED, "zksed")             \
     X(ZKSH, "zksh")               \
+    X(ZTSO, "ztso")               \
     X(SMDBLTRP, "smdbltrp")       \
     X(SMEPMP, "smepmp")           \
     X(SMMPM, "smmpm")             \
@@ -115,8 +117,9 @@ enum { ISA_BLOCK_BYTES = 64 };
 /* Out of reset these hold back traps or interrupts until M-mode software says that it is ready, so that software which
  * does not know them does not run: they have to be asked for by name. */
 #define ISA_WANTS_FIRMWARE (ISA_EXT(SMDBLTRP) | ISA_EXT(SMRNMI))
-/* Everything that any software runs with. */
-#define ISA_COMPATIBLE (ISA_ALL & ~ISA_WANTS_FIRMWARE)
+/* Everything that any software runs with, but for the memory order, which is another one rather than more: whoever
+ * wants all extensions does not want other compiled code. */
+#define ISA_COMPATIBLE (ISA_ALL & ~(ISA_WANTS_FIRMWARE | ISA_EXT(ZTSO)))
 /* The default of a machine: what stock software looks for. A guest that finds four or five levels of page tables uses
  * them, and pays for each walk and for each process; who wants more than the 256 GiB of a process under Sv39 asks for
  * it. A kernel that is told of Zkr uses it, and M-mode firmware that does not know of it (OpenSBI 1.1) leaves it

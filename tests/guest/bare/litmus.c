@@ -1,12 +1,20 @@
 /* The memory model (Unprivileged ISA, chapter "RVWMO"): the classic litmus shapes, each with what orders it, so that
  * one outcome is forbidden. A batch has many instances with cells of their own; the harts start it together and run
  * through it side by side: each waits a little at each instance for those that are behind. What is allowed is not
- * reported: it differs from run to run.
+ * reported: it differs from run to run. With LITMUS_TSO the shapes whose accesses nothing orders but Ztso are there,
+ * too; with LITMUS_LONG each runs millions of times.
  */
 #include "rt.h"
 
 /* With more harts than the host may have processors, waiting for all of them takes turns of its scheduler. */
-enum { INSTANCES = 1024, BATCHES = 50, BATCHES_MANY = 6, HARTS = 4, PATIENCE = 200 };
+enum { INSTANCES = 1024, HARTS = 4, PATIENCE = 200 };
+#ifdef LITMUS_LONG
+enum { BATCHES = 3000, BATCHES_MANY = 1000 };
+#elif defined(LITMUS_TSO)
+enum { BATCHES = 20, BATCHES_MANY = 4 };
+#else
+enum { BATCHES = 50, BATCHES_MANY = 6 };
+#endif
 
 /* What a hart of a shape does with an instance: cells x and y, results in r[0] and r[1]. */
 typedef void (*body_fn)(volatile uint64_t *x, volatile uint64_t *y, uint64_t *r);
@@ -82,6 +90,17 @@ BODY(store_y, "sd %[one], (%[y])")
 BODY(read_xy, "ld %[a], (%[x]); fence r, r; ld %[b], (%[y])")
 BODY(read_yx, "ld %[a], (%[y]); fence r, r; ld %[b], (%[x])")
 BODY(wrc1, "ld %[a], (%[x]); fence rw, rw; sd %[one], (%[y])")
+
+#ifdef LITMUS_TSO
+BODY(mp0_plain, "sd %[one], (%[x]); sd %[one], (%[y])")
+BODY(mp1_plain, "ld %[a], (%[y]); ld %[b], (%[x])")
+BODY(lb0_plain, "ld %[a], (%[x]); sd %[one], (%[y])")
+BODY(lb1_plain, "ld %[a], (%[y]); sd %[one], (%[x])")
+BODY(s0_plain, "sd %[two], (%[x]); sd %[one], (%[y])")
+BODY(ww0_plain, "sd %[one], (%[x]); sd %[two], (%[y])")
+BODY(ww1_plain, "sd %[one], (%[y]); sd %[two], (%[x])")
+BODY(read_xy_plain, "ld %[a], (%[x]); ld %[b], (%[y])")
+#endif
 
 static bool sb(const struct result *o)
 {
@@ -169,6 +188,14 @@ static const struct shape shapes[] = {
     {"lrsc", {add_lrsc, add_lrsc}, added},
     {"WRC+fences", {store_x, wrc1, read_yx, NULL}, wrc},
     {"IRIW+fences", {store_x, store_y, read_xy, read_yx}, iriw},
+#ifdef LITMUS_TSO
+    {"MP", {mp0_plain, mp1_plain}, mp},
+    {"LB", {lb0_plain, lb1_plain}, lb},
+    {"S", {s0_plain, lb1_plain}, s},
+    {"2+2W", {ww0_plain, ww1_plain}, ww},
+    {"WRC", {store_x, lb0_plain, mp1_plain, NULL}, wrc},
+    {"IRIW", {store_x, store_y, read_xy_plain, mp1_plain}, iriw},
+#endif
 };
 
 static uint64_t add(volatile uint64_t *at, uint64_t value)
