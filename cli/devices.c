@@ -68,6 +68,34 @@ static bool input_is_whole(const struct machine_config *config)
     return config->input_count != 0;
 }
 
+/* ---- --channel ---- */
+
+static bool channel_item(const char *item, struct machine_config *config)
+{
+    const char *path = value_of(item, "path");
+    unsigned count = config->channel_count;
+
+    if (path) {
+        if (!*path || !count || config->channels[count - 1].path)
+            return false;
+        config->channels[count - 1].path = path;
+        return true;
+    }
+    if (!*item || strlen(item) > 63 || strchr(item, '=') || strchr(item, '/') || count == MACHINE_CHANNELS_MAX)
+        return false;
+    config->channels[config->channel_count++].name = item;
+    return true;
+}
+
+static bool channel_is_whole(const struct machine_config *config)
+{
+    for (unsigned i = 0; i < config->channel_count; i++) {
+        if (!config->channels[i].path)
+            return false;
+    }
+    return config->channel_count != 0;
+}
+
 /* ---- --sound ---- */
 
 static bool sound_item(const char *item, struct machine_config *config)
@@ -107,6 +135,7 @@ static const struct device_option {
     {OPTION_VSOCK, "vsock", "cid=N,path=FILE with N from 3 on", vsock_item, vsock_is_whole},
     {OPTION_INPUT, "input", "keyboard, mouse or tablet, each with path=FILE, at most four", input_item, input_is_whole},
     {OPTION_SOUND, "sound", "out=FILE or alsa=DEVICE, and in=FILE", sound_item, sound_is_whole},
+    {OPTION_CHANNEL, "channel", "NAME,path=FILE, at most seven times", channel_item, channel_is_whole},
 };
 
 static int parse_option(const struct device_option *option, const char *value, struct machine_config *config,

@@ -1,5 +1,5 @@
 /* Options of devices that have few settings, from their texts to the machine's configuration: --vsock,
- * --input, --sound. */
+ * --input, --sound, --channel. */
 #ifndef TUFF_CLI_DEVICES_H
 #define TUFF_CLI_DEVICES_H
 
@@ -8,7 +8,7 @@
 #include "cli/options.h"
 #include "machine/machine.h"
 
-enum { DEVICES_TEXTS = 3 };
+enum { DEVICES_TEXTS = 4 };
 
 /* Reads them into the configuration, whose strings then point into `texts`, which the caller frees, also after a
  * failure. Returns 0, -EINVAL or -ENOMEM with a line in `err`. */

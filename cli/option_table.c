@@ -133,6 +133,10 @@ const struct option_row option_rows[] = {
      "          and KVM works, else as jit; given, a line says which\n"
      "  kvm     KVM, or nothing\n"
      "  jit     the tiers that --tier says; interp  --tier=interp"},
+    {OPTION_CHANNEL, BOOT | RUN, OPTION_LIST, "Console", "channel", 0, "NAME,path=FILE",
+     "a channel to a program here that connects to the UNIX socket FILE,\n"
+     "one at a time; in the guest /dev/virtio-ports/NAME. Given again:\n"
+     "another one, up to seven"},
     {OPTION_INPUT, BOOT | RUN, OPTION_LIST, "Devices", "input", 0, "KIND,path=FILE",
      "a keyboard, mouse or tablet, whose events are read from FILE: an\n"
      "event device of this computer (/dev/input/eventN), or a FIFO into\n"

@@ -390,6 +390,7 @@ void machine_destroy(struct machine *m)
     loop_stop(m->loop);
     region_cache_stop(m->regions);
     machine_devices_destroy(m);
+    machine_channels_destroy(m);
     machine_harts_destroy(m);
     machine_pc_destroy(m);
     region_cache_destroy(m->regions);

@@ -83,6 +83,13 @@ struct machine_vsock {
     uint32_t cid;     /* the guest's context identifier */
 };
 
+/* A channel of the virtio console (Linux: /dev/virtio-ports/NAME), and a UNIX socket of the host at its other end. */
+enum { MACHINE_CHANNELS_MAX = 7 };
+struct machine_channel {
+    const char *name; /* up to 63 bytes */
+    const char *path;
+};
+
 /* A keyboard, mouse or tablet whose events a stream of the host has (dev/virtio/virtio_input.h). */
 enum machine_input_kind { MACHINE_INPUT_KEYBOARD, MACHINE_INPUT_MOUSE, MACHINE_INPUT_TABLET };
 enum { MACHINE_INPUTS_MAX = 4 };
@@ -145,6 +152,8 @@ struct machine_config {
     struct machine_input inputs[MACHINE_INPUTS_MAX];
     unsigned input_count;
     struct machine_sound sound;
+    struct machine_channel channels[MACHINE_CHANNELS_MAX];
+    unsigned channel_count;
     bool name_regions; /* machine_regions() will be asked: also an ELF kernel's own names are read */
 };
 

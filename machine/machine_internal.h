@@ -12,6 +12,7 @@
 #include "dev/virtio/virtio.h"
 #include "engine/vcpu.h"
 #include "machine/board_virt.h"
+#include "machine/channel.h"
 #include "machine/console_backend.h"
 #include "machine/loader.h"
 #include "machine/loader_pc.h"
@@ -82,6 +83,11 @@ struct machine {
     unsigned virtio_count;
     struct virtio_device *virtio_console, *balloon; /* NULL: not of this machine */
     struct virtio_device *nets[MACHINE_NETS_MAX];
+    struct machine_channel_end {
+        struct machine *machine;
+        struct channel *channel; /* NULL: not made (yet) */
+        unsigned port;
+    } channels[MACHINE_CHANNELS_MAX];
     _Atomic bool virtio_console_spoke; /* the guest has written to it: what is typed goes there */
     struct loop_timer *rtc_timer, *htif_timer, *watchdog_timer;
     struct console_backend *console;
@@ -161,6 +167,7 @@ int machine_virtio_add(struct machine *m, struct virtio_device *dev, struct erro
 /* Threads of devices: before the harts, and after the devices' loop has stopped. */
 int machine_virtio_start(struct machine *m) TUFF_MUST_CHECK;
 void machine_virtio_stop(struct machine *m);
+void machine_channels_destroy(struct machine *m); /* before the loops, after the devices stopped calling */
 void machine_virtio_stats(struct machine *m, machine_stat_fn fn, void *opaque);
 
 /* machine_net.c, machine_share.c: the network devices and shared directories of the configuration. */

@@ -45,15 +45,54 @@ static void console_can_receive(void *opaque)
     console_backend_can_receive(m->console);
 }
 
-/* The terminal that shares its back end with the UART. */
+static size_t channel_to_guest(void *opaque, const uint8_t *bytes, size_t len)
+{
+    const struct machine_channel_end *end = opaque;
+
+    return end->machine->virtio_console ? virtio_console_receive(end->machine->virtio_console, end->port, bytes, len)
+                                        : 0;
+}
+
+static void channel_to_host(void *opaque, const uint8_t *bytes, size_t len)
+{
+    channel_write(((struct machine_channel_end *)opaque)->channel, bytes, len);
+}
+
+static void channel_has_room(void *opaque)
+{
+    channel_can_receive(((struct machine_channel_end *)opaque)->channel);
+}
+
+static int create_channel(struct machine *m, unsigned n, struct virtio_console_port_config *port, struct error *err)
+{
+    struct machine_channel_end *end = &m->channels[n];
+    struct error why = {{0}};
+
+    end->machine = m;
+    end->port = n + 1;
+    port->name = m->config.channels[n].name;
+    port->backend = (struct serial_backend){.write = channel_to_host, .can_receive = channel_has_room, .opaque = end};
+    int rc = channel_create(m->devices_loop, m->config.channels[n].path, channel_to_guest, end, &end->channel, &why);
+    return rc ? error_set(err, rc, "--channel, %.480s", why.text) : 0;
+}
+
+/* The terminal that shares its back end with the UART, or one that goes nowhere where only channels are wanted. */
 static int add_console(struct machine *m, struct error *err)
 {
-    struct virtio_console_port_config port = {
-        .backend = {.write = console_write, .can_receive = console_can_receive, .opaque = m}};
-    struct virtio_console_config config = {.mem = m->mem, .loop = m->devices_loop, .ports = &port, .port_count = 1};
+    struct virtio_console_port_config ports[1 + MACHINE_CHANNELS_MAX] = {0};
+    struct virtio_console_config config = {
+        .mem = m->mem, .loop = m->devices_loop, .ports = ports, .port_count = 1 + m->config.channel_count};
 
-    if (!m->config.virtio_console)
+    if (!m->config.virtio_console && !m->config.channel_count)
         return 0;
+    if (m->config.virtio_console)
+        ports[0].backend =
+            (struct serial_backend){.write = console_write, .can_receive = console_can_receive, .opaque = m};
+    for (unsigned n = 0; n < m->config.channel_count; n++) {
+        int rc = create_channel(m, n, &ports[n + 1], err);
+        if (rc)
+            return rc;
+    }
     int rc = virtio_console_create(&config, &m->virtio_console);
     return rc ? error_set(err, rc, "virtio-console: %s", strerror(-rc)) : machine_virtio_add(m, m->virtio_console, err);
 }
@@ -92,12 +131,13 @@ static int add_vsock(struct machine *m, struct error *err)
 {
     struct virtio_vsock_config config = {
         .mem = m->mem, .loop = m->devices_loop, .cid = m->config.vsock.cid, .path = m->config.vsock.path};
+    struct error why = {{0}};
     struct virtio_device *dev;
 
     if (!config.path)
         return 0;
-    int rc = virtio_vsock_create(&config, &dev, err);
-    return rc ? rc : machine_virtio_add(m, dev, err);
+    int rc = virtio_vsock_create(&config, &dev, &why);
+    return rc ? error_set(err, rc, "--vsock, %.480s", why.text) : machine_virtio_add(m, dev, err);
 }
 
 /* Each adds as many devices as the configuration asks for, which may be none. The order is that of the slots: new ones
@@ -115,6 +155,7 @@ static unsigned slots(const struct machine *m)
     return m->config.virtio == MACHINE_VIRTIO_PCI ? PCIE_HOST_SLOTS - 1 : BOARD_VIRTIO_SLOTS;
 }
 
+_Static_assert(MACHINE_CHANNELS_MAX + 1 <= VIRTIO_CONSOLE_PORTS_MAX, "a port for each channel");
 _Static_assert(MACHINE_VIRTIO_MAX >= PCIE_HOST_SLOTS - 1, "a device for each slot");
 
 int machine_virtio_add(struct machine *m, struct virtio_device *dev, struct error *err)
@@ -190,8 +231,20 @@ int machine_virtio_start(struct machine *m)
 
 void machine_virtio_stop(struct machine *m)
 {
+    for (unsigned n = 0; n < m->config.channel_count; n++) {
+        if (m->channels[n].channel)
+            channel_end(m->channels[n].channel);
+    }
     if (m->virtio_console)
         virtio_console_stop(m->virtio_console);
+}
+
+void machine_channels_destroy(struct machine *m)
+{
+    for (unsigned n = 0; n < MACHINE_CHANNELS_MAX; n++) {
+        channel_destroy(m->channels[n].channel);
+        m->channels[n].channel = NULL;
+    }
 }
 
 void machine_set_console_size(struct machine *m, uint16_t columns, uint16_t rows)

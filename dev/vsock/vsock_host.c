@@ -45,8 +45,8 @@ int vsock_host_listen(const char *path, struct error *err)
     int fd, rc;
 
     if (!path[0] || strlen(path) > VSOCK_PATH_MAX)
-        return error_set(err, -ENAMETOOLONG, "'%.100s' cannot be the path of a vsock's socket: it has 1 to %d bytes",
-                         path, VSOCK_PATH_MAX);
+        return error_set(err, -ENAMETOOLONG, "'%.100s' cannot be the path of such a socket: it has 1 to %d bytes", path,
+                         VSOCK_PATH_MAX);
     strcpy(address.sun_path, path);
     fd = new_socket();
     if (fd < 0)
