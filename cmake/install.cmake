@@ -1,0 +1,63 @@
+# cmake --install, the Debian packages (cpack) and libtuff for programs that embed a virtual machine.
+#
+# libtuff.a has the objects of every folder below cli/. Guest code is compiled for addresses below 2 GiB, so a program that links
+# it is not position-independent: tuff.pc says so.
+include(GNUInstallDirs)
+
+set(folders base mem store engine dev accel snapshot machine control)
+set(objects)
+foreach(folder ${folders})
+  list(APPEND objects $<TARGET_OBJECTS:tuff_${folder}>)
+endforeach()
+set(TUFF_PC_LLVM "")
+if(TUFF_LLVM)
+  list(APPEND objects $<TARGET_OBJECTS:tuff_llvm>)
+  get_filename_component(llvm_directory ${LLVM_LIBRARY} DIRECTORY)
+  set(TUFF_PC_LLVM "-L${llvm_directory} -lLLVM-19 -lstdc++")
+endif()
+set(TUFF_PC_ZSTD "")
+if(ZSTD_FOUND)
+  set(TUFF_PC_ZSTD ", libzstd")
+endif()
+add_library(libtuff STATIC EXCLUDE_FROM_ALL ${objects})
+set_target_properties(libtuff PROPERTIES OUTPUT_NAME tuff LINKER_LANGUAGE C ARCHIVE_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib)
+
+configure_file(cmake/libtuff.pc.in ${PROJECT_BINARY_DIR}/libtuff.pc @ONLY)
+
+install(TARGETS tuff RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tuff)
+install(FILES ${PROJECT_BINARY_DIR}/share/tuff.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT tuff)
+install(FILES ${PROJECT_BINARY_DIR}/share/tuff.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME tuff COMPONENT tuff)
+install(FILES ${PROJECT_BINARY_DIR}/share/config.schema.json DESTINATION ${CMAKE_INSTALL_DATADIR}/tuff COMPONENT tuff)
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright COMPONENT tuff)
+
+# The archive is made when somebody installs it, not by each build.
+install(CODE "execute_process(COMMAND \"${CMAKE_COMMAND}\" --build \"${PROJECT_BINARY_DIR}\" --target libtuff COMMAND_ERROR_IS_FATAL ANY)"
+  COMPONENT libtuff-dev)
+install(FILES ${PROJECT_BINARY_DIR}/lib/libtuff.a DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT libtuff-dev)
+install(FILES ${PROJECT_BINARY_DIR}/libtuff.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT libtuff-dev)
+foreach(header base/compiler.h base/error.h engine/isa/riscv/isa.h engine/tier.h machine/machine.h control/control.h control/metrics.h)
+  get_filename_component(folder ${header} DIRECTORY)
+  install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tuff/${folder} COMPONENT libtuff-dev)
+endforeach()
+install(FILES examples/embed.c DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/libtuff-dev/examples COMPONENT libtuff-dev)
+
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME tuff)
+set(CPACK_PACKAGE_CONTACT "the Tuff project <tuff@localhost>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "virtual machine that boots stock riscv64 Linux")
+set(CPACK_STRIP_FILES ON)
+set(CPACK_COMPONENTS_ALL tuff libtuff-dev)
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_COMPRESSION_TYPE gzip)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_TUFF_PACKAGE_NAME tuff)
+set(CPACK_DEBIAN_TUFF_PACKAGE_SECTION otherosfs)
+set(CPACK_DEBIAN_LIBTUFF-DEV_PACKAGE_NAME libtuff-dev)
+set(CPACK_DEBIAN_LIBTUFF-DEV_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_LIBTUFF-DEV_PACKAGE_DEPENDS "libelf-dev, libfdt-dev, libjansson-dev, libmicrohttpd-dev, liburing-dev, libzstd-dev, libslirp-dev, libsqlite3-dev, libssl-dev, zlib1g-dev")
+if(TUFF_LLVM)
+  string(APPEND CPACK_DEBIAN_LIBTUFF-DEV_PACKAGE_DEPENDS ", llvm-19-dev")
+endif()
+set(CPACK_COMPONENT_LIBTUFF-DEV_DESCRIPTION "library and headers of Tuff, for programs that embed a virtual machine")
+include(CPack)
