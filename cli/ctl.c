@@ -17,6 +17,7 @@ static const struct {
     {"resume", "cont"},
     {"pause", "stop"},
     {"reset", "system_reset"},
+    {"powerdown", "system_powerdown"},
     {"cpus", "query-cpus-fast"},
     {"disks", "query-block"},
     {"nets", "x-query-net"},
@@ -240,9 +241,9 @@ const struct command command_ctl = {
              "  help                    list those of the machine, with their arguments\n"
              "  events                  print events as they come, one JSON object a line\n"
              "  monitor WORDS..         a line of QEMU's monitor, of which a few are known\n"
-             "  status, cpus, disks, nets, pause, resume, reset, limit-disk, limit-net\n"
+             "  status, cpus, disks, nets, pause, resume, reset, powerdown, limit-disk, limit-net\n"
              "                          short for query-status, query-cpus-fast, query-block, x-query-net, stop,\n"
-             "                          cont, system_reset, block_set_io_throttle, x-net-set-limits\n"
+             "                          cont, system_reset, system_powerdown, block_set_io_throttle, x-net-set-limits\n"
              "  anything else           a command of QMP, as the machine's own help lists them\n"
              "\n"
              "Exit codes: 0, or 2 when the machine is not there or refuses the command.\n",

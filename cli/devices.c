@@ -62,7 +62,7 @@ static bool input_item(const char *item, struct machine_config *config)
 static bool input_is_whole(const struct machine_config *config)
 {
     for (unsigned i = 0; i < config->input_count; i++) {
-        if (!config->inputs[i].path)
+        if (!config->inputs[i].path && config->inputs[i].kind != MACHINE_INPUT_KEYBOARD)
             return false;
     }
     return config->input_count != 0;
@@ -133,7 +133,8 @@ static const struct device_option {
     bool (*is_whole)(const struct machine_config *config); /* NULL: nothing has to be given */
 } device_options[DEVICES_TEXTS] = {
     {OPTION_VSOCK, "vsock", "cid=N,path=FILE with N from 3 on", vsock_item, vsock_is_whole},
-    {OPTION_INPUT, "input", "keyboard, mouse or tablet, each with path=FILE, at most four", input_item, input_is_whole},
+    {OPTION_INPUT, "input", "keyboard, mouse or tablet, each (but a keyboard) with path=FILE, at most four", input_item,
+     input_is_whole},
     {OPTION_SOUND, "sound", "out=FILE or alsa=DEVICE, and in=FILE", sound_item, sound_is_whole},
     {OPTION_CHANNEL, "channel", "NAME,path=FILE, at most seven times", channel_item, channel_is_whole},
 };

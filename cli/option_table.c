@@ -140,7 +140,8 @@ const struct option_row option_rows[] = {
     {OPTION_INPUT, BOOT | RUN, OPTION_LIST, "Devices", "input", 0, "KIND,path=FILE",
      "a keyboard, mouse or tablet, whose events are read from FILE: an\n"
      "event device of this computer (/dev/input/eventN), or a FIFO into\n"
-     "which a program writes them in the same form. Given again: another"},
+     "which a program writes them in the same form. Given again: another.\n"
+     "A keyboard without FILE has a power key: tuff ctl .. system_powerdown"},
     {OPTION_SOUND, BOOT | RUN, OPTION_LIST, "Devices", "sound", 0, "SETTING..",
      "a sound card: out=FILE (WAV) or alsa=DEVICE (default, hw:0, ..) for\n"
      "what the guest plays, in=FILE (WAV) for what it records"},

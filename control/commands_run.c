@@ -65,6 +65,20 @@ static int system_reset(struct control_call *call)
     return 0;
 }
 
+/* Neither QEMU's board nor this one has a button of its own, and Debian's riscv64 kernel no gpio-keys; it does have the
+ * driver of virtio keyboards, and systemd-logind takes their power key. */
+static int system_powerdown(struct control_call *call)
+{
+    int rc = machine_powerdown(call->machine);
+
+    if (rc == -ENODEV)
+        return error_set(&call->err, rc, "this machine has no power key: start it with --input=keyboard");
+    if (rc)
+        return error_set(&call->err, rc, "the guest has no driver for its keyboard (yet)");
+    control_event(call->control, "POWERDOWN", NULL);
+    return 0;
+}
+
 /* Also where a reset was on its way, or is: the machine that follows ends at once. */
 static int quit(struct control_call *call)
 {
@@ -162,6 +176,11 @@ const struct control_command control_run_commands[] = {
     {"stop", "let all harts stand still; the guest's time stands still with them", false, stop, {{0}}},
     {"cont", "go on after stop", false, cont, {{0}}},
     {"system_reset", "start the guest again, as its reset button would", true, system_reset, {{0}}},
+    {"system_powerdown",
+     "press the power key (--input=keyboard), which the guest may obey",
+     true,
+     system_powerdown,
+     {{0}}},
     {"quit", "end at once, without a word to the guest", false, quit, {{0}}},
     {"human-monitor-command",
      "a command line for people, answered by text: command-line=help lists them",

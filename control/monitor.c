@@ -96,6 +96,7 @@ static const struct monitor_line lines[] = {
     {"stop", "stop", NULL, "stand still"},
     {"cont", "cont", NULL, "go on"},
     {"system_reset", "system_reset", NULL, "start the guest again"},
+    {"system_powerdown", "system_powerdown", NULL, "press the power key"},
     {"quit", "quit", NULL, "end at once"},
 };
 

@@ -95,7 +95,7 @@ enum machine_input_kind { MACHINE_INPUT_KEYBOARD, MACHINE_INPUT_MOUSE, MACHINE_I
 enum { MACHINE_INPUTS_MAX = 4 };
 struct machine_input {
     enum machine_input_kind kind;
-    const char *path;
+    const char *path; /* NULL: a keyboard that has the power key alone to be pressed: machine_powerdown() */
 };
 
 /* A sound card; NULL: no such end. It exists when there is one. */
@@ -233,6 +233,9 @@ int machine_set_balloon(struct machine *machine, uint64_t guest_bytes) TUFF_MUST
 
 /* As if the guest had asked for a reset: machine_run() returns with MACHINE_END_REBOOT. */
 void machine_reset(struct machine *machine);
+/* Presses the power key of the machine's first keyboard: a guest that listens (systemd-logind does) shuts down. Returns
+ * 0, -ENODEV (there is no keyboard) or -EAGAIN (the guest has no driver for it). */
+int machine_powerdown(struct machine *machine) TUFF_MUST_CHECK;
 /* How much of its memory the guest lives with, by what its balloon says it gave. Returns 0 or -ENODEV. */
 int machine_get_balloon(struct machine *machine, uint64_t *guest_bytes) TUFF_MUST_CHECK;
 /* The guest's instruction set, in QEMU's words: "riscv64" or "x86_64". */

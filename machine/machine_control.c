@@ -1,12 +1,19 @@
 /* What programs outside ask of a running machine: machine.h says what each does. */
 #include "dev/virtio/virtio_balloon.h"
+#include "dev/virtio/virtio_input.h"
 #include "machine/machine_internal.h"
 
 #include <errno.h>
+#include <linux/input-event-codes.h>
 
 void machine_reset(struct machine *m)
 {
     machine_end(m, MACHINE_END_REBOOT, 0);
+}
+
+int machine_powerdown(struct machine *m)
+{
+    return m->keyboard ? virtio_input_press(m->keyboard, KEY_POWER) : -ENODEV;
 }
 
 int machine_get_balloon(struct machine *m, uint64_t *guest_bytes)

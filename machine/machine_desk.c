@@ -22,6 +22,8 @@ int machine_inputs_create(struct machine *m, struct error *err)
         rc = virtio_input_create(&config, &dev, err);
         if (!rc)
             rc = machine_virtio_add(m, dev, err);
+        if (!rc && input->kind == MACHINE_INPUT_KEYBOARD && !m->keyboard)
+            m->keyboard = dev;
     }
     return rc;
 }

@@ -88,6 +88,7 @@ struct machine {
         struct channel *channel; /* NULL: not made (yet) */
         unsigned port;
     } channels[MACHINE_CHANNELS_MAX];
+    struct virtio_device *keyboard;    /* the first; NULL: none */
     _Atomic bool virtio_console_spoke; /* the guest has written to it: what is typed goes there */
     struct loop_timer *rtc_timer, *htif_timer, *watchdog_timer;
     struct console_backend *console;

@@ -269,6 +269,28 @@ static void stream_event(void *opaque, int fd, uint32_t events)
     pthread_mutex_unlock(&input->dev.lock);
 }
 
+int virtio_input_press(struct virtio_device *dev, uint16_t code)
+{
+    struct virtio_input *input = (struct virtio_input *)dev;
+    const struct input_event events[] = {
+        {.type = EV_KEY, .code = code, .value = 1},
+        {.type = EV_SYN, .code = SYN_REPORT},
+        {.type = EV_KEY, .code = code},
+        {.type = EV_SYN, .code = SYN_REPORT},
+    };
+    int rc = -EAGAIN;
+
+    pthread_mutex_lock(&dev->lock);
+    if (dev->running && input->pending_count + TUFF_ARRAY_LEN(events) <= PENDING_MAX) {
+        for (size_t i = 0; i < TUFF_ARRAY_LEN(events); i++)
+            take(input, &events[i]);
+        (void)deliver(input);
+        rc = 0;
+    }
+    pthread_mutex_unlock(&dev->lock);
+    return rc;
+}
+
 /* ---- the device ---- */
 
 /* What the guest tells of LEDs. */
@@ -387,7 +409,7 @@ int virtio_input_create(const struct virtio_input_config *config, struct virtio_
     }
     for (unsigned i = 0; i < QUEUES; i++)
         input->dev.queues[i].size_max = QUEUE_SIZE;
-    rc = open_stream(input, config->path, err);
+    rc = config->path ? open_stream(input, config->path, err) : 0;
     if (rc) {
         input_destroy(&input->dev);
         return rc;

@@ -19,11 +19,15 @@ struct virtio_input_config {
     struct mem *mem;   /* borrowed, as `loop`; both outlive the device */
     struct loop *loop; /* the devices' */
     enum virtio_input_kind kind;
-    const char *path; /* of the stream; borrowed for the call */
+    const char *path; /* of the stream; borrowed for the call; NULL: none, only virtio_input_press() */
 };
 
 /* Opens the stream. Returns 0 or a negative errno with a line in `err`. */
 TUFF_MUST_CHECK int virtio_input_create(const struct virtio_input_config *config, struct virtio_device **out,
                                         struct error *err);
+
+/* Any thread, not with the device's lock: the key `code` (KEY_* of linux/input-event-codes.h) goes down and up. Returns
+ * 0, or -EAGAIN: no driver runs, or it does not take what came before. */
+TUFF_MUST_CHECK int virtio_input_press(struct virtio_device *dev, uint16_t code);
 
 #endif

@@ -299,6 +299,7 @@ START_TEST(questions_have_answers_and_all_commands_are_listed)
     struct qmp qmp;
 
     qmp_start(&qmp, socket_path());
+    qmp_wait_for_progress(&qmp);
     json_t *listed = qmp_command(&qmp, "query-commands");
     for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
         bool found = false;
@@ -321,6 +322,7 @@ START_TEST(questions_have_answers_and_all_commands_are_listed)
     expect_monitor(&qmp, "info block", "");
     expect_monitor(&qmp, "info balloon", "Error: ");
     expect_monitor(&qmp, "balloon 64", "Error: ");
+    expect_monitor(&qmp, "system_powerdown", "--input=keyboard");
     expect_monitor(&qmp, "stop", "");
     expect_monitor(&qmp, "info status", "paused");
     expect_monitor(&qmp, "cont", "");

@@ -91,7 +91,7 @@ START_TEST(devices_that_cannot_be_are_refused)
                                           "--channel=a,path=/nonexistent/x",
                                           "--channel=a/b,path=x",
                                           "--input=pen,path=/dev/null",
-                                          "--input=keyboard",
+                                          "--input=mouse",
                                           "--input=path=x",
                                           "--input=mouse,path=/nonexistent",
                                           "--input=mouse,path=/etc/passwd",
@@ -392,7 +392,7 @@ static void check_options_exist(const struct command *command, const char *text)
                       at + 2);
         seen++;
     }
-    ck_assert_uint_gt(seen, 2);
+    ck_assert_uint_ge(seen, 1); /* --help */
 }
 
 START_TEST(help_and_the_option_table_agree)
