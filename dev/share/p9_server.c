@@ -3,14 +3,15 @@
  * What must stay true:
  * - `lock` guards the table of fids and the counters and is not held in a call on a file. A handler works on a fid it
  *   holds a reference to; a fid that is clunked meanwhile goes away with its last reference.
- * - What a fid stands for does not change: its O_PATH descriptor is set when it is made. Opening it adds `io_fd`, once,
- *   under `lock`.
+ * - What a fid stands for does not change: its O_PATH descriptor is set when it is made. Opening it adds `io_fd`, or an
+ *   extended attribute, once, under `lock`.
  * - A message is copied before it is looked at; only the data of reads and writes go straight between file and guest.
  */
 #include "dev/share/p9_server.h"
 
 #include "dev/iov.h"
 #include "dev/share/p9_wire.h"
+#include "dev/share/p9_xattr.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -25,6 +26,7 @@
 
 enum {
     BUCKETS = 1024,
+    XATTR_FIDS_MAX = 64,      /* each has up to 64 KiB */
     REPLY_BYTES = 32 << 10,   /* of a reply but for the data of a read */
     DIRENTS_BYTES = 32 << 10, /* read from a directory at once */
     IOV_MAX_PIECES = 1000,    /* of one preadv() or pwritev() */
@@ -56,6 +58,7 @@ struct fid {
     unsigned refs;             /* the table's is one */
     int path_fd;               /* O_PATH */
     _Atomic int io_fd;         /* -1: not opened */
+    struct p9_xattr *xattr;    /* it stands for one of the file; set once, under `lock`, changed under `directory` */
     uint32_t uid;              /* whom the guest attached as */
     pthread_mutex_t directory; /* its position is one */
 };
@@ -64,7 +67,7 @@ struct p9_server {
     struct share share;
     pthread_mutex_t lock;
     struct fid *buckets[BUCKETS];
-    uint32_t fid_count;
+    uint32_t fid_count, xattr_count;
     uint32_t msize;
     _Atomic uint64_t requests, errors, read_bytes, written_bytes;
 };
@@ -105,6 +108,8 @@ static void fid_put(struct p9_server *server, struct fid *fid)
         return;
     pthread_mutex_lock(&server->lock);
     bool last = --fid->refs == 0;
+    if (last && fid->xattr)
+        server->xattr_count--;
     pthread_mutex_unlock(&server->lock);
     if (!last)
         return;
@@ -112,6 +117,7 @@ static void fid_put(struct p9_server *server, struct fid *fid)
         close(fid->io_fd);
     close(fid->path_fd);
     pthread_mutex_destroy(&fid->directory);
+    free(fid->xattr);
     free(fid);
 }
 
@@ -186,6 +192,36 @@ void p9_server_reset(struct p9_server *server)
         all = fid->next;
         fid_put(server, fid);
     }
+}
+
+/* ---- extended attributes ---- */
+
+static struct p9_xattr *xattr_of(struct p9_server *server, const struct fid *fid)
+{
+    pthread_mutex_lock(&server->lock);
+    struct p9_xattr *xattr = fid->xattr;
+    pthread_mutex_unlock(&server->lock);
+    return xattr;
+}
+
+/* Has the fid, if it is not opened, stand for an attribute, which it takes over, also on failure. */
+static int set_xattr(struct p9_server *server, struct fid *fid, struct p9_xattr *xattr)
+{
+    int rc = 0;
+
+    pthread_mutex_lock(&server->lock);
+    if (fid->xattr || fid->io_fd >= 0)
+        rc = -EBADF;
+    else if (server->xattr_count == XATTR_FIDS_MAX)
+        rc = -EMFILE;
+    if (!rc) {
+        fid->xattr = xattr;
+        server->xattr_count++;
+    }
+    pthread_mutex_unlock(&server->lock);
+    if (rc)
+        free(xattr);
+    return rc;
 }
 
 /* ---- parts of messages ---- */
@@ -315,8 +351,17 @@ static int do_attach(struct call *call)
 static int do_clunk(struct call *call)
 {
     uint32_t id = p9_u32(&call->in);
+    struct fid *fid = fid_get(call->server, id);
+    int rc = fid && fid_remove(call->server, id) ? 0 : -EBADF;
+    struct p9_xattr *xattr = fid ? xattr_of(call->server, fid) : NULL;
 
-    return fid_remove(call->server, id) ? 0 : -EBADF;
+    if (!rc && xattr && xattr->stores) {
+        pthread_mutex_lock(&fid->directory);
+        rc = p9_xattr_store(xattr, fid->path_fd);
+        pthread_mutex_unlock(&fid->directory);
+    }
+    fid_put(call->server, fid);
+    return rc;
 }
 
 /* Clients fall back to unlinking by name; the fid is gone in any case. */
@@ -414,7 +459,7 @@ static int do_lopen(struct call *call)
 
     if (!rc && call->in.bad)
         rc = -EINVAL;
-    if (!rc && fid->io_fd >= 0)
+    if (!rc && (fid->io_fd >= 0 || xattr_of(call->server, fid)))
         rc = -EBUSY;
     if (!rc) {
         int fd = share_reopen(&call->server->share, fid->path_fd, flags);
@@ -490,22 +535,102 @@ static size_t at_most(size_t value, size_t max)
     return value < max ? value : max;
 }
 
+/* The file's attributes: one, or their names. */
+static int do_xattrwalk(struct call *call)
+{
+    char name[SHARE_NAME_BYTES];
+    struct fid *fid = in_fid(call), *made = NULL;
+    uint32_t new_id = p9_u32(&call->in);
+    struct p9_xattr *xattr = NULL;
+    uint32_t size = 0;
+
+    p9_string(&call->in, name, sizeof(name));
+    int rc = !fid ? -EBADF : call->in.bad ? -EINVAL : p9_xattr_read(fid->path_fd, name, &xattr);
+    if (!rc) {
+        int fd = fcntl(fid->path_fd, F_DUPFD_CLOEXEC, 0);
+        size = xattr->len;
+        rc = fd < 0 ? -errno : fid_add(call->server, new_id, fd, fid->uid, false);
+        made = rc ? NULL : fid_get(call->server, new_id);
+        if (!rc && !made)
+            rc = -EBADF;
+        if (made) {
+            rc = set_xattr(call->server, made, xattr);
+            xattr = NULL;
+            if (rc)
+                (void)fid_remove(call->server, new_id);
+        }
+    }
+    free(xattr);
+    if (!rc)
+        p9_put_u64(&call->out, size);
+    fid_put(call->server, made);
+    fid_put(call->server, fid);
+    return rc;
+}
+
+static int do_xattrcreate(struct call *call)
+{
+    char name[SHARE_NAME_BYTES];
+    struct fid *fid = in_fid(call);
+    struct p9_xattr *xattr;
+
+    p9_string(&call->in, name, sizeof(name));
+    uint64_t size = p9_u64(&call->in);
+    uint32_t flags = p9_u32(&call->in);
+    int rc = !fid ? -EBADF : call->in.bad ? -EINVAL : p9_xattr_begin(&call->server->share, name, size, flags, &xattr);
+    if (!rc)
+        rc = set_xattr(call->server, fid, xattr);
+    fid_put(call->server, fid);
+    return rc;
+}
+
+/* Returns how many bytes of an attribute's value went into the reply. */
+static ssize_t read_xattr(struct call *call, struct fid *fid, const struct p9_xattr *xattr, uint64_t offset, size_t len)
+{
+    pthread_mutex_lock(&fid->directory);
+    size_t there = offset < xattr->len ? xattr->len - (size_t)offset : 0;
+    size_t got = iov_from_buf(call->reply->iov, call->reply->count, P9_READ_HEADER_BYTES,
+                              xattr->value + xattr->len - there, len < there ? len : there);
+    pthread_mutex_unlock(&fid->directory);
+    return (ssize_t)got;
+}
+
+/* One piece behind the other, and no more than was said. */
+static ssize_t write_xattr(struct call *call, struct fid *fid, struct p9_xattr *xattr, uint64_t offset, uint32_t count)
+{
+    ssize_t put = -1;
+
+    errno = EINVAL;
+    pthread_mutex_lock(&fid->directory);
+    if (xattr->stores && offset == xattr->len && count <= xattr->size - xattr->len) {
+        put = (ssize_t)iov_to_buf(call->request->iov, call->request->count, P9_WRITE_HEADER_BYTES,
+                                  xattr->value + xattr->len, count);
+        xattr->len += (uint32_t)put;
+    }
+    pthread_mutex_unlock(&fid->directory);
+    return put;
+}
+
 static int do_read(struct call *call)
 {
     struct iovec pieces[IOV_MAX_PIECES];
     struct fid *fid = in_fid(call);
+    struct p9_xattr *xattr = fid ? xattr_of(call->server, fid) : NULL;
     uint64_t offset = p9_u64(&call->in);
     uint32_t count = p9_u32(&call->in);
     ssize_t got = 0;
-    int rc = !fid || fid->io_fd < 0 ? -EBADF : 0;
+    int rc = !fid || (fid->io_fd < 0 && !xattr) ? -EBADF : 0;
 
     if (!rc && (call->in.bad || offset > INT64_MAX || call->reply->len < P9_READ_HEADER_BYTES))
         rc = -EINVAL;
     if (!rc) {
         size_t len = at_most(at_most(count, call->server->msize - P9_READ_HEADER_BYTES),
                              call->reply->len - P9_READ_HEADER_BYTES);
-        unsigned used = data_pieces(call->reply, P9_READ_HEADER_BYTES, len, pieces);
-        got = used ? preadv(fid->io_fd, pieces, (int)used, (off_t)offset) : 0;
+        unsigned used = xattr ? 0 : data_pieces(call->reply, P9_READ_HEADER_BYTES, len, pieces);
+        if (xattr)
+            got = read_xattr(call, fid, xattr, offset, len);
+        else
+            got = used ? preadv(fid->io_fd, pieces, (int)used, (off_t)offset) : 0;
         rc = got < 0 ? -errno : 0;
     }
     if (!rc) {
@@ -524,13 +649,17 @@ static int do_write(struct call *call)
     uint64_t offset = p9_u64(&call->in);
     uint32_t count = p9_u32(&call->in);
     ssize_t put = 0;
-    int rc = !fid || fid->io_fd < 0 ? -EBADF : 0;
+    struct p9_xattr *xattr = fid ? xattr_of(call->server, fid) : NULL;
+    int rc = !fid || (fid->io_fd < 0 && !xattr) ? -EBADF : 0;
 
     if (!rc && (call->in.bad || offset > INT64_MAX || count > call->request->len - P9_WRITE_HEADER_BYTES))
         rc = -EINVAL;
     if (!rc) {
-        unsigned used = data_pieces(call->request, P9_WRITE_HEADER_BYTES, count, pieces);
-        put = used ? pwritev(fid->io_fd, pieces, (int)used, (off_t)offset) : 0;
+        unsigned used = xattr ? 0 : data_pieces(call->request, P9_WRITE_HEADER_BYTES, count, pieces);
+        if (xattr)
+            put = write_xattr(call, fid, xattr, offset, count);
+        else
+            put = used ? pwritev(fid->io_fd, pieces, (int)used, (off_t)offset) : 0;
         rc = put < 0 ? -errno : 0;
     }
     if (!rc) {
@@ -958,13 +1087,15 @@ static int (*handler_of(uint8_t type))(struct call *call)
         X(P9_TATTACH, do_attach)
         X(P9_TFLUSH, do_flush)
         X(P9_TWALK, do_walk)
+        X(P9_TXATTRWALK, do_xattrwalk)
+        X(P9_TXATTRCREATE, do_xattrcreate)
         X(P9_TREAD, do_read)
         X(P9_TWRITE, do_write)
         X(P9_TCLUNK, do_clunk)
         X(P9_TREMOVE, do_remove)
 #undef X
     }
-    return do_unsupported; /* extended attributes, authentication, renaming by fid among them */
+    return do_unsupported; /* authentication, renaming by fid among them */
 }
 
 static void put_header(struct call *call, uint8_t type, uint16_t tag)

@@ -39,7 +39,8 @@ enum {
     VIRTIO_STATUS_FAILED = 128,
 };
 
-/* Feature bits of every device (6); virtio.c offers those it implements, devices add their own below bit 24. */
+/* Feature bits of every device (6); virtio.c offers those it implements, devices add their own below bit 24, and
+ * IN_ORDER where they give chains of a queue back in the order they took them (2.7.9). */
 #define VIRTIO_F_INDIRECT_DESC (UINT64_C(1) << 28)
 #define VIRTIO_F_EVENT_IDX (UINT64_C(1) << 29)
 #define VIRTIO_F_VERSION_1 (UINT64_C(1) << 32)

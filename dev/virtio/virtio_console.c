@@ -487,7 +487,8 @@ int virtio_console_create(const struct virtio_console_config *config, struct vir
     }
     unsigned queues = 2 * (config->port_count + 1);
     rc = virtio_init(&console->dev, &virtio_console_ops, config->mem, config->loop,
-                     CONSOLE_F_SIZE | CONSOLE_F_MULTIPORT | CONSOLE_F_EMERG_WRITE, (uint16_t)queues, CONFIG_BYTES);
+                     CONSOLE_F_SIZE | CONSOLE_F_MULTIPORT | CONSOLE_F_EMERG_WRITE | VIRTIO_F_IN_ORDER, (uint16_t)queues,
+                     CONFIG_BYTES);
     if (rc) {
         free(console);
         return rc;

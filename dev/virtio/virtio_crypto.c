@@ -413,7 +413,8 @@ int virtio_crypto_create(const struct virtio_crypto_config *config, struct virti
 
     if (!crypto)
         return -ENOMEM;
-    int rc = virtio_init(&crypto->dev, &crypto_ops, config->mem, config->loop, 0, QUEUES, sizeof(struct config));
+    int rc = virtio_init(&crypto->dev, &crypto_ops, config->mem, config->loop, VIRTIO_F_IN_ORDER, QUEUES,
+                         sizeof(struct config));
     if (rc) {
         free(crypto);
         return rc;

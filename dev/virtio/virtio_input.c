@@ -402,7 +402,7 @@ int virtio_input_create(const struct virtio_input_config *config, struct virtio_
         return error_set(err, -ENOMEM, "no memory for an input device");
     input->kind = config->kind;
     input->fd = -1;
-    rc = virtio_init(&input->dev, &input_ops, config->mem, config->loop, 0, QUEUES, CONFIG_BYTES);
+    rc = virtio_init(&input->dev, &input_ops, config->mem, config->loop, VIRTIO_F_IN_ORDER, QUEUES, CONFIG_BYTES);
     if (rc) {
         free(input);
         return error_set(err, rc, "virtio-input: %s", strerror(-rc));

@@ -1043,8 +1043,9 @@ int virtio_net_create(const struct virtio_net_config *config, struct virtio_devi
     if (!net)
         return -ENOMEM;
     assert(pairs <= config->backend->pairs && pairs <= NET_PAIRS_MAX);
-    int rc = virtio_init(&net->dev, &virtio_net_ops, config->mem, config->loop, features_of(config->backend, pairs),
-                         (uint16_t)(2 * pairs + 1), CONFIG_BYTES);
+    int rc =
+        virtio_init(&net->dev, &virtio_net_ops, config->mem, config->loop,
+                    features_of(config->backend, pairs) | VIRTIO_F_IN_ORDER, (uint16_t)(2 * pairs + 1), CONFIG_BYTES);
     if (rc) {
         free(net);
         return rc;

@@ -91,7 +91,7 @@ int virtio_rng_create(const struct virtio_rng_config *config, struct virtio_devi
     rng->config = *config;
     if (!rng->config.fill)
         rng->config.fill = host_fill;
-    int rc = virtio_init(&rng->dev, &virtio_rng_ops, config->mem, config->loop, 0, 1, 0);
+    int rc = virtio_init(&rng->dev, &virtio_rng_ops, config->mem, config->loop, VIRTIO_F_IN_ORDER, 1, 0);
     if (rc) {
         free(rng);
         return rc;

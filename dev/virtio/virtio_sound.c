@@ -472,7 +472,7 @@ int virtio_sound_create(const struct virtio_sound_config *config, struct virtio_
     if (!rc)
         rc = add_stream(sound, config->loop, config->input, QUEUE_INPUT);
     if (!rc)
-        rc = virtio_init(&sound->dev, &sound_ops, config->mem, config->loop, 0, QUEUES, 12);
+        rc = virtio_init(&sound->dev, &sound_ops, config->mem, config->loop, VIRTIO_F_IN_ORDER, QUEUES, 12);
     if (rc) {
         destroy_timers(sound);
         free(sound);

@@ -869,7 +869,8 @@ int virtio_vsock_create(const struct virtio_vsock_config *config, struct virtio_
     v->listen_fd = -1;
     v->next_port = first_port;
     TAILQ_INIT(&v->ready);
-    int rc = virtio_init(&v->dev, &vsock_ops, config->mem, config->loop, F_STREAM, QUEUES, CONFIG_BYTES);
+    int rc =
+        virtio_init(&v->dev, &vsock_ops, config->mem, config->loop, F_STREAM | VIRTIO_F_IN_ORDER, QUEUES, CONFIG_BYTES);
     if (rc) {
         free(v);
         return error_set(err, rc, "virtio-vsock: %s", strerror(-rc));

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 enum { ROOT = 1, MESSAGE_BYTES = 64 << 10 };
@@ -610,8 +611,100 @@ START_TEST(attributes_and_file_system_are_the_hosts)
         EINVAL);
     ck_assert_int_eq(REQUEST(P9_TSTATFS, "4", N(ROOT)), 0);
     ck_assert_uint_eq(in.left, 4 + 4 + 6 * 8 + 4);
-    ck_assert_int_eq(REQUEST(P9_TXATTRWALK, "44s", N(2), N(3), "user.x"), EOPNOTSUPP);
-    ck_assert_int_eq(REQUEST(P9_TXATTRCREATE, "4s84", N(2), "user.x", N(4), N(0)), EOPNOTSUPP);
+    ck_assert_int_eq(REQUEST(P9_TXATTRWALK, "44s", N(2), N(3), "user.x"), ENODATA);
+}
+END_TEST
+
+static int xattr_create(uint32_t fid, const char *name, uint64_t size, uint32_t flags)
+{
+    return REQUEST(P9_TXATTRCREATE, "4s84", N(fid), name, N(size), N(flags));
+}
+
+static int xattr_write(uint32_t fid, uint64_t offset, const char *text)
+{
+    begin(P9_TWRITE);
+    put("484", N(fid), N(offset), N(strlen(text)));
+    p9_put(&out, text, strlen(text));
+    return transact();
+}
+
+/* What is behind a fid from an offset on. */
+static const char *xattr_read(uint32_t fid, uint64_t offset, uint32_t count, uint32_t *len)
+{
+    ck_assert_int_eq(REQUEST(P9_TREAD, "484", N(fid), N(offset), N(count)), 0);
+    *len = p9_u32(&in);
+    return (const char *)p9_take(&in, *len);
+}
+
+START_TEST(extended_attributes_of_users_are_the_files)
+{
+    char value[64];
+    uint32_t len;
+
+    write_host(host_path("file"), "content");
+    if (setxattr(host_path("file"), "user.first", "one", 3, 0))
+        return; /* this file system has none */
+    ck_assert_int_eq(walk(ROOT, 2, "file"), 0);
+    ck_assert_int_eq(REQUEST(P9_TXATTRWALK, "44s", N(2), N(3), "user.first"), 0);
+    ck_assert_uint_eq(p9_u64(&in), 3);
+    ck_assert_mem_eq(xattr_read(3, 0, 100, &len), "one", 3);
+    ck_assert_uint_eq(len, 3);
+    ck_assert_mem_eq(xattr_read(3, 1, 1, &len), "n", 1);
+    ck_assert_uint_eq(len, 1);
+    (void)xattr_read(3, UINT32_MAX, 1, &len);
+    ck_assert_uint_eq(len, 0);
+    ck_assert_int_eq(xattr_write(3, 3, "x"), EINVAL); /* it is for reading */
+    ck_assert_int_eq(REQUEST(P9_TXATTRWALK, "44s", N(2), N(3), "user.first"), EEXIST);
+    ck_assert_int_eq(clunk(3), 0);
+    ck_assert_int_eq(REQUEST(P9_TXATTRWALK, "44s", N(2), N(3), "user.none"), ENODATA);
+    ck_assert_int_eq(REQUEST(P9_TXATTRWALK, "44s", N(2), N(3), "security.capability"), EOPNOTSUPP);
+    ck_assert_int_eq(REQUEST(P9_TXATTRWALK, "44s", N(2), N(3), "user."), EOPNOTSUPP);
+    ck_assert_int_eq(clunk(3), EBADF);
+    /* Written in pieces, stored when the fid goes. */
+    ck_assert_int_eq(walk(2, 4, "."), EINVAL);
+    ck_assert_int_eq(REQUEST(P9_TWALK, "442", N(2), N(4), N(0)), 0);
+    ck_assert_int_eq(xattr_create(4, "user.second", 6, 0), 0);
+    ck_assert_int_eq(xattr_create(4, "user.second", 6, 0), EBADF);
+    ck_assert_int_eq(lopen(4, 0), EBUSY);
+    ck_assert_int_eq(xattr_write(4, 1, "b"), EINVAL);
+    ck_assert_int_eq(xattr_write(4, 0, "abc"), 0);
+    ck_assert_int_eq(xattr_write(4, 3, "defg"), EINVAL);
+    ck_assert_int_eq(xattr_write(4, 3, "def"), 0);
+    ck_assert_int_eq(getxattr(host_path("file"), "user.second", value, sizeof(value)), -1);
+    ck_assert_int_eq(clunk(4), 0);
+    ck_assert_int_eq(getxattr(host_path("file"), "user.second", value, sizeof(value)), 6);
+    ck_assert_mem_eq(value, "abcdef", 6);
+    /* Their names. */
+    ck_assert_int_eq(REQUEST(P9_TXATTRWALK, "44s", N(2), N(3), ""), 0);
+    const char *names = xattr_read(3, 0, 1000, &len);
+    ck_assert_uint_eq(len, strlen("user.first") + strlen("user.second") + 2);
+    ck_assert_ptr_nonnull(memmem(names, len, "user.second", 12));
+    ck_assert_int_eq(clunk(3), 0);
+    /* Not all of it came: nothing changes. Nothing at all: it is removed. */
+    ck_assert_int_eq(REQUEST(P9_TWALK, "442", N(2), N(4), N(0)), 0);
+    ck_assert_int_eq(xattr_create(4, "user.second", 6, 0), 0);
+    ck_assert_int_eq(clunk(4), EINVAL);
+    ck_assert_int_eq(getxattr(host_path("file"), "user.second", value, sizeof(value)), 6);
+    ck_assert_int_eq(REQUEST(P9_TWALK, "442", N(2), N(4), N(0)), 0);
+    ck_assert_int_eq(xattr_create(4, "user.second", 0, XATTR_REPLACE), 0);
+    ck_assert_int_eq(clunk(4), 0);
+    ck_assert_int_eq(getxattr(host_path("file"), "user.second", value, sizeof(value)), -1);
+    ck_assert_int_eq(xattr_create(2, "trusted.x", 1, 0), EOPNOTSUPP);
+    ck_assert_int_eq(xattr_create(2, "user.x", 65537, 0), E2BIG);
+    ck_assert_int_eq(xattr_create(2, "user.x", 1, 77), EINVAL);
+    /* Not of what is neither file nor directory. */
+    ck_assert_int_eq(symlink("file", host_path("link")), 0);
+    ck_assert_int_eq(walk(ROOT, 5, "link"), 0);
+    ck_assert_int_eq(REQUEST(P9_TXATTRWALK, "44s", N(5), N(6), "user.first"), EOPNOTSUPP);
+    /* So many at a time. */
+    for (uint32_t i = 0; i < 64; i++)
+        ck_assert_int_eq(REQUEST(P9_TXATTRWALK, "44s", N(2), N(100 + i), "user.first"), 0);
+    ck_assert_int_eq(REQUEST(P9_TXATTRWALK, "44s", N(2), N(99), "user.first"), EMFILE);
+    ck_assert_int_eq(clunk(100), 0);
+    ck_assert_int_eq(REQUEST(P9_TXATTRWALK, "44s", N(2), N(99), "user.first"), 0);
+    restart(true, false);
+    ck_assert_int_eq(walk(ROOT, 2, "file"), 0);
+    ck_assert_int_eq(xattr_create(2, "user.x", 1, 0), EROFS);
 }
 END_TEST
 
@@ -779,6 +872,7 @@ int main(void)
     tcase_add_test(tcase, large_directory_has_each_name_once);
     tcase_add_test(tcase, entries_are_made_renamed_linked_and_removed);
     tcase_add_test(tcase, attributes_and_file_system_are_the_hosts);
+    tcase_add_test(tcase, extended_attributes_of_users_are_the_files);
     tcase_add_test(tcase, locks_are_those_of_the_open_file);
     tcase_add_test(tcase, read_only_share_changes_nothing);
     tcase_add_test(tcase, squash_shows_one_owner);

@@ -231,7 +231,7 @@ static const struct {
 
 START_TEST(ciphers_give_what_is_published)
 {
-    start(_i & 1 ? VIRTIO_F_RING_PACKED : 0);
+    start((_i & 1 ? VIRTIO_F_RING_PACKED : 0) | (_i & 2 ? VIRTIO_F_IN_ORDER : 0));
     for (size_t i = 0; i < sizeof(ciphers) / sizeof(ciphers[0]); i++) {
         uint64_t id = session(CIPHER, ciphers[i].algo, ciphers[i].key, 0);
         ck_assert_uint_eq(cipher(id, true, ciphers[i].iv, ciphers[i].plain, ciphers[i].secret), OK);
@@ -414,7 +414,7 @@ int main(void)
 
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_set_timeout(tcase, 60);
-    tcase_add_loop_test(tcase, ciphers_give_what_is_published, 0, 2);
+    tcase_add_loop_test(tcase, ciphers_give_what_is_published, 0, 4);
     tcase_add_test(tcase, hashes_and_codes_give_what_is_published);
     tcase_add_test(tcase, aead_gives_what_is_published_and_finds_forgeries);
     tcase_add_test(tcase, configuration_names_what_is_there);

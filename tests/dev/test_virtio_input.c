@@ -71,7 +71,7 @@ static void give_buffer(uint64_t gpa)
 
 static void start(unsigned buffers)
 {
-    ck_assert(vq_negotiate(dev, VIRTIO_F_VERSION_1));
+    ck_assert(vq_negotiate(dev, VIRTIO_F_VERSION_1 | VIRTIO_F_IN_ORDER));
     for (unsigned i = 0; i < 2; i++)
         vq_give(dev, i, &queues[i], VQ_RAM_GPA + i * (uint64_t)RING_STEP, QUEUE_SIZE);
     vq_driver_ok(dev);

@@ -233,7 +233,7 @@ START_TEST(guest_reaches_what_listens_on_the_host)
     uint64_t cid;
     int listener = host_listens(), fd;
 
-    start(_i ? VIRTIO_F_RING_PACKED | VIRTIO_F_EVENT_IDX : 0);
+    start((_i & 1 ? VIRTIO_F_RING_PACKED | VIRTIO_F_EVENT_IDX : 0) | (_i & 2 ? VIRTIO_F_IN_ORDER : 0));
     virtio_config_read(dev, 0, &cid, 8);
     ck_assert_uint_eq(cid, CID);
     fd = connect_from_guest(listener);
@@ -592,7 +592,7 @@ int main(void)
 
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_set_timeout(tcase, 60);
-    tcase_add_loop_test(tcase, guest_reaches_what_listens_on_the_host, 0, 2);
+    tcase_add_loop_test(tcase, guest_reaches_what_listens_on_the_host, 0, 4);
     tcase_add_test(tcase, hosts_close_shuts_down_after_its_last_bytes);
     tcase_add_test(tcase, connection_to_nobody_is_refused);
     tcase_add_test(tcase, host_reaches_what_listens_in_the_guest);

@@ -45,6 +45,9 @@ struct vq {
     uint64_t base; /* descriptors; the other parts behind */
     uint16_t size;
     bool packed, event_idx;
+    bool in_order; /* negotiated: buffers come back in the order of `given` */
+    uint16_t given[VIRTQ_SIZE_MAX];
+    uint32_t given_count, back_count;
     uint16_t free_count;           /* entries of the ring that are nobody's */
     uint16_t free[VIRTQ_SIZE_MAX]; /* split: they; packed: ids, which need not be as many */
     uint16_t id_count;
@@ -134,6 +137,7 @@ static UNUSED void vq_init(struct vq *vq, struct mem *mem, uint64_t base, uint16
                       .size = size,
                       .packed = features & VIRTIO_F_RING_PACKED,
                       .event_idx = features & VIRTIO_F_EVENT_IDX,
+                      .in_order = features & VIRTIO_F_IN_ORDER,
                       .free_count = size,
                       .id_count = size,
                       .avail_wrap = true,
@@ -223,6 +227,15 @@ static UNUSED uint16_t vq_chain_packed(struct vq *vq, const struct vq_buffer *bu
     return id;
 }
 
+static UNUSED int vq_add_any(struct vq *vq, const struct vq_buffer *buffers, unsigned count, unsigned indirect)
+{
+    if (vq->packed)
+        return vq_chain_packed(vq, buffers, count, indirect != 0);
+    uint16_t head = vq_chain_split(vq, buffers, count, indirect);
+    vq_poke16(vq, vq_driver_area(vq) + 4 + 2u * (vq->avail % vq->size), head);
+    return head;
+}
+
 /* Makes a chain available: readable buffers before writable ones. `indirect`: how many of the last buffers go into a
  * table (packed: none or all). Returns its id, or -1 when the ring has no room. */
 static UNUSED int vq_add(struct vq *vq, const struct vq_buffer *buffers, unsigned count, unsigned indirect)
@@ -231,12 +244,11 @@ static UNUSED int vq_add(struct vq *vq, const struct vq_buffer *buffers, unsigne
 
     if (entries > vq->free_count)
         return -1;
-    if (vq->packed)
-        return vq_chain_packed(vq, buffers, count, indirect != 0);
-    uint16_t head = vq_chain_split(vq, buffers, count, indirect);
-    vq_poke16(vq, vq_driver_area(vq) + 4 + 2u * (vq->avail % vq->size), head);
-    vq_poke16(vq, vq_driver_area(vq) + 2, ++vq->avail);
-    return head;
+    int id = vq_add_any(vq, buffers, count, indirect);
+    vq->given[vq->given_count++ % VIRTQ_SIZE_MAX] = (uint16_t)id;
+    if (!vq->packed)
+        vq_poke16(vq, vq_driver_area(vq) + 2, ++vq->avail);
+    return id;
 }
 
 /* After additions: does the device want to know? */
@@ -304,6 +316,9 @@ static UNUSED bool vq_next_used(struct vq *vq, uint16_t *id, uint32_t *written)
         *written = vq_peek32(vq, at + 4);
         vq->used++;
     }
+    if (vq->in_order)
+        VQ_EXPECT(*id == vq->given[vq->back_count % VIRTQ_SIZE_MAX]);
+    vq->back_count++;
     vq_free(vq, *id);
     return true;
 }

@@ -23,17 +23,37 @@ static const struct {
     uint8_t type;
     const char *shape; /* f: fid, s: name, 1 2 4 8: number */
 } shapes[] = {
-    {P9_TWALK, "ff2ss"},         {P9_TWALK, "ff2s"},     {P9_TLOPEN, "f4"},     {P9_TLCREATE, "fs444"},
-    {P9_TSYMLINK, "fss4"},       {P9_TMKNOD, "fs4444"},  {P9_TREADLINK, "f"},   {P9_TGETATTR, "f8"},
-    {P9_TSETATTR, "f444888888"}, {P9_TREADDIR, "f84"},   {P9_TFSYNC, "f4"},     {P9_TLOCK, "f14884s"},
-    {P9_TGETLOCK, "f1884s"},     {P9_TLINK, "ffs"},      {P9_TMKDIR, "fs44"},   {P9_TRENAMEAT, "fsfs"},
-    {P9_TUNLINKAT, "fs4"},       {P9_TVERSION, "4s"},    {P9_TATTACH, "f4ss4"}, {P9_TFLUSH, "2"},
-    {P9_TREAD, "f84"},           {P9_TWRITE, "f84s"},    {P9_TCLUNK, "f"},      {P9_TREMOVE, "f"},
-    {P9_TSTATFS, "f"},           {P9_TXATTRWALK, "ffs"}, {P9_TAUTH, "fss4"},    {255, "4444"},
+    {P9_TWALK, "ff2ss"},     {P9_TWALK, "ff2s"},     {P9_TLOPEN, "f4"},
+    {P9_TLCREATE, "fs444"},  {P9_TSYMLINK, "fss4"},  {P9_TMKNOD, "fs4444"},
+    {P9_TREADLINK, "f"},     {P9_TGETATTR, "f8"},    {P9_TSETATTR, "f444888888"},
+    {P9_TREADDIR, "f84"},    {P9_TFSYNC, "f4"},      {P9_TLOCK, "f14884s"},
+    {P9_TGETLOCK, "f1884s"}, {P9_TLINK, "ffs"},      {P9_TMKDIR, "fs44"},
+    {P9_TRENAMEAT, "fsfs"},  {P9_TUNLINKAT, "fs4"},  {P9_TVERSION, "4s"},
+    {P9_TATTACH, "f4ss4"},   {P9_TFLUSH, "2"},       {P9_TREAD, "f84"},
+    {P9_TWRITE, "f84s"},     {P9_TCLUNK, "f"},       {P9_TREMOVE, "f"},
+    {P9_TSTATFS, "f"},       {P9_TXATTRWALK, "ffs"}, {P9_TXATTRCREATE, "fs84"},
+    {P9_TAUTH, "fss4"},      {255, "4444"},
 };
 
-static const char *const names[] = {"a", "b",          "file", "dir",      "link",     "up",          "..",   ".",
-                                    "",  "../outside", "/",    "dir/file", "9P2000.L", "/etc/passwd", "x\\y", "fifo"};
+static const char *const names[] = {"a",
+                                    "b",
+                                    "file",
+                                    "dir",
+                                    "link",
+                                    "up",
+                                    "..",
+                                    ".",
+                                    "",
+                                    "../outside",
+                                    "/",
+                                    "dir/file",
+                                    "9P2000.L",
+                                    "/etc/passwd",
+                                    "x\\y",
+                                    "fifo",
+                                    "user.a",
+                                    "user.",
+                                    "security.capability"};
 
 /* Small numbers mostly, and those at limits. */
 static uint64_t take_number(struct reader *r)

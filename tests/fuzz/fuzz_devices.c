@@ -17,6 +17,7 @@
 #include "dev/ns16550a.h"
 #include "dev/pflash.h"
 #include "dev/plic.h"
+#include "dev/sunxi_wdt.h"
 #include "dev/syscon_test.h"
 #include "fuzz_device.h"
 
@@ -34,7 +35,8 @@ enum {
     ACLINT_GPA = 0x2000000,
     PLIC_GPA = 0xc000000,
     UART_GPA = 0x10000000,
-    DEVICES = 8,
+    DEVICES = 9,
+    WATCHDOG_GPA = 0x102000,
     APLIC_GPA = 0x30000000, /* as far as PLIC and APLIC are on one board */
     IMSIC_GPA = 0x38000000,
     FDT_BYTES = 8192,
@@ -44,11 +46,12 @@ enum { LINE_MSI, LINE_MTI, LINE_MEI, LINE_SEI, LINE_IMSIC_M, LINE_IMSIC_S, LINES
 
 struct board {
     struct mem *mem;
-    struct device *aplic, *imsic, *aclint, *plic, *uart, *rtc, *test, *htif;
+    struct device *aplic, *imsic, *aclint, *plic, *uart, *rtc, *test, *htif, *watchdog;
     struct irq_line uart_to_plic;
     bool lines[LINES * HARTS]; /* kind * HARTS + hart */
     bool uart_line;
-    uint64_t ticks, epoch_ns;
+    uint64_t ticks, epoch_ns, watchdog_ns, watchdog_deadline_ns;
+    bool watchdog_line;
     bool refused; /* the UART took less than offered and did not say yet that it takes more */
 };
 
@@ -89,6 +92,26 @@ static void deadline_changed(void *opaque, uint32_t hart, uint64_t deadline)
 static uint64_t epoch_now_ns(void *opaque)
 {
     return ((struct board *)opaque)->epoch_ns;
+}
+
+static void set_watchdog_line(void *opaque, uint32_t number, bool level)
+{
+    ((struct board *)opaque)->watchdog_line = level;
+}
+
+static uint64_t watchdog_now_ns(void *opaque)
+{
+    return ((struct board *)opaque)->watchdog_ns;
+}
+
+static void watchdog_deadline(void *opaque, uint64_t deadline_ns)
+{
+    ((struct board *)opaque)->watchdog_deadline_ns = deadline_ns;
+}
+
+/* Not before anybody started it. */
+static void watchdog_reset(void *opaque)
+{
 }
 
 static void serial_write(void *opaque, const uint8_t *bytes, size_t len)
@@ -207,13 +230,25 @@ static void create_others(struct board *b)
     b->uart_to_plic = plic_source(b->plic, 10);
     require(ns16550a_create(&uart, &b->uart) == 0);
     require(goldfish_rtc_create(&rtc, &b->rtc) == 0);
+    const struct sunxi_wdt_config watchdog = {.mem = b->mem,
+                                              .gpa = WATCHDOG_GPA,
+                                              .irq = {.set = set_watchdog_line, .opaque = b},
+                                              .irq_number = 12,
+                                              .irq_parent = 1,
+                                              .now_ns = watchdog_now_ns,
+                                              .deadline_changed = watchdog_deadline,
+                                              .reset = watchdog_reset,
+                                              .opaque = b};
+    b->watchdog_deadline_ns = UINT64_MAX;
+    require(sunxi_wdt_create(&watchdog, &b->watchdog) == 0);
     require(syscon_test_create(&test, &b->test) == 0);
     require(htif_create(&htif, &b->htif) == 0);
 }
 
 static struct device *device_at(const struct board *b, unsigned index)
 {
-    struct device *const devices[DEVICES] = {b->aclint, b->plic, b->uart, b->rtc, b->test, b->htif, b->aplic, b->imsic};
+    struct device *const devices[DEVICES] = {b->aclint, b->plic,  b->uart,  b->rtc,     b->test,
+                                             b->htif,   b->aplic, b->imsic, b->watchdog};
 
     return devices[index % DEVICES];
 }
@@ -240,6 +275,7 @@ static uint64_t access_gpa(struct reader *r, unsigned size_bytes)
         {RTC_GPA, 0x24},
         {RTC_GPA, 0x1000},
         {TEST_GPA, 0x10},
+        {WATCHDOG_GPA, 0x20},
         {APLIC_GPA, 0x200},
         {APLIC_GPA, 0x8000},
         {APLIC_GPA + 0x10000, 0x8000},
@@ -313,6 +349,10 @@ static void do_time(struct board *b, struct reader *r)
         require(is_deadline(b, deadline));
     }
     goldfish_rtc_alarm_check(b->rtc);
+    b->watchdog_ns += take(r, 5);
+    sunxi_wdt_check(b->watchdog);
+    /* What is still to come lies ahead. */
+    require(b->watchdog_deadline_ns > b->watchdog_ns);
 }
 
 static void do_htif(struct board *b, struct reader *r)
