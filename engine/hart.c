@@ -5,6 +5,7 @@
 #include "engine/baseline/baseline.h"
 #include "engine/interp/block.h"
 #include "engine/interp/interp.h"
+#include "engine/isa/riscv/debug.h"
 #include "engine/isa/riscv/fp_flags.h"
 #include "engine/region/mirrored.h"
 #include "engine/region/region_cache.h"
@@ -310,6 +311,39 @@ static void grant(struct hart *h, uint64_t insns)
     hart_set_grant(h, hart_retired(h), grant);
 }
 
+/* An instruction met a watchpoint and did nothing yet: it is done now, since whoever watches wants to see what it did.
+ * False: it took an exception of its own instead. */
+static bool pass_watchpoint(struct hart *h)
+{
+    enum debug_passing before = h->debug->passing;
+    struct vcpu_stop stop = h->debug->stop;
+    uint64_t retired = hart_retired(h);
+
+    h->stop = false;
+    h->debug->passing = DEBUG_PASS_ALL;
+    grant(h, 1);
+    interp_run_rest(h);
+    h->debug->passing = before;
+    h->debug->stop = stop;
+    return hart_retired(h) != retired;
+}
+
+/* The hart has stopped for a debugger; if it goes on after all, hart.stop is false afterwards. */
+static void stopped_for_debugger(struct hart *h)
+{
+    enum vcpu_stop_kind kind = h->debug->stop.kind;
+
+    if (kind == VCPU_STOP_STEP || kind == VCPU_STOP_BREAKPOINT)
+        return;
+    bool done = pass_watchpoint(h);
+    if (!done)
+        h->debug->stop = (struct vcpu_stop){.kind = VCPU_STOP_STEP};
+    if (done || h->debug->stepping) {
+        h->stop = true;
+        h->exit = VCPU_EXIT_DEBUG;
+    }
+}
+
 static enum vcpu_exit run(struct vcpu *vcpu, uint64_t max_insns)
 {
     struct hart *h = HART_OF(vcpu);
@@ -363,6 +397,8 @@ static enum vcpu_exit run(struct vcpu *vcpu, uint64_t max_insns)
         interp_run(h);
         if (!h->stop && hart_charge(h, 0) > 0)
             interp_run_rest(h);
+        if (h->stop && h->exit == VCPU_EXIT_DEBUG)
+            stopped_for_debugger(h);
         if (h->stop) {
             exit = h->exit;
             break;
@@ -449,6 +485,7 @@ static void destroy(struct vcpu *vcpu)
     block_cache_destroy(h->blocks);
     baseline_destroy(h->baseline);
     tlb_destroy(h->tlb);
+    free(h->debug);
     pthread_mutex_destroy(&h->fences_lock);
     free((void *)h->peers);
     free(h);
@@ -569,6 +606,7 @@ static void get_state(struct vcpu *vcpu, struct vcpu_state *state)
     state->fcsr = (uint32_t)h->frm << 5 | fp_read_flags(h);
     state->instret = hart_retired(h);
     state->mstatus = csr_get_mstatus(h);
+    state->misa = csr_misa(h);
     state->mip = h->mip;
     state->mnstatus = h->mnstatus;
     state->critical = h->critical;

@@ -324,4 +324,37 @@ void vcpu_remote_fence(struct vcpu *self, struct vcpu *const *vcpus, uint32_t co
  */
 int vcpu_read_virtual(struct vcpu *vcpu, uint64_t gva, void *buf, uint32_t len) TUFF_MUST_CHECK;
 
+/* ---- for a debugger: while nobody runs the vCPU, but for vcpu_step() ---- */
+
+/* Where vcpu_run() ends with VCPU_EXIT_DEBUG: before an instruction whose address is in the range, and after one that
+ * reads or writes a byte of it. Addresses are virtual, in whatever address space the hart runs. */
+enum { VCPU_POINT_EXECUTE = 1, VCPU_POINT_READ = 2, VCPU_POINT_WRITE = 4, VCPU_POINT_KINDS = 7, VCPU_POINTS_MAX = 256 };
+struct vcpu_point {
+    uint64_t gva, len_bytes;
+    uint32_t kinds; /* VCPU_POINT_* */
+};
+/* Replaces the vCPU's points by these (copied). Costs what is cached about memory if anything differs from the last
+ * call. Returns 0, -ENOSPC (too many), -EINVAL (an empty or endless range, unknown kinds), -ENOMEM. */
+int vcpu_set_points(struct vcpu *vcpu, const struct vcpu_point *points, uint32_t count) TUFF_MUST_CHECK;
+
+/* Why the last VCPU_EXIT_DEBUG came. */
+enum vcpu_stop_kind { VCPU_STOP_STEP, VCPU_STOP_BREAKPOINT, VCPU_STOP_READ, VCPU_STOP_WRITE, VCPU_STOP_ACCESS };
+struct vcpu_stop {
+    enum vcpu_stop_kind kind; /* ACCESS: a point on both reads and writes */
+    uint64_t gva;             /* the breakpoint, or the first byte of the range that was accessed */
+};
+struct vcpu_stop vcpu_last_stop(const struct vcpu *vcpu);
+
+/* Runs one instruction, also one with a breakpoint on it, or takes the exception it raises: VCPU_EXIT_DEBUG. Interrupts
+ * wait, and WFI does not. Other exits are those of vcpu_run(), with nothing done for VCPU_EXIT_INTERRUPTED. */
+enum vcpu_exit vcpu_step(struct vcpu *vcpu);
+
+/* The physical address behind a virtual one as loads of this hart mean it, whatever the permissions, and without
+ * touching accessed bits or caches. Returns 0 or -EFAULT (not mapped). */
+int vcpu_translate(struct vcpu *vcpu, uint64_t gva, uint64_t *gpa) TUFF_MUST_CHECK;
+/* Memory at a virtual address, so translated. RAM and flash are read, RAM is written (all or nothing); harts see
+ * changed code after a FENCE.I (vcpu_remote_fence()). Returns 0 or -EFAULT. */
+int vcpu_debug_read(struct vcpu *vcpu, uint64_t gva, void *buf, uint32_t len) TUFF_MUST_CHECK;
+int vcpu_debug_write(struct vcpu *vcpu, uint64_t gva, const void *buf, uint32_t len) TUFF_MUST_CHECK;
+
 #endif

@@ -112,13 +112,13 @@ enum walk_result walk_page_table(const struct walk_params *params, uint64_t gva,
         }
         /* Steps 5 to 8: a leaf. */
         uint64_t in_leaf = ((1ull << shift) - 1) & ~(uint64_t)(MEM_PAGE_BYTES - 1);
-        enum walk_result result = check_access(params, pte);
+        enum walk_result result = params->peek ? WALK_OK : check_access(params, pte);
         if (result != WALK_OK)
             return result;
         if (next_gpa & in_leaf)
             return WALK_PAGE_FAULT;
         uint64_t wanted = pte | PTE_A | (params->access == MEM_WRITE ? PTE_D : 0);
-        if (wanted != pte) {
+        if (wanted != pte && !params->peek) {
             if (!params->update_ad)
                 return WALK_PAGE_FAULT;
             if (!params->pte_allowed(params->opaque, pte_gpa, true))

@@ -35,6 +35,7 @@ struct walk_params {
     bool shadow_pages; /* W without R and X is a page of a shadow stack (Zicfiss), else reserved */
     bool shadow;       /* the access is one of a shadow stack, which goes there only */
     bool update_ad;    /* set A and D here (Svadu); false: a clear bit is a page fault (Svade) */
+    bool peek;         /* nobody's access but a debugger's look: permissions, A and D do not matter */
     bool user;         /* effective privilege is U */
     bool sum, mxr;
     enum mem_access access;

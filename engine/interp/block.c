@@ -3,6 +3,7 @@
 #include "engine/interp/block.h"
 
 #include "engine/baseline/baseline.h"
+#include "engine/isa/riscv/debug.h"
 #include "engine/isa/riscv/sem.h"
 #include "engine/region/region_cache.h"
 #include "mem/frame.h"
@@ -377,18 +378,24 @@ void block_decode_bits(isa_set isa, uint32_t ctx, uint32_t bits, unsigned offset
     };
 }
 
-/* Decodes from `host` (in `frame`, at `page_offset`) into `b`; second_page is where the page after it lies for an
- * instruction that straddles, or NULL. `b` has room for max_insns. */
-static void decode_block(struct hart *h, struct block *b, const uint8_t *host, uint32_t max_insns,
+/* Decodes the code at `pc` from `host` into `b`, whose context is set; second_page is where the page after it lies for
+ * an instruction that straddles, or NULL. `b` has room for max_insns. */
+static void decode_block(struct hart *h, struct block *b, uint64_t pc, const uint8_t *host, uint32_t max_insns,
                          const uint8_t *second_page)
 {
     unsigned room = MEM_PAGE_BYTES - (unsigned)((uint64_t)host & (MEM_PAGE_BYTES - 1));
     unsigned offset = 0;
     uint8_t source[BLOCK_BYTES_MAX];
     struct rv_insn insn = {0};
+    bool points = b->ctx >> CTX_POINTS_SHIFT;
 
     b->insns = 0;
+    b->stops = points && debug_point_at(h, pc);
+    if (b->stops)
+        max_insns = 1;
     do {
+        if (points && offset && debug_point_at(h, pc + offset))
+            break;
         uint32_t bits = read_u16(host + offset);
         unsigned len = rv_insn_len_bytes((uint16_t)bits);
         if (len > room - offset) {
@@ -403,6 +410,8 @@ static void decode_block(struct hart *h, struct block *b, const uint8_t *host, u
         offset += len;
     } while (offset < room && b->insns < max_insns && !(insn.effects & (RV_BRANCH | RV_JUMP | RV_INDIRECT | RV_END)) &&
              insn.sem != RV_SEM_illegal);
+    if (b->stops)
+        b->ops[0].run = interp_point_handler();
     b->ops[b->insns] = (struct op){.run = interp_end_handler()};
     b->bytes = (uint16_t)offset;
     memcpy(block_source(b), source, offset);
@@ -448,6 +457,8 @@ struct block *block_peek(struct hart *h, uint64_t pc)
 {
     const uint8_t *host;
 
+    if (debug_page_is_watched(h, pc, VCPU_POINT_EXECUTE))
+        return NULL;
     return mmu_fetch(h, pc, &host) ? find(h->blocks, mem_host_to_gpa(h->mem, host), h->ctx) : NULL;
 }
 
@@ -461,7 +472,7 @@ void block_decode_insn(const struct hart *h, const struct block *block, uint32_t
     block_decode_bits(h->isa, h->ctx, bits, (unsigned)offset, op, insn);
 }
 
-static struct block *build(struct hart *h, uint64_t pc, const uint8_t *host, const uint8_t *second)
+static struct block *build(struct hart *h, uint64_t pc, uint32_t ctx, const uint8_t *host, const uint8_t *second)
 {
     struct block_cache *cache = h->blocks;
     uint64_t gpa = mem_host_to_gpa(h->mem, host);
@@ -471,7 +482,7 @@ static struct block *build(struct hart *h, uint64_t pc, const uint8_t *host, con
         block_cache_flush(h);
     struct block *b = (struct block *)(cache->arena + cache->used);
     memset(b, 0, sizeof(*b));
-    b->ctx = h->ctx;
+    b->ctx = ctx;
     b->gva = pc;
     b->gpa = gpa;
     b->frame = mem_frame_of(h->mem, host);
@@ -481,13 +492,13 @@ static struct block *build(struct hart *h, uint64_t pc, const uint8_t *host, con
     unsigned room = MEM_PAGE_BYTES - (unsigned)(gpa & (MEM_PAGE_BYTES - 1));
     b->bytes = (uint16_t)(room < 64 ? room : 64);
     mark_code(h, b);
-    decode_block(h, b, host, BLOCK_INSNS_MAX, second);
+    decode_block(h, b, pc, host, BLOCK_INSNS_MAX, second);
     if (!b->straddling && b->bytes > 64) {
         mark_code(h, b);
-        decode_block(h, b, host, BLOCK_INSNS_MAX, second);
+        decode_block(h, b, pc, host, BLOCK_INSNS_MAX, second);
     }
     cache->used += (block_bytes(b) + 15) & ~(size_t)15;
-    struct block **head = bucket(cache, gpa, h->ctx);
+    struct block **head = bucket(cache, gpa, ctx);
     b->hash_next = *head;
     *head = b;
     b->frame_next = cache->frame_heads[b->frame];
@@ -518,7 +529,8 @@ struct block *block_lookup(struct hart *h, uint64_t pc)
     if (!mmu_fetch(h, pc, &host) || !find_second_page(h, pc, host, &second))
         return NULL;
     uint64_t gpa = mem_host_to_gpa(h->mem, host);
-    struct block *b = find(h->blocks, gpa, h->ctx);
+    uint32_t ctx = debug_block_context(h, pc);
+    struct block *b = find(h->blocks, gpa, ctx);
     if (b && b->straddling) {
         if (!second || !block_same_code(block_source(b) + 2, second, 2)) {
             forget(h, b);
@@ -526,9 +538,9 @@ struct block *block_lookup(struct hart *h, uint64_t pc)
         }
     }
     if (!b)
-        b = build(h, pc, host, second);
+        b = build(h, pc, ctx, host, second);
     /* The jump cache must not outlive the execute entry that stands for the same page. */
-    if (!b->straddling && h->exec_bank->entries[tlb_index(pc)].tag_execute == (pc & TLB_PAGE_MASK)) {
+    if (!b->straddling && ctx == h->ctx && h->exec_bank->entries[tlb_index(pc)].tag_execute == (pc & TLB_PAGE_MASK)) {
         struct tlb_jump *jump = &h->exec_bank->jumps[tlb_jump_index(pc)];
         jump->pc = pc;
         jump->target = b;
@@ -536,7 +548,7 @@ struct block *block_lookup(struct hart *h, uint64_t pc)
     return b;
 }
 
-struct block *block_partial(struct hart *h, uint64_t pc, uint32_t insns)
+static struct block *partial(struct hart *h, uint64_t pc, uint32_t insns, uint32_t ctx)
 {
     struct block *b = &h->blocks->scratch.block;
     const uint8_t *host, *second;
@@ -544,10 +556,20 @@ struct block *block_partial(struct hart *h, uint64_t pc, uint32_t insns)
     if (!mmu_fetch(h, pc, &host) || !find_second_page(h, pc, host, &second))
         return NULL;
     memset(b, 0, sizeof(*b));
-    b->ctx = h->ctx;
+    b->ctx = ctx;
     b->gpa = mem_host_to_gpa(h->mem, host);
     b->frame = mem_frame_of(h->mem, host);
     b->straddling = true; /* never linked */
-    decode_block(h, b, host, insns < BLOCK_INSNS_MAX ? insns : BLOCK_INSNS_MAX, second);
+    decode_block(h, b, pc, host, insns < BLOCK_INSNS_MAX ? insns : BLOCK_INSNS_MAX, second);
     return b;
+}
+
+struct block *block_partial(struct hart *h, uint64_t pc, uint32_t insns)
+{
+    return partial(h, pc, insns, debug_block_context(h, pc));
+}
+
+struct block *block_past_point(struct hart *h, uint64_t pc)
+{
+    return partial(h, pc, 1, h->ctx);
 }

@@ -74,6 +74,7 @@ struct block {
     uint32_t frame;
     uint16_t bytes;
     bool straddling;
+    bool stops; /* its one instruction has a point (engine/isa/riscv/debug.h): ops[0].run asks about it */
     /* compiled code */
     struct region_use *use;             /* ops[0].run enters this region; NULL: the handler of the first op */
     op_fn *saved_run;                   /* that handler */
@@ -119,6 +120,8 @@ struct block *block_lookup(struct hart *h, uint64_t pc);
 /* Decodes exactly `insns` instructions at most into the cache's scratch block, which is valid until the next call: the
  * rest of a budget. NULL as above. */
 struct block *block_partial(struct hart *h, uint64_t pc, uint32_t insns);
+/* The same for the one instruction at `pc`, without asking about points on it. */
+struct block *block_past_point(struct hart *h, uint64_t pc);
 
 /* The decoded block at `pc`, if there is one and its page is mapped. */
 struct block *block_peek(struct hart *h, uint64_t pc);
@@ -151,6 +154,8 @@ void block_cache_each(struct hart *h, void (*fn)(void *opaque, struct block *blo
 /* The handler of a semantic body, and of the end of a block that just goes on (interp.c). */
 op_fn *interp_handler(unsigned sem, bool slow);
 op_fn *interp_end_handler(void);
+/* Of a block that stops. */
+op_fn *interp_point_handler(void);
 /* What a region with several pages is entered through. */
 op_fn *interp_region_handler(void);
 

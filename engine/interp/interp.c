@@ -15,6 +15,7 @@
 
 #include "engine/baseline/baseline.h"
 #include "engine/interp/block.h"
+#include "engine/isa/riscv/debug.h"
 #include "engine/isa/riscv/sem_crypto.h"
 #include "engine/isa/riscv/sem_fp.h"
 #include "engine/isa/riscv/sem_int.h"
@@ -78,11 +79,24 @@ HANDLER op_region(OP_PARAMS)
     TAIL op_region_check(h, op, pc, block);
 }
 
+static void stop_for_debugger(struct hart *h)
+{
+    h->stop = true;
+    h->exit = VCPU_EXIT_DEBUG;
+}
+
 static TUFF_COLD void take_exception(struct hart *h, uint64_t pc)
 {
     if (h->verify && verify_trapped(h, pc))
         return;
+    if (h->trap.cause == TRAP_DEBUGGER) {
+        h->pc = pc;
+        stop_for_debugger(h);
+        return;
+    }
     hart_take_trap(h, h->trap.cause, h->trap.tval, pc);
+    if (h->debug && h->debug->stepping && !h->stop)
+        stop_for_debugger(h);
 }
 
 /* To h->pc, wherever that is. `op` is unused: these have a handler's type so that they can be tail-called. */
@@ -334,6 +348,21 @@ PRESERVE_NONE void interp_past(OP_PARAMS)
 PRESERVE_NONE void interp_region_decline(OP_PARAMS)
 {
     TAIL block->saved_run(h, op, pc, block);
+}
+
+/* The one instruction of a block that stops: where nothing does now, it is decoded and run as it is. */
+static TUFF_NOINLINE PRESERVE_NONE void op_point(OP_PARAMS)
+{
+    struct block *rest = debug_stops_at(h, pc) ? NULL : block_past_point(h, pc);
+
+    if (!rest)
+        TAIL interp_trap(h, op, pc, block);
+    TAIL rest->ops[0].run(h, rest->ops, pc, rest);
+}
+
+op_fn *interp_point_handler(void)
+{
+    return op_point;
 }
 
 op_fn *interp_region_handler(void)

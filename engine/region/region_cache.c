@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "engine/baseline/baseline.h"
+#include "engine/isa/riscv/debug.h"
 #include "engine/region/keep.h"
 #include "engine/region/known.h"
 #include "engine/region/region_history.h"
@@ -545,6 +546,8 @@ bool region_may_contain(const struct hart *h, const struct block *block)
 {
     const struct tier_config *config = &h->region_cache->config;
 
+    if (block->ctx >> CTX_POINTS_SHIFT)
+        return false;
     return !config->random || random_choice(config, block) != FOR_INTERPRETER;
 }
 
@@ -561,7 +564,7 @@ static bool may_be_compiled(const struct hart *h, const struct block *block)
 {
     bool random = h->region_cache && h->region_cache->config.random;
 
-    return h->baseline && !block->straddling && (!random || (random_bits(&h->region_cache->config, block) >> 32 & 1));
+    return h->baseline && !block->straddling && !block->stops && (!random || (random_bits(&h->region_cache->config, block) >> 32 & 1));
 }
 
 /* Executions after which somebody looks at the block again: for a region, unless the baseline tier comes before. */
@@ -1097,7 +1100,7 @@ void region_hot(struct hart *h, struct block *block, uint64_t pc)
 
     if (compile_first(h, block))
         return;
-    if (!h->regions) {
+    if (!h->regions || block->ctx >> CTX_POINTS_SHIFT) {
         block_reheat(block, UINT32_MAX);
         return;
     }
@@ -1115,7 +1118,8 @@ bool region_mapped(struct hart *h, struct block *block, uint64_t pc)
     for (unsigned i = 0; i < r->page_count; i++) {
         const uint8_t *host;
         uint64_t page = base + ((uint64_t)(int64_t)r->pages[i].delta << MEM_PAGE_SHIFT);
-        if (!mmu_fetch(h, page, &host) || mem_frame_of(h->mem, host) != r->pages[i].frame)
+        if (!mmu_fetch(h, page, &host) || mem_frame_of(h->mem, host) != r->pages[i].frame ||
+            debug_page_is_watched(h, page, VCPU_POINT_EXECUTE))
             return false;
     }
     block->checked_pc = pc;

@@ -134,7 +134,7 @@ void csr_set_mstatus(struct hart *h, uint64_t value)
     set_mstatus_bits(h, value, mstatus_fields(h));
 }
 
-static uint64_t misa(const struct hart *h)
+uint64_t csr_misa(const struct hart *h)
 {
     uint64_t value = 2ull << 62 | 1 << ('S' - 'A') | 1 << ('U' - 'A');
 
@@ -443,7 +443,7 @@ static bool read_machine(struct hart *h, unsigned number, uint64_t *value)
         *value = csr_get_mstatus(h);
         return true;
     case CSR_MISA:
-        *value = misa(h);
+        *value = csr_misa(h);
         return true;
     case CSR_MEDELEG:
         *value = h->medeleg;

@@ -19,6 +19,7 @@
 
 struct baseline;
 struct block_cache;
+struct debug;
 struct region_cache;
 struct region_hart;
 struct verify;
@@ -52,6 +53,8 @@ enum {
     CTX_LPE = 1 << 4,    /* indirect calls and jumps expect a landing pad (Zicfilp) */
     CTX_ELP = 1 << 5,    /* one is expected now: the block is that instruction */
     CTX_SSE = 1 << 6,    /* there is a shadow stack (Zicfiss) */
+    /* Of blocks only: which points of a debugger or trigger on their page they were decoded for; 0: there is none. */
+    CTX_POINTS_SHIFT = 16,
 };
 
 /* Requests of other threads, bits of hart.requests. */
@@ -100,13 +103,14 @@ struct hart {
     uint8_t priv;               /* enum vcpu_priv */
     uint8_t fflags;             /* accrued outside the host's flags */
     uint8_t frm;
-    uint8_t tlb_mode; /* satp.MODE of what the TLB holds; 0: nothing yet */
-    bool host_fp;     /* the host's FP control register holds the guest's mode and flags */
-    bool irq_check;   /* an enabled interrupt may be pending */
-    bool stop;        /* leave run() with `exit` */
-    bool elp;         /* a landing pad is expected */
-    bool critical;    /* in the critical-error state (section 3.1.6.2): nothing runs any more */
-    bool ram_only;    /* slow accesses refuse devices: a compiled region cannot say exactly where it is */
+    uint8_t tlb_mode;    /* satp.MODE of what the TLB holds; 0: nothing yet */
+    bool host_fp;        /* the host's FP control register holds the guest's mode and flags */
+    bool irq_check;      /* an enabled interrupt may be pending */
+    bool stop;           /* leave run() with `exit` */
+    bool elp;            /* a landing pad is expected */
+    bool critical;       /* in the critical-error state (section 3.1.6.2): nothing runs any more */
+    uint8_t point_kinds; /* VCPU_POINT_* that there are (debug.h) */
+    bool ram_only;       /* slow accesses refuse devices: a compiled region cannot say exactly where it is */
     enum vcpu_exit exit;
     uint32_t host_fpcr; /* host's FP control register while the guest's is loaded */
     struct tlb *tlb;
@@ -115,6 +119,7 @@ struct hart {
     struct region_cache *region_cache; /* shared by the machine's harts; NULL: nothing is compiled */
     struct region_hart *regions;       /* what is installed here */
     struct verify *verify;             /* --verify; NULL: regions are trusted */
+    struct debug *debug;               /* NULL: nobody has asked for a point or a step */
     uint64_t reserved_value;           /* what the last LR read */
     uint64_t reserved_gpa;
     uint8_t reserved_bytes;
@@ -370,6 +375,7 @@ bool csr_satp_mode_exists(const struct hart *h, uint64_t mode);
 /* For restoring state and tests: mstatus bits that exist. */
 void csr_set_mstatus(struct hart *h, uint64_t value);
 uint64_t csr_get_mstatus(const struct hart *h);
+uint64_t csr_misa(const struct hart *h);
 
 #define MSTATUS_SIE (1ull << 1)
 #define MSTATUS_MIE (1ull << 3)

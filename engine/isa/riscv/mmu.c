@@ -1,6 +1,6 @@
 /* Slow paths of guest memory accesses: translation, TLB fills, devices, misaligned and page-crossing accesses, code
  * pages, reservations. Everything here runs on the hart's own thread. */
-#include "engine/isa/riscv/hart.h"
+#include "engine/isa/riscv/debug.h"
 #include "engine/region/verify.h"
 #include "mem/frame.h"
 
@@ -97,6 +97,8 @@ static void fill(struct hart *h, struct tlb_bank *bank, uint64_t gva, uint8_t *h
                  mem_frame_may_write(h->mem, mem_frame_of(h->mem, page), h->config.hart_id);
     /* Under pointer masking a load may mean another page than a fetch. */
     bool read = access != MEM_EXECUTE || tlb_effective(view, gva) == gva;
+    if (debug_page_is_watched(h, tlb_effective(view, gva), VCPU_POINT_READ | VCPU_POINT_WRITE))
+        read = write = false;
     HART_COUNT(h, tlb_fills, 1);
     tlb_fill(bank, gva, page, read && is_ram && allowed[MEM_READ], write, access == MEM_EXECUTE && allowed[MEM_EXECUTE],
              leaf);
@@ -138,6 +140,9 @@ uint8_t *mmu_peek(struct hart *h, uint64_t gva, bool write)
     uint64_t gpa = page;
 
     params.update_ad = false;
+    /* Nothing goes straight to a page with points on data; what writes may read as well. */
+    if (debug_page_is_watched(h, page, VCPU_POINT_READ | VCPU_POINT_WRITE))
+        return NULL;
     if (view->translated) {
         if (!(tlb_leaf_find(h->tlb, page, view->asid, &leaf) && leaf_usable(&leaf, access, view)) &&
             walk_page_table(&params, page, &leaf) != WALK_OK)
@@ -295,6 +300,8 @@ bool mmu_load(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t *value
         *value = ram_load((const void *)(gva + entry->addend), size_bytes);
         return true;
     }
+    if (debug_stops_access(h, gva, size_bytes, VCPU_POINT_READ))
+        return false;
     if (one_page)
         return mmu_translate(h, gva, MEM_READ, size_bytes, &target) && load_piece(h, &target, gva, size_bytes, value);
     struct split split;
@@ -317,6 +324,8 @@ bool mmu_store(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t value
         ram_store_plain((void *)(gva + entry->addend), size_bytes, value);
         return true;
     }
+    if (debug_stops_access(h, gva, size_bytes, VCPU_POINT_WRITE))
+        return false;
     if (one_page)
         return mmu_translate(h, gva, MEM_WRITE, size_bytes, &target) && store_piece(h, &target, gva, size_bytes, value);
     struct split split;
@@ -328,10 +337,12 @@ bool mmu_store(struct hart *h, uint64_t gva, unsigned size_bytes, uint64_t value
     return true;
 }
 
-/* Aligned RAM or a fault; atomics on devices are refused (PMA "AMONone"). */
-static bool translate_atomic(struct hart *h, uint64_t gva, enum mem_access access, unsigned size_bytes,
+/* Aligned RAM or a fault; atomics on devices are refused (PMA "AMONone"). `kinds` are the points that it may meet. */
+static bool translate_atomic(struct hart *h, uint64_t gva, enum mem_access access, unsigned kinds, unsigned size_bytes,
                              struct mmu_target *target)
 {
+    if (debug_stops_access(h, gva, size_bytes, kinds))
+        return false;
     if (gva & (size_bytes - 1))
         return fault(h, access == MEM_READ ? CAUSE_LOAD_MISALIGNED : CAUSE_STORE_MISALIGNED, gva);
     if (!mmu_translate(h, gva, access, size_bytes, target))
@@ -353,7 +364,7 @@ bool mmu_atomic_begin(struct hart *h, uint64_t gva, unsigned size_bytes, struct 
     struct mmu_target target;
 
     HART_COUNT(h, slow_accesses, 1);
-    if (!translate_atomic(h, gva, MEM_WRITE, size_bytes, &target))
+    if (!translate_atomic(h, gva, MEM_WRITE, VCPU_POINT_READ | VCPU_POINT_WRITE, size_bytes, &target))
         return false;
     begin_at(h, &target, atomic);
     return true;
@@ -406,7 +417,8 @@ bool mmu_load_reserved(struct hart *h, uint64_t gva, unsigned size_bytes, uint64
 {
     struct mmu_target target;
 
-    if (!fast_target(h, gva, MEM_READ, size_bytes, &target) && !translate_atomic(h, gva, MEM_READ, size_bytes, &target))
+    if (!fast_target(h, gva, MEM_READ, size_bytes, &target) &&
+        !translate_atomic(h, gva, MEM_READ, VCPU_POINT_READ, size_bytes, &target))
         return false;
     reservation_set(mem_reservations(h->mem), h->config.hart_id, target.gpa);
     *value = ram_load(target.host, size_bytes);
@@ -423,7 +435,7 @@ bool mmu_store_conditional(struct hart *h, uint64_t gva, unsigned size_bytes, ui
     bool direct = fast_target(h, gva, MEM_WRITE, size_bytes, &target);
 
     *stored = false;
-    if (!direct && !translate_atomic(h, gva, MEM_WRITE, size_bytes, &target))
+    if (!direct && !translate_atomic(h, gva, MEM_WRITE, VCPU_POINT_WRITE, size_bytes, &target))
         return false;
     /* The SC must name the bytes the LR loaded: another address or size in the granule may fail, and does. */
     if (target.gpa != h->reserved_gpa || size_bytes != h->reserved_bytes)
@@ -450,6 +462,8 @@ static bool translate_shadow(struct hart *h, uint64_t gva, enum mem_access acces
 
     params.shadow = true;
     HART_COUNT(h, slow_accesses, 1);
+    if (debug_stops_access(h, gva, size_bytes, access == MEM_READ ? VCPU_POINT_READ : VCPU_POINT_WRITE))
+        return false;
     if (!view->translated)
         return fault(h, CAUSE_STORE_ACCESS, gva);
     HART_EVENT(h, page_walks);
@@ -523,6 +537,8 @@ bool mmu_block_zero(struct hart *h, uint64_t gva)
     struct mmu_target target;
     bool direct = fast_target(h, gva & ~(ISA_BLOCK_BYTES - 1ull), MEM_WRITE, ISA_BLOCK_BYTES, &target);
 
+    if (!direct && debug_stops_access(h, gva & ~(ISA_BLOCK_BYTES - 1ull), ISA_BLOCK_BYTES, VCPU_POINT_WRITE))
+        return false;
     if (!direct && !translate_block(h, gva, MEM_WRITE, &target))
         return false;
     _Static_assert(ISA_BLOCK_BYTES == 1 << RESERVATION_GRANULE_SHIFT, "all of a block is stored under one lock");

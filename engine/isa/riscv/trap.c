@@ -1,5 +1,5 @@
 /* Traps and interrupts (Privileged Architecture 1.13, sections 3.1.6 to 3.1.9 and 12.1). */
-#include "engine/isa/riscv/hart.h"
+#include "engine/isa/riscv/debug.h"
 
 uint64_t hart_mip(const struct hart *h)
 {
@@ -18,7 +18,7 @@ static uint64_t takeable(const struct hart *h)
     uint64_t for_m = pending & ~h->mideleg;
     uint64_t for_s = pending & h->mideleg;
 
-    if (!pending || !(h->mnstatus & MNSTATUS_NMIE))
+    if (!pending || !(h->mnstatus & MNSTATUS_NMIE) || (h->debug && h->debug->stepping))
         return 0;
     if (h->priv < VCPU_PRIV_M || (h->mstatus & MSTATUS_MIE)) {
         if (for_m)

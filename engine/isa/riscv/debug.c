@@ -1,0 +1,234 @@
+/* Points that stop a hart, and what a debugger does with one that has stopped; see debug.h. */
+#include "engine/isa/riscv/debug.h"
+
+#include "engine/interp/block.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int debug_create(struct hart *h)
+{
+    h->debug = calloc(1, sizeof(*h->debug));
+    if (!h->debug)
+        return -ENOMEM;
+    h->debug->generation = 1;
+    return 0;
+}
+
+void debug_points_changed(struct hart *h)
+{
+    struct debug *d = h->debug;
+
+    h->point_kinds = 0;
+    for (uint32_t i = 0; i < d->count; i++)
+        h->point_kinds |= d->ranges[i].kinds;
+    /* Blocks of earlier points are not found any more. Once in 65,535 changes their contexts come again. */
+    if (++d->generation == 0) {
+        d->generation = 1;
+        block_cache_flush(h);
+    }
+    tlb_flush_first_level(h->tlb);
+    tlb_flush_jumps(h->tlb);
+}
+
+static bool touches(const struct debug_range *range, uint64_t first, uint64_t last, unsigned kinds)
+{
+    return (range->kinds & kinds) && range->first <= last && first <= range->last;
+}
+
+bool debug_page_has(const struct hart *h, uint64_t gva, unsigned kinds)
+{
+    const struct debug *d = h->debug;
+    uint64_t page = gva & TLB_PAGE_MASK;
+
+    for (uint32_t i = 0; i < d->count; i++) {
+        if (touches(&d->ranges[i], page, page | ~TLB_PAGE_MASK, kinds))
+            return true;
+    }
+    return false;
+}
+
+bool debug_point_at(const struct hart *h, uint64_t pc)
+{
+    const struct debug *d = h->debug;
+
+    for (uint32_t i = 0; i < d->count; i++) {
+        if (touches(&d->ranges[i], pc, pc, VCPU_POINT_EXECUTE))
+            return true;
+    }
+    return false;
+}
+
+static bool stop(struct hart *h, enum vcpu_stop_kind kind, uint64_t gva)
+{
+    h->debug->stop = (struct vcpu_stop){.kind = kind, .gva = gva};
+    h->trap.cause = TRAP_DEBUGGER;
+    h->trap.tval = gva;
+    return true;
+}
+
+bool debug_stops_at(struct hart *h, uint64_t pc)
+{
+    const struct debug *d = h->debug;
+
+    for (uint32_t i = 0; i < d->count && d->passing == DEBUG_PASS_NOTHING; i++) {
+        if (touches(&d->ranges[i], pc, pc, VCPU_POINT_EXECUTE))
+            return stop(h, VCPU_STOP_BREAKPOINT, pc);
+    }
+    return false;
+}
+
+bool debug_stops_access(struct hart *h, uint64_t gva, unsigned size_bytes, unsigned kinds)
+{
+    static const enum vcpu_stop_kind stops[] = {[VCPU_POINT_READ] = VCPU_STOP_READ,
+                                                [VCPU_POINT_WRITE] = VCPU_STOP_WRITE,
+                                                [VCPU_POINT_READ | VCPU_POINT_WRITE] = VCPU_STOP_ACCESS};
+    const struct debug *d = h->debug;
+    uint64_t first = tlb_effective(&h->bank->view, gva);
+
+    if (!(h->point_kinds & kinds))
+        return false;
+    for (uint32_t i = 0; i < d->count && d->passing != DEBUG_PASS_ALL; i++) {
+        const struct debug_range *range = &d->ranges[i];
+        if (touches(range, first, first + size_bytes - 1, kinds))
+            return stop(h, stops[range->kinds & (VCPU_POINT_READ | VCPU_POINT_WRITE)],
+                        first > range->first ? first : range->first);
+    }
+    return false;
+}
+
+/* ---- the debugger's side ---- */
+
+int vcpu_set_points(struct vcpu *vcpu, const struct vcpu_point *points, uint32_t count)
+{
+    struct hart *h = HART_OF(vcpu);
+    struct debug_range ranges[VCPU_POINTS_MAX] = {0};
+
+    if (count > VCPU_POINTS_MAX)
+        return -ENOSPC;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct vcpu_point *p = &points[i];
+        if (!p->kinds || (p->kinds & ~VCPU_POINT_KINDS) || !p->len_bytes || p->len_bytes - 1 > UINT64_MAX - p->gva)
+            return -EINVAL;
+        ranges[i] =
+            (struct debug_range){.first = p->gva, .last = p->gva + p->len_bytes - 1, .kinds = (uint8_t)p->kinds};
+    }
+    if (!h->debug && count == 0)
+        return 0;
+    if (!h->debug && debug_create(h))
+        return -ENOMEM;
+    if (h->debug->count == count && memcmp(h->debug->ranges, ranges, count * sizeof(ranges[0])) == 0)
+        return 0;
+    memcpy(h->debug->ranges, ranges, sizeof(ranges));
+    h->debug->count = count;
+    debug_points_changed(h);
+    return 0;
+}
+
+enum vcpu_exit vcpu_step(struct vcpu *vcpu)
+{
+    struct hart *h = HART_OF(vcpu);
+
+    if (!h->debug && debug_create(h))
+        return VCPU_EXIT_ERROR;
+    h->debug->stop = (struct vcpu_stop){.kind = VCPU_STOP_STEP};
+    h->debug->stepping = true;
+    h->debug->passing = DEBUG_PASS_EXECUTE;
+    enum vcpu_exit exit = vcpu_run(vcpu, 1);
+    h->debug->stepping = false;
+    h->debug->passing = DEBUG_PASS_NOTHING;
+    return exit == VCPU_EXIT_BUDGET || exit == VCPU_EXIT_HALTED ? VCPU_EXIT_DEBUG : exit;
+}
+
+struct vcpu_stop vcpu_last_stop(const struct vcpu *vcpu)
+{
+    const struct hart *h = (const struct hart *)vcpu;
+
+    return h->debug ? h->debug->stop : (struct vcpu_stop){.kind = VCPU_STOP_STEP};
+}
+
+static bool always_allowed(void *opaque, uint64_t gpa, bool write)
+{
+    (void)opaque;
+    (void)gpa;
+    return !write;
+}
+
+int vcpu_translate(struct vcpu *vcpu, uint64_t gva, uint64_t *gpa)
+{
+    struct hart *h = HART_OF(vcpu);
+    const struct tlb_view *view = &h->bank->view;
+    uint64_t at = tlb_effective(view, gva);
+    struct walk_params params = {
+        .mem = h->mem,
+        .root_gpa = (h->satp & ((1ull << 44) - 1)) << MEM_PAGE_SHIFT,
+        .levels = SATP_MODE_LEVELS(h->satp >> SATP_MODE_SHIFT),
+        .napot = h->isa & ISA_EXT(SVNAPOT),
+        .pbmt = h->menvcfg & MENVCFG_PBMTE,
+        .shadow_pages = h->menvcfg & ENVCFG_SSE,
+        .peek = true,
+        .access = MEM_READ,
+        .pte_allowed = always_allowed,
+    };
+    struct walk_leaf leaf;
+
+    *gpa = at;
+    if (!view->translated)
+        return 0;
+    if (walk_page_table(&params, at, &leaf) != WALK_OK)
+        return -EFAULT;
+    *gpa = leaf.gpa | (at & ~TLB_PAGE_MASK);
+    return 0;
+}
+
+/* Calls fn for each page's part of [gva, gva + len). */
+static int each_page(struct vcpu *vcpu, uint64_t gva, uint8_t *bytes, uint32_t len,
+                     int (*fn)(struct mem *mem, uint64_t gpa, uint8_t *bytes, uint32_t len))
+{
+    for (uint32_t done = 0; done < len;) {
+        uint32_t room = MEM_PAGE_BYTES - (uint32_t)((gva + done) & (MEM_PAGE_BYTES - 1));
+        uint32_t piece = len - done < room ? len - done : room;
+        uint64_t gpa;
+        int rc = vcpu_translate(vcpu, gva + done, &gpa);
+        if (rc == 0)
+            rc = fn(HART_OF(vcpu)->mem, gpa, bytes + done, piece);
+        if (rc)
+            return rc;
+        done += piece;
+    }
+    return 0;
+}
+
+static int read_piece(struct mem *mem, uint64_t gpa, uint8_t *bytes, uint32_t len)
+{
+    const uint8_t *rom = mem_rom_ptr(mem, gpa, len, true);
+
+    if (!rom)
+        return mem_read(mem, gpa, bytes, len);
+    memcpy(bytes, rom, len);
+    return 0;
+}
+
+static int check_piece(struct mem *mem, uint64_t gpa, uint8_t *bytes, uint32_t len)
+{
+    return mem_ram_ptr(mem, gpa, len) ? 0 : -EFAULT;
+}
+
+static int write_piece(struct mem *mem, uint64_t gpa, uint8_t *bytes, uint32_t len)
+{
+    return mem_write(mem, gpa, bytes, len);
+}
+
+int vcpu_debug_read(struct vcpu *vcpu, uint64_t gva, void *buf, uint32_t len)
+{
+    return each_page(vcpu, gva, buf, len, read_piece);
+}
+
+int vcpu_debug_write(struct vcpu *vcpu, uint64_t gva, const void *buf, uint32_t len)
+{
+    uint8_t *bytes = (uint8_t *)(uintptr_t)buf; /* only read */
+    int rc = each_page(vcpu, gva, bytes, len, check_piece);
+
+    return rc ? rc : each_page(vcpu, gva, bytes, len, write_piece);
+}
