@@ -355,6 +355,8 @@ static int parse_values(const struct option_values *values, struct boot *boot)
     config->dtb = value[OPTION_DTB];
     config->symbols = value[OPTION_SYMBOLS];
     boot->dump_dtb = value[OPTION_DUMP_DTB];
+    config->gdb = value[OPTION_GDB];
+    config->wait_gdb = value[OPTION_WAIT_GDB] != NULL;
     boot->no_reboot = value[OPTION_NO_REBOOT] != NULL;
     if (value[OPTION_STATS])
         boot->stats_format = parse_stats(value[OPTION_STATS]);
@@ -418,6 +420,14 @@ static int check_combination(const struct boot *boot)
         report_error(
             "--verify, with --cpus=%u, is refused as a second hart may store between the two runs: give --cpus=1",
             boot->config.cpus);
+        return -EINVAL;
+    }
+    if (boot->config.wait_gdb && !boot->config.gdb) {
+        report_error("--wait-gdb, without --gdb, would wait for ever: give --gdb=:1234 as well");
+        return -EINVAL;
+    }
+    if (boot->config.gdb && boot->config.jit.verify) {
+        report_error("--gdb, with --verify, is refused as a stop is no difference: leave one of them out");
         return -EINVAL;
     }
     if (boot->config.jit.verify && boot->config.interpret) {
@@ -510,6 +520,14 @@ static int exit_code(const struct boot *boot, int signal)
     return CLI_EXIT_INTERNAL;
 }
 
+/* Where gdb may connect, once: later machines are at the same place, and wait for nobody. */
+static void report_gdb(struct boot *boot, const struct machine *machine)
+{
+    if (machine_gdb_address(machine) && boot->run.boots == 1)
+        fprintf(stderr, "tuff: for gdb: target remote %s\n", machine_gdb_address(machine));
+    boot->config.wait_gdb = false;
+}
+
 /* One boot. Returns 0 or a negative errno, reported. */
 static int run_machine(struct boot *boot, struct machine *machine)
 {
@@ -520,6 +538,7 @@ static int run_machine(struct boot *boot, struct machine *machine)
     boot->run.run_start_ns = loop_now_ns();
     console_attach(boot->console, machine);
     serve_attach(boot->serve, machine);
+    report_gdb(boot, machine);
     rc = machine_run(machine, &boot->result, &err);
     if (rc)
         boot->result.end = MACHINE_END_ERROR;

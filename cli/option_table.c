@@ -155,6 +155,15 @@ const struct option_row option_rows[] = {
     {OPTION_NO_REBOOT, BOOT | RUN, OPTION_FLAG, "Run", "no-reboot", 0, NULL,
      "leave (exit code 0) when the guest reboots, instead of\n"
      "starting it again"},
+    {OPTION_GDB, BOOT | RUN, OPTION_VALUE, "Run", "gdb", 0, "WHERE",
+     "let gdb debug the guest (target remote WHERE), on every tier:\n"
+     "  :PORT       of this computer, from it alone\n"
+     "  HOST:PORT   at that address of this computer; whoever reaches it\n"
+     "              may do with the guest as they like\n"
+     "  unix:PATH   a socket only you may connect to\n"
+     "The guest runs until gdb connects, and on when it detaches"},
+    {OPTION_WAIT_GDB, BOOT | RUN, OPTION_FLAG, "Run", "wait-gdb", 0, NULL,
+     "with --gdb: start nothing before gdb is there and continues"},
     {OPTION_TIER, BOOT | RUN, OPTION_VALUE, "Tiers", "tier", 0, "TIER",
      "what runs guest code (default: all that was built in):\n"
      "  interp    the interpreter alone\n"

@@ -50,7 +50,7 @@ static void halt(struct machine_hart *hart)
 {
     struct machine *m = hart->machine;
 
-    while (!vcpu_has_work(hart->vcpu) && !atomic_load(&m->ending)) {
+    while (!vcpu_has_work(hart->vcpu) && !atomic_load(&m->ending) && !machine_gdb_wants_step(hart)) {
         machine_hart_yield(m);
         uint64_t deadline = vcpu_next_deadline(hart->vcpu);
         if (m->config.clock == MACHINE_CLOCK_INSNS) {
@@ -255,11 +255,15 @@ static void run_started(struct machine_hart *hart)
 
     while (!atomic_load(&m->ending)) {
         machine_hart_yield(m);
+        if (machine_gdb_holds(hart)) {
+            wait_signal(hart, UINT64_MAX);
+            continue;
+        }
         uint64_t retired = vcpu_instret(hart->vcpu);
         uint64_t left = m->config.max_insns == UINT64_MAX ? UINT64_MAX
                         : m->config.max_insns > retired   ? m->config.max_insns - retired
                                                           : 0;
-        switch (vcpu_run(hart->vcpu, left)) {
+        switch (machine_gdb_run(hart, left)) {
         case VCPU_EXIT_BUDGET:
             machine_end(m, MACHINE_END_MAX_INSNS, 0);
             return;

@@ -351,7 +351,9 @@ static int create_parts(struct machine *m, struct error *err)
         rc = machine_harts_create(m, err);
     if (rc == 0)
         rc = machine_devices_create(m, err);
-    return rc ? rc : load(m, err);
+    if (rc == 0)
+        rc = load(m, err);
+    return rc ? rc : machine_gdb_create(m, err);
 }
 
 int machine_create(const struct machine_config *config, struct machine **out, struct error *err)
@@ -389,6 +391,7 @@ void machine_destroy(struct machine *m)
     loop_stop(m->devices_loop);
     loop_stop(m->loop);
     region_cache_stop(m->regions);
+    machine_gdb_destroy(m);
     machine_devices_destroy(m);
     machine_channels_destroy(m);
     machine_harts_destroy(m);
@@ -494,6 +497,8 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
         rc = loop_start(m->devices_loop);
     if (rc == 0)
         rc = machine_virtio_start(m);
+    if (rc == 0)
+        rc = machine_gdb_start(m);
     if (rc)
         return error_set(err, rc, "the event loops could not be started: %s", strerror(-rc));
     m->run_start_ns = loop_now_ns();
@@ -504,6 +509,7 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     *result = m->result;
     pthread_mutex_unlock(&m->end_lock);
     machine_harts_join(m);
+    machine_gdb_stop(m, result->exit_code);
     region_cache_stop(m->regions);
     loop_stop(m->devices_loop);
     machine_virtio_stop(m);

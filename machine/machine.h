@@ -141,6 +141,8 @@ struct machine_config {
     const char *version, *options; /* of this program and this run, as the database will have them; may be NULL */
     const char *cache;             /* database with what earlier runs learnt; NULL: none, and nothing is kept */
     const char *symbols;           /* files with names of guest code, separated by commas */
+    const char *gdb;               /* where a debugger may connect (gdb/server.h); NULL: nowhere */
+    bool wait_gdb;                 /* nothing runs before one lets it */
     struct machine_disk disks[MACHINE_DISKS_MAX];
     unsigned disk_count;
     struct machine_net nets[MACHINE_NETS_MAX];
@@ -199,6 +201,9 @@ int machine_run(struct machine *machine, struct machine_result *result, struct e
 
 /* Any thread: makes machine_run() return with MACHINE_END_QUIT. */
 void machine_quit(struct machine *machine);
+
+/* Where a debugger may connect, as gdb's `target remote` takes it; borrowed. NULL: nowhere. */
+const char *machine_gdb_address(const struct machine *machine);
 
 /* Makes the guest stand still. When machine_pause() returns, no hart is inside vcpu_run() and none will be before
  * machine_resume(), and guest time (not that of MACHINE_CLOCK_INSNS, which is none then) stands; the vCPUs' states may

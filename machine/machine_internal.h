@@ -42,6 +42,9 @@ struct machine_hart {
     pthread_cond_t changed; /* something a halted or stopped hart must look at; CLOCK_MONOTONIC */
     bool signalled;
 
+    _Atomic int debug_action;   /* enum gdb_action: what it does between two pauses */
+    _Atomic bool debug_stopped; /* it came to a point or has done its step, and holds */
+
     /* What the hart does when it starts or resumes; written before `state` says so. */
     uint64_t start_pc, start_arg;
     bool resume_retentive;
@@ -62,6 +65,7 @@ struct machine {
     struct symbols *symbols;      /* names of guest code; NULL: not wanted */
     struct loop *loop;            /* timers, console */
     struct loop *devices_loop;    /* virtio queues and what is behind them */
+    struct gdb_server *gdb;       /* NULL: no debugger can come */
     struct sbi *sbi;              /* NULL for bare-metal programs and firmware */
     struct vcpu_env_ops env;
     struct machine_hart *harts;
@@ -190,6 +194,16 @@ int machine_harts_start(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 void machine_harts_join(struct machine *m);
 void machine_hart_signal(struct machine_hart *hart);
 extern const struct sbi_ops machine_sbi_ops;
+
+/* machine_gdb.c. Listens, where the configuration wants it; begins to serve; tells the client of the end. */
+int machine_gdb_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+int machine_gdb_start(struct machine *m) TUFF_MUST_CHECK;
+void machine_gdb_stop(struct machine *m, uint32_t exit_code);
+void machine_gdb_destroy(struct machine *m);
+/* On a hart's thread: is one step wanted of it? Is it to wait? Runs it, or does the step. */
+bool machine_gdb_wants_step(struct machine_hart *hart);
+bool machine_gdb_holds(struct machine_hart *hart);
+enum vcpu_exit machine_gdb_run(struct machine_hart *hart, uint64_t max_insns);
 
 /* Any thread: the first call decides how the machine ended. */
 void machine_end(struct machine *m, enum machine_end end, uint32_t exit_code);
