@@ -564,7 +564,8 @@ static bool may_be_compiled(const struct hart *h, const struct block *block)
 {
     bool random = h->region_cache && h->region_cache->config.random;
 
-    return h->baseline && !block->straddling && !block->stops && (!random || (random_bits(&h->region_cache->config, block) >> 32 & 1));
+    return h->baseline && !block->straddling && !block->stops &&
+           (!random || (random_bits(&h->region_cache->config, block) >> 32 & 1));
 }
 
 /* Executions after which somebody looks at the block again: for a region, unless the baseline tier comes before. */
