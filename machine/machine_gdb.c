@@ -53,6 +53,8 @@ int machine_gdb_create(struct machine *m, struct error *err)
 {
     if (!m->config.gdb)
         return 0;
+    if (m->accel)
+        return error_set(err, -ENOTSUP, "--gdb debugs riscv64 guests only, not what KVM runs: leave it out");
     int rc = gdb_server_create(m->config.gdb, &m->gdb, err);
     if (rc == 0 && m->config.wait_gdb && machine_pause(m) != 0)
         return error_set(err, -ECANCELED, "the machine ended before it began");
