@@ -66,6 +66,7 @@ static const struct {
     {ISA_EXT(ZICFISS), ISA_EXT(ZICSR) | ISA_EXT(ZIMOP) | ISA_EXT(A),
      "zicfiss needs zicsr, zimop and a: leave it out as well"},
     {ISA_EXT(ZKR), ISA_EXT(ZICSR), "zkr needs zicsr: leave out both"},
+    {ISA_EXT(SDTRIG), ISA_EXT(ZICSR), "sdtrig needs zicsr: leave out both"},
     {ISA_EXT(SMDBLTRP), ISA_EXT(ZICSR), "smdbltrp needs zicsr: leave out both"},
     {ISA_EXT(SSDBLTRP), ISA_EXT(ZICSR), "ssdbltrp needs zicsr: leave out both"},
     {ISA_EXT(SMRNMI), ISA_EXT(ZICSR), "smrnmi needs zicsr: leave out both"},

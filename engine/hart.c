@@ -501,6 +501,7 @@ static void reset(struct hart *h)
     h->menvcfg = h->isa & ISA_EXT(SVADU) ? MENVCFG_ADUE : 0;
     h->mstatus = h->isa & ISA_EXT(SMDBLTRP) ? MSTATUS_MDT : 0;
     h->mnstatus = h->isa & ISA_EXT(SMRNMI) ? 0 : MNSTATUS_NMIE;
+    triggers_set(h, (const struct trigger[HART_TRIGGERS]){{0}}, 0, 0, 0, 0);
     hart_update_context(h);
 }
 
@@ -529,6 +530,8 @@ static int create(const struct vcpu_config *config, struct vcpu **out)
         rc = baseline_create(&h->baseline);
     if (rc == 0 && config->region_cache)
         rc = region_hart_create(h);
+    if (rc == 0 && (config->isa & ISA_EXT(SDTRIG)))
+        rc = debug_create(h);
     if (rc) {
         destroy(&h->vcpu);
         return rc;
@@ -592,6 +595,30 @@ static int set_peers(struct vcpu *vcpu, struct vcpu *const *vcpus, uint32_t coun
     X(instret_offset) \
     X(time_skip)
 
+static void get_triggers(const struct hart *h, struct vcpu_state *state)
+{
+    state->tselect = h->tselect;
+    state->tcontrol = h->tcontrol;
+    state->mcontext = h->mcontext;
+    state->scontext = h->scontext;
+    for (unsigned i = 0; i < HART_TRIGGERS; i++) {
+        state->tdata1[i] = h->triggers[i].tdata1;
+        state->tdata2[i] = h->triggers[i].tdata2;
+        state->tdata3[i] = h->triggers[i].tdata3;
+    }
+}
+
+static void set_triggers(struct hart *h, const struct vcpu_state *state)
+{
+    struct trigger triggers[HART_TRIGGERS];
+
+    _Static_assert(HART_TRIGGERS == TUFF_ARRAY_LEN(state->tdata1), "one place each");
+    for (unsigned i = 0; i < HART_TRIGGERS; i++)
+        triggers[i] =
+            (struct trigger){.tdata1 = state->tdata1[i], .tdata2 = state->tdata2[i], .tdata3 = state->tdata3[i]};
+    triggers_set(h, triggers, state->tselect, state->tcontrol, state->mcontext, state->scontext);
+}
+
 static void get_state(struct vcpu *vcpu, struct vcpu_state *state)
 {
     struct hart *h = HART_OF(vcpu);
@@ -617,6 +644,7 @@ static void get_state(struct vcpu *vcpu, struct vcpu_state *state)
     memcpy(state->pmpaddr, h->pmpaddr, sizeof(state->pmpaddr));
     memcpy(state->pmpcfg, h->pmpcfg, sizeof(state->pmpcfg));
     memcpy(state->mstateen, h->mstateen, sizeof(state->mstateen));
+    get_triggers(h, state);
     hpm_check(h);
     for (unsigned i = HPM_FIRST; i < HPM_END; i++) {
         state->mhpmevent[i] = h->hpm_event[i];
@@ -657,6 +685,7 @@ static int set_state(struct vcpu *vcpu, const struct vcpu_state *state)
     tlb_flush(h->tlb, NULL, NULL);
     for (unsigned i = 0; i < TUFF_ARRAY_LEN(h->mstateen); i++)
         h->mstateen[i] = state->mstateen[i] & csr_mstateen_fields(h, i);
+    set_triggers(h, state);
     h->hpm_running = 0;
     memcpy(h->hpm_offset, state->mhpmcounter, sizeof(h->hpm_offset));
     for (unsigned i = HPM_FIRST; i < HPM_END; i++)

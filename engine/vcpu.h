@@ -160,7 +160,7 @@ struct vcpu_x86_state {
 
 /* Neutral architectural state of one vCPU: a RISC-V hart (RV64), unless `guest` says something else. Integers in host
  * order. Fields are only ever added at the end, with a new version. */
-enum { VCPU_STATE_VERSION = 5 };
+enum { VCPU_STATE_VERSION = 6 };
 
 struct vcpu_state {
     uint32_t version; /* VCPU_STATE_VERSION */
@@ -189,6 +189,7 @@ struct vcpu_state {
     uint64_t ssp;                                         /* version 4 */
     uint32_t guest;                                       /* enum vcpu_guest; version 5 */
     struct vcpu_x86_state x86; /* version 5; zeroes but where guest is VCPU_GUEST_X86_64, whose only state it is */
+    uint64_t tselect, tcontrol, mcontext, scontext, tdata1[4], tdata2[4], tdata3[4]; /* version 6 */
 };
 
 /* Counters, one list: printed by --stats. X(name, text) */

@@ -353,7 +353,7 @@ PRESERVE_NONE void interp_region_decline(OP_PARAMS)
 /* The one instruction of a block that stops: where nothing does now, it is decoded and run as it is. */
 static TUFF_NOINLINE PRESERVE_NONE void op_point(OP_PARAMS)
 {
-    struct block *rest = debug_stops_at(h, pc) ? NULL : block_past_point(h, pc);
+    struct block *rest = debug_stops_at(h, pc, (unsigned)op_len_bytes(op)) ? NULL : block_past_point(h, pc);
 
     if (!rest)
         TAIL interp_trap(h, op, pc, block);

@@ -51,6 +51,9 @@ enum {
     CSR_PMPCFG15 = 0x3af,
     CSR_PMPADDR0 = 0x3b0,
     CSR_PMPADDR63 = 0x3ef,
+    CSR_SCONTEXT = 0x5a8,
+    CSR_TSELECT = 0x7a0,
+    CSR_MCONTEXT = 0x7a8,
     CSR_MNSCRATCH = 0x740,
     CSR_MNEPC = 0x741,
     CSR_MNCAUSE = 0x742,
@@ -241,7 +244,8 @@ uint64_t csr_mstateen_fields(const struct hart *h, unsigned i)
 {
     if (i)
         return MSTATEEN_SE;
-    return MSTATEEN_SE | MSTATEEN0_ENVCFG | (aia_exists(h) ? MSTATEEN0_AIA_ALL : 0);
+    return MSTATEEN_SE | MSTATEEN0_ENVCFG | (h->isa & ISA_EXT(SDTRIG) ? MSTATEEN0_CONTEXT : 0) |
+           (aia_exists(h) ? MSTATEEN0_AIA_ALL : 0);
 }
 
 /* May this mode look at state that the bits of mstateen `i` control? */
@@ -404,6 +408,8 @@ static bool read_supervisor(struct hart *h, unsigned number, uint64_t *value)
         return stimecmp_allowed(h);
     case CSR_SCOUNTOVF:
         return read_overflows(h, value);
+    case CSR_SCONTEXT:
+        return stateen_allows(h, 0, MSTATEEN0_CONTEXT) && triggers_csr_read(h, number, value);
     case CSR_SATP:
         *value = h->satp;
         return h->priv == VCPU_PRIV_M || !(h->mstatus & MSTATUS_TVM);
@@ -512,6 +518,8 @@ static bool read_machine(struct hart *h, unsigned number, uint64_t *value)
         *value = h->mseccfg;
         return mseccfg_fields(h) != 0;
     }
+    if (number >= CSR_TSELECT && number <= CSR_MCONTEXT)
+        return triggers_csr_read(h, number, value);
     if (number >= CSR_MNSCRATCH && number <= CSR_MNSTATUS)
         return read_nmi(h, number, value);
     if (number >= CSR_MSTATEEN0 && number <= CSR_MSTATEEN3) {
@@ -685,6 +693,9 @@ static bool write_supervisor(struct hart *h, unsigned number, uint64_t value)
         h->stimecmp = value;
         hart_update_timers(h);
         return true;
+    case CSR_SCONTEXT:
+        triggers_csr_write(h, number, value);
+        return true;
     case CSR_SATP:
         write_satp(h, value);
         return true;
@@ -784,6 +795,8 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
             return pmpcfg_write(h, number, value);
         if (number >= CSR_PMPADDR0 && number <= CSR_PMPADDR63)
             pmpaddr_write(h, number - CSR_PMPADDR0, value);
+        else if (number >= CSR_TSELECT && number <= CSR_MCONTEXT)
+            triggers_csr_write(h, number, value);
         else if (number >= CSR_MSTATEEN0 && number <= CSR_MSTATEEN3)
             h->mstateen[number - CSR_MSTATEEN0] = value & csr_mstateen_fields(h, number - CSR_MSTATEEN0);
         write_monitor(h, number, value);

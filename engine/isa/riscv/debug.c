@@ -23,6 +23,8 @@ void debug_points_changed(struct hart *h)
     h->point_kinds = 0;
     for (uint32_t i = 0; i < d->count; i++)
         h->point_kinds |= d->ranges[i].kinds;
+    for (unsigned i = 0; i < HART_TRIGGERS; i++)
+        h->point_kinds |= d->triggers[i].kinds;
     /* Blocks of earlier points are not found any more. Once in 65,535 changes their contexts come again. */
     if (++d->generation == 0) {
         d->generation = 1;
@@ -37,25 +39,43 @@ static bool touches(const struct debug_range *range, uint64_t first, uint64_t la
     return (range->kinds & kinds) && range->first <= last && first <= range->last;
 }
 
-bool debug_page_has(const struct hart *h, uint64_t gva, unsigned kinds)
+static bool any_touches(const struct hart *h, uint64_t first, uint64_t last, unsigned kinds)
 {
     const struct debug *d = h->debug;
-    uint64_t page = gva & TLB_PAGE_MASK;
 
     for (uint32_t i = 0; i < d->count; i++) {
-        if (touches(&d->ranges[i], page, page | ~TLB_PAGE_MASK, kinds))
+        if (touches(&d->ranges[i], first, last, kinds))
+            return true;
+    }
+    for (unsigned i = 0; i < HART_TRIGGERS; i++) {
+        if (touches(&d->triggers[i], first, last, kinds))
             return true;
     }
     return false;
 }
 
+bool debug_page_has(const struct hart *h, uint64_t gva, unsigned kinds)
+{
+    uint64_t page = gva & TLB_PAGE_MASK;
+
+    return any_touches(h, page, page | ~TLB_PAGE_MASK, kinds);
+}
+
 bool debug_point_at(const struct hart *h, uint64_t pc)
 {
-    const struct debug *d = h->debug;
+    return any_touches(h, pc, pc, VCPU_POINT_EXECUTE);
+}
 
-    for (uint32_t i = 0; i < d->count; i++) {
-        if (touches(&d->ranges[i], pc, pc, VCPU_POINT_EXECUTE))
-            return true;
+/* Of the guest's triggers; the exception is theirs to take. */
+static bool trigger_stops(struct hart *h, uint64_t first, unsigned size_bytes, uint64_t last, unsigned kinds)
+{
+    for (unsigned i = 0; i < HART_TRIGGERS; i++) {
+        const struct debug_range *range = &h->debug->triggers[i];
+        if (!touches(range, first, last, kinds) || !trigger_fires(h, i, size_bytes))
+            continue;
+        h->trap.cause = CAUSE_BREAKPOINT;
+        h->trap.tval = first > range->first ? first : range->first;
+        return true;
     }
     return false;
 }
@@ -68,7 +88,7 @@ static bool stop(struct hart *h, enum vcpu_stop_kind kind, uint64_t gva)
     return true;
 }
 
-bool debug_stops_at(struct hart *h, uint64_t pc)
+bool debug_stops_at(struct hart *h, uint64_t pc, unsigned len_bytes)
 {
     const struct debug *d = h->debug;
 
@@ -76,7 +96,7 @@ bool debug_stops_at(struct hart *h, uint64_t pc)
         if (touches(&d->ranges[i], pc, pc, VCPU_POINT_EXECUTE))
             return stop(h, VCPU_STOP_BREAKPOINT, pc);
     }
-    return false;
+    return trigger_stops(h, pc, len_bytes, pc, VCPU_POINT_EXECUTE);
 }
 
 bool debug_stops_access(struct hart *h, uint64_t gva, unsigned size_bytes, unsigned kinds)
@@ -85,17 +105,17 @@ bool debug_stops_access(struct hart *h, uint64_t gva, unsigned size_bytes, unsig
                                                 [VCPU_POINT_WRITE] = VCPU_STOP_WRITE,
                                                 [VCPU_POINT_READ | VCPU_POINT_WRITE] = VCPU_STOP_ACCESS};
     const struct debug *d = h->debug;
-    uint64_t first = tlb_effective(&h->bank->view, gva);
+    uint64_t first = tlb_effective(&h->bank->view, gva), last = first + size_bytes - 1;
 
     if (!(h->point_kinds & kinds))
         return false;
     for (uint32_t i = 0; i < d->count && d->passing != DEBUG_PASS_ALL; i++) {
         const struct debug_range *range = &d->ranges[i];
-        if (touches(range, first, first + size_bytes - 1, kinds))
+        if (touches(range, first, last, kinds))
             return stop(h, stops[range->kinds & (VCPU_POINT_READ | VCPU_POINT_WRITE)],
                         first > range->first ? first : range->first);
     }
-    return false;
+    return trigger_stops(h, first, size_bytes, last, kinds);
 }
 
 /* ---- the debugger's side ---- */

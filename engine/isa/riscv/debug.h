@@ -33,8 +33,9 @@ enum debug_passing {
 struct debug {
     struct debug_range ranges[VCPU_POINTS_MAX]; /* the debugger's */
     uint32_t count;
-    uint16_t generation; /* of all points; never 0 */
-    bool stepping;       /* exceptions end run(), interrupts wait */
+    struct debug_range triggers[HART_TRIGGERS]; /* the guest's */
+    uint16_t generation;                        /* of all points; never 0 */
+    bool stepping;                              /* exceptions end run(), interrupts wait */
     enum debug_passing passing;
     struct vcpu_stop stop;
 };
@@ -63,8 +64,8 @@ static inline uint32_t debug_block_context(const struct hart *h, uint64_t pc)
 
 /* May something stop before an instruction at pc? */
 bool debug_point_at(const struct hart *h, uint64_t pc);
-/* Does something stop before the instruction at pc now? True: h->trap says what. */
-bool debug_stops_at(struct hart *h, uint64_t pc);
+/* Does something stop before the instruction of len_bytes at pc now? True: h->trap says what. */
+bool debug_stops_at(struct hart *h, uint64_t pc, unsigned len_bytes);
 /* Does something stop before an access of these kinds? True: h->trap says what. `gva` is as the instruction formed it.
  */
 bool debug_stops_access(struct hart *h, uint64_t gva, unsigned size_bytes, unsigned kinds);

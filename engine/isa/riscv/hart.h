@@ -70,6 +70,12 @@ enum {
 /* Performance monitors (hpm.c). */
 enum { HPM_FIRST = 3, HPM_END = 32 };
 
+/* Sdtrig (triggers.c). */
+enum { HART_TRIGGERS = 4 };
+struct trigger {
+    uint64_t tdata1, tdata2, tdata3;
+};
+
 struct trap {
     uint64_t cause;
     uint64_t tval;
@@ -146,6 +152,9 @@ struct hart {
     uint32_t hpm_running;         /* bits of counters */
     bool hpm_filtered;            /* some counter runs in some modes only */
     bool hpm_watch;               /* an event other than instructions may let a counter overflow */
+    struct trigger triggers[HART_TRIGGERS];
+    uint32_t tselect;
+    uint64_t tcontrol, mcontext, scontext;
     uint64_t pmpaddr[64];
     uint8_t pmpcfg[64];
     uint8_t pmp_count; /* highest entry in use + 1 */
@@ -377,6 +386,19 @@ void csr_set_mstatus(struct hart *h, uint64_t value);
 uint64_t csr_get_mstatus(const struct hart *h);
 uint64_t csr_misa(const struct hart *h);
 
+/* ---- Sdtrig (triggers.c), where the hart has it ---- */
+
+/* A register of it, after the checks by number and privilege. False: it does not exist. */
+bool triggers_csr_read(const struct hart *h, unsigned number, uint64_t *value);
+void triggers_csr_write(struct hart *h, unsigned number, uint64_t value);
+/* All of its state, as far as it is legal. */
+void triggers_set(struct hart *h, const struct trigger *triggers, uint64_t tselect, uint64_t tcontrol,
+                  uint64_t mcontext, uint64_t scontext);
+/* An instruction of that many bytes, or an access, is in the range of trigger i: does it fire? Notes that it did. */
+bool trigger_fires(struct hart *h, unsigned i, unsigned size_bytes);
+void triggers_trap_to_machine(struct hart *h);
+void triggers_return_from_machine(struct hart *h);
+
 #define MSTATUS_SIE (1ull << 1)
 #define MSTATUS_MIE (1ull << 3)
 #define MSTATUS_SPIE (1ull << 5)
@@ -419,6 +441,7 @@ uint64_t csr_misa(const struct hart *h);
 #define MSTATEEN0_ENVCFG (1ull << 62)
 #define MSTATEEN0_CSRIND (1ull << 60)
 #define MSTATEEN0_AIA (1ull << 59)
+#define MSTATEEN0_CONTEXT (1ull << 57)
 #define MSTATEEN0_IMSIC (1ull << 58)
 #define MSTATEEN0_AIA_ALL (MSTATEEN0_CSRIND | MSTATEEN0_AIA | MSTATEEN0_IMSIC)
 #define MENVCFG_DTE (1ull << 59)

@@ -60,6 +60,7 @@
     X(ZKSED, "zksed")             \
     X(ZKSH, "zksh")               \
     X(ZTSO, "ztso")               \
+    X(SDTRIG, "sdtrig")           \
     X(SMDBLTRP, "smdbltrp")       \
     X(SMEPMP, "smepmp")           \
     X(SMMPM, "smmpm")             \
@@ -126,7 +127,7 @@ enum { ISA_BLOCK_BYTES = 64 };
  * closed. */
 #define ISA_DEFAULT                                                                                      \
     (ISA_COMPATIBLE & ~(ISA_EXT(ZKR) | ISA_EXT(SV48) | ISA_EXT(SV57) | ISA_EXT(SMMPM) | ISA_EXT(SMNPM) | \
-                        ISA_EXT(SSDBLTRP) | ISA_EXT(ZICFILP) | ISA_EXT(ZICFISS) | ISA_EXT(SSNPM)))
+                        ISA_EXT(SSDBLTRP) | ISA_EXT(ZICFILP) | ISA_EXT(ZICFISS) | ISA_EXT(SSNPM) | ISA_EXT(SDTRIG)))
 /* What the device tree tells by mmu-type instead of by name. */
 #define ISA_TOLD_BY_MMU_TYPE (ISA_EXT(SV48) | ISA_EXT(SV57))
 

@@ -133,6 +133,7 @@ static void trap_to_machine(struct hart *h, uint64_t cause, uint64_t tval, uint6
         return;
     }
     bool in_nmi = h->priv == VCPU_PRIV_M && !(h->mnstatus & MNSTATUS_NMIE);
+    triggers_trap_to_machine(h);
     h->mcause = cause;
     h->mepc = epc;
     h->mtval = tval;
@@ -189,6 +190,7 @@ void hart_return_m(struct hart *h)
     h->mstatus = (previous == VCPU_PRIV_M ? status : below_machine(status, previous)) & ~MSTATUS_MDT;
     h->priv = previous;
     h->pc = h->mepc;
+    triggers_return_from_machine(h);
     privilege_changed(h, 1);
 }
 
