@@ -517,6 +517,7 @@ START_TEST(driver_sets_sizes_of_sense_data_and_command_blocks)
     ck_assert_uint_eq(guest(ANSWER_GPA)[0], 4);
     ck_assert_uint_eq(guest(ANSWER_GPA)[10], CHECK);
     ck_assert_uint_eq(guest(ANSWER_GPA)[12 + 2], 6);
+    vq_settle(loop);
     save_reset_load(&dev->base);
     virtio_config_read(dev, 20, &word, 4);
     ck_assert_uint_eq(word, sense);

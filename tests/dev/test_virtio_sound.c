@@ -200,6 +200,7 @@ START_TEST(commands_have_an_order)
     ck_assert_uint_eq(command(PREPARE, 0), OK);
     ck_assert_uint_eq(command(RELEASE, 0), OK);
     ck_assert_uint_eq(command(START, 7), BAD_MSG);
+    vq_settle(loop);
     save_reset_load(&dev->base);
 }
 END_TEST

@@ -542,6 +542,7 @@ START_TEST(reset_ends_connections_and_a_loaded_state_says_so)
     fd = connect_from_guest(listener);
     memset(mem_ram_ptr(mem, EVENT_GPA, 4), 0xff, 4);
     vq_send(dev, EVENTS, &queues[EVENTS], &event, 1);
+    vq_settle(loop);
     save_reset_load(&dev->base);
     expect_end(fd);
     (void)vq_wait_used(&queues[EVENTS], &written);

@@ -13,6 +13,7 @@
 #include "dev_test.h"
 #include "mem/mem.h"
 
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
@@ -420,6 +421,25 @@ static UNUSED uint16_t vq_wait_used(struct vq *vq, uint32_t *written)
         usleep(100);
     }
     ck_abort_msg("no buffer was used within 10 s");
+}
+
+static UNUSED void vq_post(void *opaque)
+{
+    sem_post(opaque);
+}
+
+/* Returns when the loop's thread is done with what was scheduled: nothing of it runs while a state is saved. */
+static UNUSED void vq_settle(struct loop *loop)
+{
+    sem_t done;
+
+    sem_init(&done, 0, 0);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(loop_post(loop, vq_post, &done), 0);
+        while (sem_wait(&done))
+            ;
+    }
+    sem_destroy(&done);
 }
 
 /* What the device's next turn on its loop would do, here: for tests and fuzzing without a loop's thread. */
