@@ -353,6 +353,8 @@ static int parse_values(const struct option_values *values, struct boot *boot)
     config->firmware = value[OPTION_BIOS];
     config->files = value[OPTION_LOAD];
     config->dtb = value[OPTION_DTB];
+    config->affinity = value[OPTION_AFFINITY];
+    config->numa = value[OPTION_NUMA];
     config->symbols = value[OPTION_SYMBOLS];
     boot->dump_dtb = value[OPTION_DUMP_DTB];
     config->gdb = value[OPTION_GDB];
@@ -467,6 +469,7 @@ static void print_stats_now(void *opaque, struct machine *machine)
     run.end = "running";
     run.run_ns = loop_now_ns() - run.run_start_ns + run.run_ns;
     stats_add(stats, machine);
+    machine_placement_describe(machine, run.placement, sizeof(run.placement));
     stats_print_table(stats, &run, stderr);
     stats_destroy(stats);
 }
@@ -546,6 +549,7 @@ static int run_machine(struct boot *boot, struct machine *machine)
     console_detach(boot->console);
     boot->run.run_ns += loop_now_ns() - boot->run.run_start_ns;
     stats_add(boot->stats, machine);
+    machine_placement_describe(machine, boot->run.placement, sizeof(boot->run.placement));
     regions_add(boot->regions, machine, boot->run.boots);
     if (rc || boot->result.end == MACHINE_END_ERROR) {
         boot->result.end = MACHINE_END_ERROR;
@@ -761,7 +765,7 @@ static const char run_notes[] =
     "  128+ ended by a signal (130: SIGINT, 143: SIGTERM)\n"
     "\n"
     "--stats=json: version, end (poweroff, reboot, max-insns, quit,\n"
-    "critical-error, error), exit_code, boots,\n"
+    "critical-error, error), placement, exit_code, boots,\n"
     "start_seconds, run_seconds, cpu_user_seconds, cpu_system_seconds, peak_rss_bytes,\n"
     "instructions, mips, total (sums over the harts), harts (one object each), machine,\n"
     "regions (one object each: boot, number, level, address, symbol, instructions, blocks, pages, ir_built,\n"

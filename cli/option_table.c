@@ -84,6 +84,10 @@ const struct option_row option_rows[] = {
     {OPTION_VIRTIO_CONSOLE, BOOT | RUN, OPTION_FLAG, "Console", "virtio-console", 0, NULL,
      "a virtio terminal (Linux: hvc0) beside the first serial port, on\n"
      "the same WHERE; input goes to it once the guest has written to it"},
+    {OPTION_CHANNEL, BOOT | RUN, OPTION_LIST, "Console", "channel", 0, "NAME,path=FILE",
+     "a channel to a program here that connects to the UNIX socket FILE,\n"
+     "one at a time; in the guest /dev/virtio-ports/NAME. Given again:\n"
+     "another one, up to seven"},
     {OPTION_DISK, BOOT | RUN, OPTION_LIST, "Devices", "disk", 'd', "FILE[,SETTING..]",
      "a disk (virtio-blk) with the contents of a disk image; given again,\n"
      "another one:\n"
@@ -127,16 +131,6 @@ const struct option_row option_rows[] = {
     {OPTION_CRYPTO, BOOT | RUN, OPTION_FLAG, "Devices", "crypto", 0, NULL,
      "a crypto device (virtio-crypto): ciphers, hashes and codes that\n"
      "this computer computes"},
-    {OPTION_ACCEL, BOOT | RUN, OPTION_VALUE, "Run", "accel", 0, "WHICH",
-     "what runs the guest's code (default: auto):\n"
-     "  auto    KVM where the guest is of this computer's instruction set\n"
-     "          and KVM works, else as jit; given, a line says which\n"
-     "  kvm     KVM, or nothing\n"
-     "  jit     the tiers that --tier says; interp  --tier=interp"},
-    {OPTION_CHANNEL, BOOT | RUN, OPTION_LIST, "Console", "channel", 0, "NAME,path=FILE",
-     "a channel to a program here that connects to the UNIX socket FILE,\n"
-     "one at a time; in the guest /dev/virtio-ports/NAME. Given again:\n"
-     "another one, up to seven"},
     {OPTION_INPUT, BOOT | RUN, OPTION_LIST, "Devices", "input", 0, "KIND,path=FILE",
      "a keyboard, mouse or tablet, whose events are read from FILE: an\n"
      "event device of this computer (/dev/input/eventN), or a FIFO into\n"
@@ -145,6 +139,18 @@ const struct option_row option_rows[] = {
     {OPTION_SOUND, BOOT | RUN, OPTION_LIST, "Devices", "sound", 0, "SETTING..",
      "a sound card: out=FILE (WAV) or alsa=DEVICE (default, hw:0, ..) for\n"
      "what the guest plays, in=FILE (WAV) for what it records"},
+    {OPTION_ACCEL, BOOT | RUN, OPTION_VALUE, "Run", "accel", 0, "WHICH",
+     "what runs the guest's code (default: auto):\n"
+     "  auto    KVM where the guest is of this computer's instruction set\n"
+     "          and KVM works, else as jit; given, a line says which\n"
+     "  kvm     KVM, or nothing\n"
+     "  jit     the tiers that --tier says; interp  --tier=interp"},
+    {OPTION_AFFINITY, BOOT | RUN, OPTION_VALUE, "Run", "affinity", 0, "WHERE",
+     "the CPUs of this computer that threads run on: auto (vCPUs one a\n"
+     "core, compiling on their siblings, devices on what is left), or\n"
+     "lists like vcpu=0-3+8,io=4,compile=5; vCPUs take theirs in turn"},
+    {OPTION_NUMA, BOOT | RUN, OPTION_VALUE, "Run", "numa", 0, "NODE",
+     "where RAM is: on this NUMA node alone, or interleave"},
     {OPTION_CLOCK, BOOT | RUN, OPTION_VALUE, "Run", "clock", 0, "CLOCK",
      "what the guest's time follows (default: host):\n"
      "  host    this computer's clock\n"

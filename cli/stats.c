@@ -177,6 +177,7 @@ void stats_print_table(const struct stats *stats, const struct stats_run *run, F
             (double)run->run_ns / 1e9);
     fprintf(out, "%-*s%.3f s user, %.3f s system\n", NAME_COLUMN, "host CPU time", host.user_seconds,
             host.system_seconds);
+    fprintf(out, "%-*s%s\n", NAME_COLUMN, "placement", run->placement);
     fprintf(out, "%-*s%.1f MiB\n", NAME_COLUMN, "peak memory", (double)host.peak_rss_bytes / (1 << 20));
     fprintf(out, "%-*s%.1f million instructions a second (%llu)\n", NAME_COLUMN, "speed", mips(stats, run),
             (unsigned long long)stats_insns(stats));
@@ -233,11 +234,11 @@ int stats_print_json(const struct stats *stats, struct regions *regions, const s
 {
     struct host_use host = host_use_now();
     json_t *root = json_pack(
-        "{s:i, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:o, s:o, s:o, s:o}", "version", 1, "end", run->end,
-        "exit_code", (json_int_t)run->exit_code, "boots", (json_int_t)run->boots, "start_seconds",
-        (double)run->start_ns / 1e9, "run_seconds", (double)run->run_ns / 1e9, "cpu_user_seconds", host.user_seconds,
-        "cpu_system_seconds", host.system_seconds, "peak_rss_bytes", (json_int_t)host.peak_rss_bytes, "instructions",
-        (json_int_t)stats_insns(stats), "mips", mips(stats, run), "total", json_totals(stats), "harts",
+        "{s:i, s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:o, s:o, s:o, s:o}", "version", 1, "end",
+        run->end, "placement", run->placement, "exit_code", (json_int_t)run->exit_code, "boots", (json_int_t)run->boots,
+        "start_seconds", (double)run->start_ns / 1e9, "run_seconds", (double)run->run_ns / 1e9, "cpu_user_seconds",
+        host.user_seconds, "cpu_system_seconds", host.system_seconds, "peak_rss_bytes", (json_int_t)host.peak_rss_bytes,
+        "instructions", (json_int_t)stats_insns(stats), "mips", mips(stats, run), "total", json_totals(stats), "harts",
         json_harts(stats), "machine", json_counters(stats, UINT32_MAX), "regions", regions_json(regions));
     int rc = 0;
 

@@ -18,6 +18,7 @@ struct stats_run {
     uint64_t start_ns;     /* from the start of the command until the first hart ran */
     uint64_t run_ns;       /* while harts ran */
     uint64_t run_start_ns; /* CLOCK_MONOTONIC when the present boot began to run */
+    char placement[1024];  /* machine_placement_describe() */
 };
 
 /* Empty statistics. Returns NULL without memory. */

@@ -301,6 +301,7 @@ static void *hart_main(void *opaque)
     if (m->sbi && m->config.clock != MACHINE_CLOCK_INSNS)
         hart->schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
     machine_hart_enter(m);
+    placement_enter(&m->placement, PLACEMENT_VCPU, hart->index, NULL);
     while (!atomic_load(&m->ending)) {
         machine_hart_yield(m);
         if (atomic_load(&hart->state) == SBI_HSM_START_PENDING) {

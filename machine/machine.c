@@ -316,14 +316,22 @@ static int create_loops(struct machine *m, struct error *err)
 
 static int create_parts(struct machine *m, struct error *err)
 {
+    const struct placement_config places = {
+        .affinity = m->config.affinity, .numa = m->config.numa, .vcpu_count = m->config.cpus};
     bool pc = machine_is_pc(&m->config);
-    int rc = mem_create(&m->mem);
+    int rc = placement_make(&places, &m->placement, err);
 
+    if (rc)
+        return rc;
+    rc = mem_create(&m->mem);
     if (rc == 0)
         rc = mem_add_ram(m->mem, pc ? 0 : BOARD_RAM_GPA, m->config.memory_bytes);
     if (rc)
         return error_set(err, rc, "%" PRIu64 " MiB of guest memory: %s", m->config.memory_bytes >> 20, strerror(-rc));
-    rc = machine_pflash_create(m, err);
+    rc = placement_bind(&m->placement, mem_ram_ptr(m->mem, mem_ram_base(m->mem), m->config.memory_bytes),
+                        m->config.memory_bytes, err);
+    if (rc == 0)
+        rc = machine_pflash_create(m, err);
     if (rc == 0)
         rc = create_loops(m, err);
     if (rc || pc)
@@ -345,8 +353,12 @@ static int create_parts(struct machine *m, struct error *err)
     rc = load_symbols(m, err);
     if (rc == 0)
         open_store(m);
-    if (rc == 0 && !m->config.interpret && compiling_tier())
+    if (rc == 0 && !m->config.interpret && compiling_tier()) {
+        cpu_set_t before;
+        placement_enter(&m->placement, PLACEMENT_COMPILE, 0, &before);
         rc = region_cache_create(compiling_tier(), &m->config.jit, &m->regions, err);
+        placement_leave(&before);
+    }
     if (rc == 0)
         rc = machine_harts_create(m, err);
     if (rc == 0)
@@ -492,6 +504,8 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
 {
     if (!m->has_image)
         return error_set(err, -EINVAL, "nothing to run: give a kernel or a bare-metal program");
+    cpu_set_t before;
+    placement_enter(&m->placement, PLACEMENT_IO, 0, &before);
     int rc = loop_start(m->loop);
     if (rc == 0)
         rc = loop_start(m->devices_loop);
@@ -499,6 +513,7 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
         rc = machine_virtio_start(m);
     if (rc == 0)
         rc = machine_gdb_start(m);
+    placement_leave(&before);
     if (rc)
         return error_set(err, rc, "the event loops could not be started: %s", strerror(-rc));
     m->run_start_ns = loop_now_ns();

@@ -135,6 +135,7 @@ struct machine_config {
     uint64_t max_insns; /* per hart; UINT64_MAX: no limit */
     isa_set isa;        /* ISA_EXT bits */
     enum machine_accel accel;
+    const char *affinity, *numa;   /* machine/placement.h; NULL: nothing is asked for */
     bool interpret;                /* no LLVM tier */
     bool baseline;                 /* blocks are compiled one by one, where this build can; not with jit.verify */
     struct tier_config jit;        /* its `symbols` are the machine's to fill in */
@@ -189,6 +190,8 @@ bool machine_has_baseline(void);
  * the head of the kernel or program. */
 void machine_accel_describe(const struct machine_config *config, struct error *line);
 bool machine_runs_on_kvm(const struct machine *machine);
+/* Where its threads and its RAM are on the host, as a line for the user. */
+void machine_placement_describe(const struct machine *machine, char *text, size_t size);
 
 /* Checks the configuration, opens and loads every file, builds memory, devices, harts and the device tree. Nothing runs
  * yet. Returns 0, or a negative errno with one line in `err`. */

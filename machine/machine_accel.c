@@ -29,6 +29,11 @@ bool machine_runs_on_kvm(const struct machine *m)
     return m->accel != NULL;
 }
 
+void machine_placement_describe(const struct machine *m, char *text, size_t size)
+{
+    placement_describe(&m->placement, text, size);
+}
+
 int machine_accel_create(struct machine *m, struct error *err)
 {
     struct accel_vm_config config = {.mem = m->mem, .guest = VCPU_GUEST_X86_64, .vcpu_count = m->config.cpus};

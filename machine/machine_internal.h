@@ -17,6 +17,7 @@
 #include "machine/loader.h"
 #include "machine/loader_pc.h"
 #include "machine/machine.h"
+#include "machine/placement.h"
 #include "machine/sbi.h"
 #include "mem/mem.h"
 
@@ -58,8 +59,9 @@ struct machine {
     struct machine_config config;
     struct mem *mem;
     struct accel_vm *accel; /* NULL: the engine runs the guest */
-    struct machine_pc *pc;  /* the board of an x86 guest; NULL: board_virt */
-    struct store *store;    /* NULL: none */
+    struct placement placement;
+    struct machine_pc *pc; /* the board of an x86 guest; NULL: board_virt */
+    struct store *store;   /* NULL: none */
     uint64_t run_start_ns;
     struct region_cache *regions; /* NULL: interpreting only */
     struct symbols *symbols;      /* names of guest code; NULL: not wanted */
