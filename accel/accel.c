@@ -9,7 +9,7 @@
 
 static const char device_path[] = "/dev/kvm";
 
-#if !defined(__x86_64__)
+#if !defined(__x86_64__) && !defined(__riscv)
 const struct kvm_arch *const kvm_arch_host = NULL;
 #endif
 

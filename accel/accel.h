@@ -1,8 +1,9 @@
 /* Guests that the host's processor runs itself, through KVM: a virtual machine, and the vCPU back end (engine/vcpu.h)
  * whose vCPUs belong to it. Nothing outside accel/ and the boards that put this to use knows that KVM exists.
  *
- * Works for guests of the host's own instruction set: x86-64. Interrupt controllers (on x86 the two 8259s, the I/O
- * APIC, the local APICs) and the 8254 timer are the kernel's; everything else is a device of ours.
+ * Works for guests of the host's own instruction set: x86-64. (For riscv64 hosts there are the vCPU's operations, but
+ * no board that uses them yet.) Interrupt controllers (on x86 the two 8259s, the I/O APIC, the local APICs) and the
+ * 8254 timer are the kernel's; everything else is a device of ours.
  */
 #ifndef TUFF_ACCEL_ACCEL_H
 #define TUFF_ACCEL_ACCEL_H

@@ -24,12 +24,15 @@ struct kvm_arch {
     } *needs;
     int (*vm_init)(struct accel_vm *vm, struct error *err);
     int (*vcpu_init)(struct kvm_vcpu *v);
+    /* NULL: nothing of the kernel's is saved as a device. */
     int (*chip_create)(struct accel_vm *vm, struct device **out);
     /* Handles an exit that is this architecture's. Returns true when run() goes on; else `*exit` is set. */
     bool (*handle)(struct kvm_vcpu *v, enum vcpu_exit *exit);
     uint64_t (*pc)(const struct kvm_vcpu *v); /* for messages */
     void (*get_state)(struct kvm_vcpu *v, struct vcpu_state *state);
     int (*set_state)(struct kvm_vcpu *v, const struct vcpu_state *state);
+    /* A line of RISC-V's; NULL elsewhere. */
+    void (*set_irq)(struct kvm_vcpu *v, enum vcpu_irq irq, bool level);
 };
 
 /* The host's; NULL where there is none. */

@@ -248,6 +248,14 @@ static int set_state(struct vcpu *vcpu, const struct vcpu_state *state)
     return v->vm->arch->set_state(v, state);
 }
 
+static void set_irq(struct vcpu *vcpu, enum vcpu_irq irq, bool level)
+{
+    struct kvm_vcpu *v = (struct kvm_vcpu *)vcpu;
+
+    if (v->vm->arch->set_irq)
+        v->vm->arch->set_irq(v, irq, level);
+}
+
 static uint32_t hart_id(const struct vcpu *vcpu)
 {
     return ((const struct kvm_vcpu *)vcpu)->config.hart_id;
@@ -320,6 +328,7 @@ const struct vcpu_ops kvm_vcpu_ops = {
     .kick = kick,
     .get_state = get_state,
     .set_state = set_state,
+    .set_irq = set_irq,
     .counters_read = counters_read,
     .hart_id = hart_id,
 };

@@ -175,7 +175,7 @@ static int init(struct accel_vm *vm, struct error *err)
     rc = vm->arch->vm_init(vm, err);
     if (rc)
         return rc;
-    rc = vm->arch->chip_create(vm, &vm->chip);
+    rc = vm->arch->chip_create ? vm->arch->chip_create(vm, &vm->chip) : 0;
     if (rc)
         return error_set(err, rc, "no memory for a virtual machine");
     mem_set_dirty_source(vm->config.mem, &dirty_source, vm);

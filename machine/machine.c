@@ -2,7 +2,6 @@
  * a run to its end. Creation is single-threaded; what threads there are is said in machine_internal.h. */
 #include "machine/machine.h"
 
-#include "accel/accel.h"
 #include "base/symbols.h"
 #include "engine/baseline/baseline.h"
 #include "engine/isa/riscv/isa.h"
@@ -375,7 +374,7 @@ int machine_create(const struct machine_config *config, struct machine **out, st
     if (rc == 0 && machine_is_pc(config))
         rc = machine_pc_check(config, err);
     else if (rc == 0 && config->accel == MACHINE_ACCEL_KVM)
-        rc = accel_probe(VCPU_GUEST_RISCV64, config->cpus, err);
+        rc = machine_accel_riscv(config, err);
     if (rc)
         return rc;
     struct machine *m = calloc(1, sizeof(*m));

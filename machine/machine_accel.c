@@ -3,6 +3,7 @@
 #include "accel/accel.h"
 #include "machine/machine_internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 bool machine_is_pc(const struct machine_config *config)
@@ -10,6 +11,13 @@ bool machine_is_pc(const struct machine_config *config)
     const char *image = config->kernel ? config->kernel : config->bare;
 
     return image && !config->firmware && loader_is_pc(image);
+}
+
+int machine_accel_riscv(const struct machine_config *config, struct error *err)
+{
+    int rc = accel_probe(VCPU_GUEST_RISCV64, config->cpus, err);
+
+    return rc ? rc : error_set(err, -ENOTSUP, "KVM is not used: the riscv64 board has no way to it yet");
 }
 
 void machine_accel_describe(const struct machine_config *config, struct error *line)
@@ -20,7 +28,9 @@ void machine_accel_describe(const struct machine_config *config, struct error *l
         snprintf(line->text, sizeof(line->text), "KVM is not used: something else was asked for");
         return;
     }
-    if (accel_probe(guest, config->cpus, line) == 0)
+    if (guest == VCPU_GUEST_RISCV64)
+        (void)machine_accel_riscv(config, line);
+    else if (accel_probe(guest, config->cpus, line) == 0)
         snprintf(line->text, sizeof(line->text), "KVM runs the guest");
 }
 

@@ -146,6 +146,8 @@ void machine_devices_reset(struct machine *m);
 
 /* machine_accel.c: does KVM run it? 0, or a negative errno with the reason. Then the virtual machine, after RAM. */
 bool machine_is_pc(const struct machine_config *config);
+/* Why KVM does not run a riscv64 guest: always a negative errno. */
+int machine_accel_riscv(const struct machine_config *config, struct error *err) TUFF_MUST_CHECK;
 int machine_accel_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 
 /* machine_pc.c: a PC's memory, devices, vCPUs and kernel; what is of a virtio slot there. */
