@@ -279,6 +279,14 @@ static int load(struct mem *mem, const char *name, const uint8_t *data, size_t l
                      name, len);
 }
 
+int loader_pc_load_bytes(struct mem *mem, const char *name, const void *bytes, size_t len, struct loader_pc_image *out,
+                         struct error *err)
+{
+    memset(out, 0, sizeof(*out));
+    out->initrd_max = UINT32_MAX;
+    return load(mem, name, bytes, len, out, err);
+}
+
 int loader_pc_load(struct mem *mem, const char *path, struct loader_pc_image *out, struct error *err)
 {
     struct loader_bytes bytes;
@@ -286,9 +294,7 @@ int loader_pc_load(struct mem *mem, const char *path, struct loader_pc_image *ou
 
     if (rc)
         return rc;
-    memset(out, 0, sizeof(*out));
-    out->initrd_max = UINT32_MAX;
-    rc = load(mem, path, bytes.data, bytes.len, out, err);
+    rc = loader_pc_load_bytes(mem, path, bytes.data, bytes.len, out, err);
     free(bytes.heap);
     return rc;
 }

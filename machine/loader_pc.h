@@ -34,6 +34,10 @@ bool loader_is_pc(const char *path);
 /* -ENOEXEC: none of these, or damaged; -EFBIG: does not fit; else what open or read said. */
 TUFF_MUST_CHECK int loader_pc_load(struct mem *mem, const char *path, struct loader_pc_image *out, struct error *err);
 
+/* The same of bytes that are in memory already; `name` stands in messages. */
+TUFF_MUST_CHECK int loader_pc_load_bytes(struct mem *mem, const char *name, const void *bytes, size_t len,
+                                         struct loader_pc_image *out, struct error *err);
+
 /* Puts command line (NULL: none), initrd (end 0: none), memory map and what else the protocol wants into low memory.
  * Returns 0, -E2BIG (command line), or mem_write()'s error, with a line in `err`. */
 TUFF_MUST_CHECK int boot_pc_write(struct mem *mem, const struct loader_pc_image *image, const char *cmdline,
