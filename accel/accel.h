@@ -54,7 +54,8 @@ void accel_message(struct accel_vm *vm, uint64_t gpa, uint32_t data);
  * Returns 0 or a negative errno. Before vCPUs run; until the virtual machine is destroyed. */
 TUFF_MUST_CHECK int accel_doorbell(struct accel_vm *vm, uint64_t gpa, unsigned size_bytes, uint32_t value, int fd);
 
-/* The kernel's interrupt controllers and timer as a device, for what is saved. Borrowed. */
-struct device *accel_vm_chip(struct accel_vm *vm);
+/* The kernel's interrupt controllers and timer as a device, for what is saved: the caller's from the first call on,
+ * which destroys it before the virtual machine. NULL: taken already, or there is none. */
+struct device *accel_vm_take_chip(struct accel_vm *vm);
 
 #endif

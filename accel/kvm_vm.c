@@ -148,9 +148,12 @@ int accel_doorbell(struct accel_vm *vm, uint64_t gpa, unsigned size_bytes, uint3
     return kvm_ioctl(vm->vm_fd, KVM_IOEVENTFD, &bell);
 }
 
-struct device *accel_vm_chip(struct accel_vm *vm)
+struct device *accel_vm_take_chip(struct accel_vm *vm)
 {
-    return vm->chip;
+    struct device *chip = vm->chip;
+
+    vm->chip = NULL;
+    return chip;
 }
 
 /* ---- creation ---- */

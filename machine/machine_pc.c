@@ -199,7 +199,10 @@ static int create_devices(struct machine *m, struct error *err)
 
     if (rc)
         return rc;
-    rc = machine_test_create(m, BOARD_PC_TEST_GPA);
+    struct device *chip = accel_vm_take_chip(m->accel);
+    rc = chip ? machine_device_keep(m, chip) : 0;
+    if (rc == 0)
+        rc = machine_test_create(m, BOARD_PC_TEST_GPA);
     if (rc == 0)
         rc = create_reset(m);
     if (rc == 0)

@@ -1,5 +1,6 @@
 /* The KVM back end by itself: small pieces of real-mode code (real.S) on a virtual machine without a board. */
 #include "accel/accel.h"
+#include "dev/device_state.h"
 #include "mem/mem.h"
 #include "run_suite.h"
 
@@ -315,6 +316,34 @@ START_TEST(state_and_memory_go_on_in_another_virtual_machine)
 }
 END_TEST
 
+/* The program has told the 8259 its vector; then the chips go on in another virtual machine. */
+START_TEST(chips_are_saved_and_go_on_in_another_virtual_machine)
+{
+    struct error err = {""};
+    uint8_t state[4096], again[4096];
+    struct device *chip = accel_vm_take_chip(a.vm), *other;
+
+    ck_assert_ptr_nonnull(chip);
+    ck_assert_ptr_null(accel_vm_take_chip(a.vm));
+    ck_assert_int_eq(run_at(&a, ENTRY_INTERRUPT), VCPU_EXIT_INTERRUPTED);
+    size_t len = device_state_size(chip);
+    ck_assert_uint_le(len, sizeof(state));
+    ck_assert_int_eq(device_state_save(chip, state, len), 0);
+
+    make(&b);
+    other = accel_vm_take_chip(b.vm);
+    ck_assert_int_eq(device_state_save(other, again, len), 0);
+    ck_assert_int_ne(memcmp(state, again, len), 0);
+    ck_assert_msg(device_state_load(other, state, len, &err) == 0, "%s", err.text);
+    ck_assert_int_eq(device_state_save(other, again, len), 0);
+    /* Up to the timer, whose time goes on: the controllers' registers. */
+    ck_assert_mem_eq(state, again, len / 2);
+    other->ops->destroy(other);
+    destroy(&b);
+    chip->ops->destroy(chip);
+}
+END_TEST
+
 START_TEST(state_that_is_not_well_formed_is_refused)
 {
     struct vcpu_state state, bad;
@@ -370,6 +399,7 @@ int main(void)
     tcase_add_test(tcase, edge_of_an_eventfd_line_interrupts_a_halted_guest);
     tcase_add_test(tcase, kick_from_another_thread_ends_a_run_in_the_guest);
     tcase_add_test(tcase, state_and_memory_go_on_in_another_virtual_machine);
+    tcase_add_test(tcase, chips_are_saved_and_go_on_in_another_virtual_machine);
     tcase_add_test(tcase, state_that_is_not_well_formed_is_refused);
     tcase_add_test(tcase, more_vcpus_than_the_host_runs_are_refused_with_the_number);
     suite_add_tcase(suite, tcase);
