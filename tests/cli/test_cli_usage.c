@@ -125,6 +125,10 @@ START_TEST(words_that_are_no_option_or_command_are_refused)
     process_expect_refusal(PROCESS_ARGV("help", "nonsense"), "nonsense");
     process_expect_refusal(PROCESS_ARGV("help", "run", "boot"), "boot");
     process_expect_refusal(PROCESS_ARGV("run", "--no-reboot=1", files_demo), "--no-reboot");
+    process_expect_refusal(PROCESS_ARGV("run", "--wait-gdb", files_demo), "--wait-gdb");
+    process_expect_refusal(PROCESS_ARGV("run", "--gdb=here", files_demo), "--gdb");
+    process_expect_refusal(PROCESS_ARGV("run", "--gdb=unix:", files_demo), "--gdb");
+    process_expect_refusal(PROCESS_ARGV("run", "--gdb=:0", "--verify", files_demo), "--verify");
     process_expect_refusal(PROCESS_ARGV("run", "--stats=xml", files_demo), "--stats");
     process_expect_refusal(PROCESS_ARGV("run", "--stats=", files_demo), "--stats");
 }
