@@ -62,6 +62,8 @@ int machine_pc_check(const struct machine_config *config, struct error *err)
         return error_set(err, -EINVAL, "a file that is loaded besides %s", only);
     if (config->clock == MACHINE_CLOCK_INSNS || config->max_insns != UINT64_MAX)
         return error_set(err, -EINVAL, "KVM does not count instructions: leave --clock=insns and --max-insns out");
+    if (config->gdb)
+        return error_set(err, -ENOTSUP, "--gdb debugs riscv64 guests only, not what KVM runs: leave it out");
     if (config->jit.verify)
         return error_set(err, -EINVAL, "KVM runs the guest: there is no compiled code to verify");
     return accel_probe(VCPU_GUEST_X86_64, config->cpus, err);
