@@ -4,7 +4,7 @@
 # it is not position-independent: tuff.pc says so.
 include(GNUInstallDirs)
 
-set(folders base mem store engine dev accel snapshot machine control)
+set(folders base mem store engine dev accel snapshot gdb machine control)
 set(objects)
 foreach(folder ${folders})
   list(APPEND objects $<TARGET_OBJECTS:tuff_${folder}>)
