@@ -16,6 +16,7 @@
 #include "cli/report.h"
 #include "cli/serve.h"
 #include "cli/share.h"
+#include "cli/snapshot.h"
 #include "cli/stats.h"
 #include "cli/values.h"
 
@@ -27,6 +28,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum stats_format { STATS_NONE, STATS_TABLE, STATS_REGIONS, STATS_JSON };
 
@@ -408,6 +410,8 @@ static int parse_values(const struct option_values *values, struct boot *boot)
     if (!rc && value[OPTION_ACCEL])
         rc = parse_accel(value[OPTION_ACCEL], value[OPTION_TIER], config);
     boot->say_accel = value[OPTION_ACCEL] && config->accel == MACHINE_ACCEL_AUTO;
+    if (!rc)
+        rc = snapshot_parse(values, config);
     return rc;
 }
 
@@ -745,6 +749,32 @@ static int run_run(const struct option_values *values)
     }
     boot.config.bare = values->operands[0];
     return free_boot(&boot, boot_machine(&boot, values));
+}
+
+int boot_restore(const struct option_values *values, const char *file, const char *name)
+{
+    struct machine_restore *restore = NULL;
+    struct boot boot = {0};
+    struct error err;
+    int code = run_with(values, &boot);
+
+    if (code >= 0)
+        return free_boot(&boot, code);
+    if (machine_restore_open(file, name, snapshot_time(values), &restore, &err) ||
+        machine_restore_config(restore, &boot.config, &err)) {
+        report_error("%s", err.text);
+        machine_restore_close(restore);
+        return free_boot(&boot, CLI_EXIT_USAGE);
+    }
+    /* What it was started from is not here. */
+    boot.no_reboot = true;
+    if (!boot.config.snapshots.file && access(file, W_OK) == 0)
+        boot.config.snapshots.file = file;
+    if (!values->value[OPTION_CACHE] && !values->value[OPTION_NO_CACHE])
+        boot.config.cache = boot.cache = cache_default_path();
+    code = boot_machine(&boot, values);
+    machine_restore_close(restore);
+    return free_boot(&boot, code);
 }
 
 static const char run_notes[] =

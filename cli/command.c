@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-const struct command *const commands[] = {&command_boot,  &command_run,     &command_cache,
-                                          &command_runs,  &command_profile, &command_disas,
-                                          &command_image, &command_ctl,     &command_top};
+const struct command *const commands[] = {&command_boot,    &command_run,      &command_cache, &command_runs,
+                                          &command_profile, &command_disas,    &command_image, &command_ctl,
+                                          &command_top,     &command_snapshot, &command_events};
 const size_t command_count = TUFF_ARRAY_LEN(commands);
 
 static const char overview_head[] = "Tuff, a virtual machine that boots stock riscv64 Linux on this computer.\n"

@@ -12,6 +12,8 @@ extern const struct command command_boot;
 extern const struct command command_run;
 extern const struct command command_disas;
 extern const struct command command_image;
+extern const struct command command_snapshot;
+extern const struct command command_events;
 extern const struct command command_cache;
 extern const struct command command_runs;
 extern const struct command command_profile;

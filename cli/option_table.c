@@ -12,7 +12,9 @@ enum {
     RUNS = OPTION_FOR_RUNS,
     PROFILE = OPTION_FOR_PROFILE,
     CTL = OPTION_FOR_CTL,
-    LIVE = OPTION_FOR_LIVE
+    LIVE = OPTION_FOR_LIVE,
+    SNAPSHOT = OPTION_FOR_SNAPSHOT,
+    EVENTS = OPTION_FOR_EVENTS
 };
 
 const struct option_row option_rows[] = {
@@ -74,7 +76,7 @@ const struct option_row option_rows[] = {
     {OPTION_DUMP_DTB, BOOT | RUN, OPTION_VALUE, "Machine", "dump-dtb", 0, "FILE",
      "write the device tree to FILE (- for standard output) and\n"
      "leave without starting the guest"},
-    {OPTION_SERIAL, BOOT | RUN, OPTION_LIST, "Console", "serial", 's', "WHERE",
+    {OPTION_SERIAL, BOOT | RUN | SNAPSHOT, OPTION_LIST, "Console", "serial", 's', "WHERE",
      "where the guest's serial port goes (default: stdio):\n"
      "  stdio   this terminal, or standard input and output\n"
      "  null    nowhere\n"
@@ -101,7 +103,7 @@ const struct option_row option_rows[] = {
      "  iops=N, bps=SIZE       at most N operations, SIZE bytes a second\n"
      "  queues=N               1 to 16 queues (default: 1)\n"
      "  serial=TEXT            the disk's serial number"},
-    {OPTION_NET, BOOT | RUN, OPTION_LIST, "Devices", "net", 'n', "KIND[,SETTING..]",
+    {OPTION_NET, BOOT | RUN | SNAPSHOT, OPTION_LIST, "Devices", "net", 'n', "KIND[,SETTING..]",
      "a network device; given again, another one:\n"
      "  user                  a network behind this computer's: the guest\n"
      "                        gets its address by DHCP\n"
@@ -112,18 +114,18 @@ const struct option_row option_rows[] = {
      "                        the same path\n"
      "and for each: mac=ADDRESS, mtu=BYTES, queues=N (pairs), rate=SIZE\n"
      "(bytes a second each way), packets=N (a second each way)"},
-    {OPTION_FORWARD, BOOT | RUN, OPTION_LIST, "Devices", "forward", 0, "PROTO:HOSTPORT:GUESTPORT",
+    {OPTION_FORWARD, BOOT | RUN | SNAPSHOT, OPTION_LIST, "Devices", "forward", 0, "PROTO:HOSTPORT:GUESTPORT",
      "let connections to a port of this computer (127.0.0.1) reach the\n"
      "guest, as in tcp:2222:22; with addresses:\n"
      "tcp:0.0.0.0:2222:10.0.2.15:22. Several separated by commas. Makes\n"
      "a --net=user if there is none"},
-    {OPTION_SHARE, BOOT | RUN, OPTION_LIST, "Devices", "share", 0, "DIR[,SETTING..]",
+    {OPTION_SHARE, BOOT | RUN | SNAPSHOT, OPTION_LIST, "Devices", "share", 0, "DIR[,SETTING..]",
      "let the guest mount a directory of this computer (9p):\n"
      "  mount -t 9p -o trans=virtio,version=9p2000.L share /mnt\n"
      "with tag=TAG (default: share, share1, ..), readonly, and\n"
      "squash=UID:GID, whose everything then seems to be in the guest.\n"
      "Given again: another one"},
-    {OPTION_VSOCK, BOOT | RUN, OPTION_VALUE, "Devices", "vsock", 0, "cid=N,path=FILE",
+    {OPTION_VSOCK, BOOT | RUN | SNAPSHOT, OPTION_VALUE, "Devices", "vsock", 0, "cid=N,path=FILE",
      "sockets between the guest (AF_VSOCK, where it has number N, 3 or\n"
      "more) and UNIX sockets here: what it connects to port P of host 2\n"
      "arrives at FILE_P; a program here connects to FILE and writes\n"
@@ -156,7 +158,7 @@ const struct option_row option_rows[] = {
      "  host    this computer's clock\n"
      "  insns   the instructions executed: a run with one hart can be\n"
      "          repeated exactly"},
-    {OPTION_MAX_INSNS, BOOT | RUN, OPTION_VALUE, "Run", "max-insns", 0, "N",
+    {OPTION_MAX_INSNS, BOOT | RUN | SNAPSHOT, OPTION_VALUE, "Run", "max-insns", 0, "N",
      "stop when a hart has executed N instructions: exit code 124"},
     {OPTION_NO_REBOOT, BOOT | RUN, OPTION_FLAG, "Run", "no-reboot", 0, NULL,
      "leave (exit code 0) when the guest reboots, instead of\n"
@@ -170,17 +172,35 @@ const struct option_row option_rows[] = {
      "The guest runs until gdb connects, and on when it detaches"},
     {OPTION_WAIT_GDB, BOOT | RUN, OPTION_FLAG, "Run", "wait-gdb", 0, NULL,
      "with --gdb: start nothing before gdb is there and continues"},
-    {OPTION_TIER, BOOT | RUN, OPTION_VALUE, "Tiers", "tier", 0, "TIER",
+    {OPTION_SNAPSHOT_FILE, BOOT | RUN | SNAPSHOT, OPTION_VALUE, "Snapshots", "snapshot-file", 0, "FILE",
+     "keep snapshots of this machine, and what happens to it, in FILE,\n"
+     "which is made where it is missing (tuff help snapshot)"},
+    {OPTION_SNAPSHOT_AT, BOOT | RUN | SNAPSHOT, OPTION_VALUE, "Snapshots", "snapshot-at", 0, "insns=N",
+     "take one, insns-N, when hart 0 has executed N instructions: the\n"
+     "guest stands still at exactly that one until all is saved"},
+    {OPTION_SNAPSHOT_EVERY, BOOT | RUN | SNAPSHOT, OPTION_VALUE, "Snapshots", "snapshot-every", 0, "SECONDS[,keep=N]",
+     "take one, auto-1, auto-2, .., so often, while the guest goes on;\n"
+     "with keep=N only the last N of them stay"},
+    {OPTION_SNAPSHOT_ON_EXIT, BOOT | RUN | SNAPSHOT, OPTION_FLAG, "Snapshots", "snapshot-on-exit", 0, NULL,
+     "take one, exit-1, exit-2, .., when you leave the guest, a signal\n"
+     "does, or --max-insns is reached"},
+    {OPTION_TIME, SNAPSHOT, OPTION_VALUE, "Snapshots", "time", 0, "WHICH",
+     "restore: what the guest's time does (default: continue):\n"
+     "  continue  goes on where it stood\n"
+     "  host      as much has passed as on this computer"},
+    {OPTION_EVENT, EVENTS, OPTION_VALUE, "Events", "event", 0, "N",
+     "replay: the configuration after event N (default: the last)"},
+    {OPTION_TIER, BOOT | RUN | SNAPSHOT, OPTION_VALUE, "Tiers", "tier", 0, "TIER",
      "what runs guest code (default: all that was built in):\n"
      "  interp    the interpreter alone\n"
      "  baseline  the interpreter, and copied stencils for what runs a\n"
      "            second time or more\n"
      "  llvm      the interpreter, and LLVM for what runs often\n"
      "  all       the three of them"},
-    {OPTION_JIT_THRESHOLD, BOOT | RUN, OPTION_VALUE, "Tiers", "jit-threshold", 0, "N",
+    {OPTION_JIT_THRESHOLD, BOOT | RUN | SNAPSHOT, OPTION_VALUE, "Tiers", "jit-threshold", 0, "N",
      "compile what ran N times; 0: at first sight\n"
      "(the same as --tune=threshold=N)"},
-    {OPTION_JIT_SYNC, BOOT | RUN, OPTION_FLAG, "Tiers", "jit-sync", 0, NULL,
+    {OPTION_JIT_SYNC, BOOT | RUN | SNAPSHOT, OPTION_FLAG, "Tiers", "jit-sync", 0, NULL,
      "wait for each compile instead of going on meanwhile: the same\n"
      "code is run in each run"},
     {OPTION_JIT_SAMPLE, BOOT | RUN, OPTION_VALUE, "Tiers", "jit-sample", 0, "1/N",
@@ -190,20 +210,20 @@ const struct option_row option_rows[] = {
      "by chance, the same for the same seed and address: for tests"},
     {OPTION_JIT_BISECT, BOOT | RUN, OPTION_VALUE, "Tiers", "jit-bisect", 0, "N",
      "compile the first N regions only, to find one that is wrong"},
-    {OPTION_VERIFY, BOOT | RUN, OPTION_CHOICE, "Tiers", "verify", 0, "N",
+    {OPTION_VERIFY, BOOT | RUN | SNAPSHOT, OPTION_CHOICE, "Tiers", "verify", 0, "N",
      "repeat each run of compiled code on the interpreter, or with\n"
      "=N every Nth, and stop with exit code 3 where they differ;\n"
      "one hart only"},
     {OPTION_JIT_PLANT, BOOT | RUN, OPTION_VALUE, "Tiers", "jit-plant", 0, "N",
      "miscompile region N on purpose, to try --verify and\n"
      "--jit-bisect"},
-    {OPTION_TUNE, BOOT | RUN, OPTION_LIST, "Tiers", "tune", 0, "NAME=N,..",
+    {OPTION_TUNE, BOOT | RUN | SNAPSHOT, OPTION_LIST, "Tiers", "tune", 0, "NAME=N,..",
      "change numbers of the compile policy; --tune=help lists them"},
-    {OPTION_CACHE, BOOT | RUN | CACHE | RUNS | PROFILE, OPTION_VALUE, "Tiers", "cache", 0, "FILE",
+    {OPTION_CACHE, BOOT | RUN | SNAPSHOT | CACHE | RUNS | PROFILE, OPTION_VALUE, "Tiers", "cache", 0, "FILE",
      "keep compiled code and what is known of it in this database, for\n"
      "the next run (default with boot: code.db in tuff/ of your cache\n"
      "directory, or what TUFF_CACHE says; with run: none)"},
-    {OPTION_NO_CACHE, BOOT | RUN, OPTION_FLAG, "Tiers", "no-cache", 0, NULL,
+    {OPTION_NO_CACHE, BOOT | RUN | SNAPSHOT, OPTION_FLAG, "Tiers", "no-cache", 0, NULL,
      "neither use nor keep what earlier runs compiled"},
     {OPTION_RUN_NUMBER, PROFILE, OPTION_VALUE, "Database", "run", 0, "N",
      "of run N alone, as tuff runs numbers them (default: all, of which\n"
@@ -241,25 +261,25 @@ const struct option_row option_rows[] = {
      "--stats: a riscv64 ELF (a kernel that is one is read by\n"
      "itself), a System.map, or /proc/kallsyms saved in the guest; several\n"
      "separated by commas"},
-    {OPTION_NAME, BOOT | RUN, OPTION_VALUE, "Control", "name", 0, "NAME",
+    {OPTION_NAME, BOOT | RUN | SNAPSHOT, OPTION_VALUE, "Control", "name", 0, "NAME",
      "a name for the virtual machine, by which tuff ctl reaches it while\n"
      "it runs"},
-    {OPTION_CONTROL, BOOT | RUN, OPTION_VALUE, "Control", "control", 0, "unix:PATH",
+    {OPTION_CONTROL, BOOT | RUN | SNAPSHOT, OPTION_VALUE, "Control", "control", 0, "unix:PATH",
      "make a socket that programs steer the virtual machine by, in the\n"
      "protocol of QEMU's clients (QMP)"},
-    {OPTION_METRICS, BOOT | RUN, OPTION_VALUE, "Control", "metrics", 0, "WHERE",
+    {OPTION_METRICS, BOOT | RUN | SNAPSHOT, OPTION_VALUE, "Control", "metrics", 0, "WHERE",
      "serve all counters to Prometheus (HTTP, /metrics) at unix:PATH or at\n"
      "127.0.0.1:PORT"},
     {OPTION_INTERVAL, LIVE, OPTION_VALUE, "Output", "interval", 'i', "SECONDS",
      "look every so many seconds (default: 1)"},
     {OPTION_COUNT, LIVE, OPTION_VALUE, "Output", "count", 'n', "N",
      "leave after N times (default: at the machine's end)"},
-    {OPTION_STATS, BOOT | RUN, OPTION_CHOICE, "Information", "stats", 0, "json|regions",
+    {OPTION_STATS, BOOT | RUN | SNAPSHOT, OPTION_CHOICE, "Information", "stats", 0, "json|regions",
      "print statistics to standard error at the end: a table, with\n"
      "=regions also one of the compiled regions that were entered\n"
      "most, or with =json everything as one JSON object (the last\n"
      "line)"},
-    {OPTION_LOG, BOOT | RUN, OPTION_LIST, "Information", "log", 0, "SPEC",
+    {OPTION_LOG, BOOT | RUN | SNAPSHOT, OPTION_LIST, "Information", "log", 0, "SPEC",
      "log to standard error: subsystems separated by commas, each\n"
      "with =error, =warn, =info or =debug (default: debug);\n"
      "--log=help lists them"},
@@ -281,8 +301,8 @@ const struct option_row option_rows[] = {
      "faster, opening after a crash is slower"},
     {OPTION_REPAIR, IMAGE, OPTION_FLAG, "Image", "repair", 0, NULL,
      "check makes the reference counts right and gives leaked space back"},
-    {OPTION_HELP, CTL | LIVE | BOOT | RUN | DISAS | IMAGE | TOP | CACHE | RUNS | PROFILE, OPTION_FLAG, "Information",
-     "help", 'h', NULL, "print this help"},
+    {OPTION_HELP, CTL | LIVE | SNAPSHOT | EVENTS | BOOT | RUN | DISAS | IMAGE | TOP | CACHE | RUNS | PROFILE,
+     OPTION_FLAG, "Information", "help", 'h', NULL, "print this help"},
     {OPTION_VERSION, TOP, OPTION_FLAG, "Information", "version", 'V', NULL, "print the version"},
 };
 

@@ -169,3 +169,42 @@ int device_state_load(struct device *dev, const uint8_t *buf, size_t len, struct
         dev->ops->post_restore(dev);
     return rc;
 }
+
+/* ---- field by field ---- */
+
+void device_state_each(const struct device *dev,
+                       void (*fn)(void *opaque, const struct device_field *field, const void *value), void *opaque)
+{
+    for (const struct device_field *f = dev->ops->fields; f && f->name; f++)
+        fn(opaque, f, (const uint8_t *)dev + f->offset);
+}
+
+int device_state_set(struct device *dev, uint32_t version, unsigned field_count, device_state_get get, void *opaque,
+                     struct error *err)
+{
+    const struct device_ops *ops = dev->ops;
+    unsigned expected = 0;
+
+    if (version > ops->state_version)
+        return error_set(err, -ENOTSUP, "saved state of %s has version %u, newer than %u: use a newer tuff", ops->name,
+                         version, ops->state_version);
+    for (const struct device_field *f = ops->fields; f && f->name; f++) {
+        if (f->since_version > version)
+            continue;
+        expected++;
+        if (!get(opaque, f))
+            return error_set(err, -EINVAL, "saved state of %s has no usable field %s", ops->name, f->name);
+    }
+    if (version == 0 || field_count != expected)
+        return error_set(err, -EINVAL, "saved state of %s has %u fields, its version %u has %u", ops->name, field_count,
+                         version, expected);
+    if (ops->reset)
+        ops->reset(dev);
+    for (const struct device_field *f = ops->fields; f && f->name; f++) {
+        if (f->since_version <= version)
+            memcpy((uint8_t *)dev + f->offset, get(opaque, f), field_data_bytes(f));
+    }
+    if (ops->post_restore)
+        ops->post_restore(dev);
+    return 0;
+}

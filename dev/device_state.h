@@ -27,4 +27,15 @@ TUFF_MUST_CHECK int device_state_save(const struct device *dev, uint8_t *buf, si
  * and a line in `err`: -EINVAL (damaged, or another device's) or -ENOTSUP (written by a newer version). */
 TUFF_MUST_CHECK int device_state_load(struct device *dev, const uint8_t *buf, size_t len, struct error *err);
 
+/* The same fields one by one, for a file that keeps each of them under its name. `value` is the field in the device. */
+void device_state_each(const struct device *dev,
+                       void (*fn)(void *opaque, const struct device_field *field, const void *value), void *opaque);
+
+/* Gives the value of a field as it was saved: element_bytes * count bytes, valid during device_state_set(). NULL: it
+ * was not saved, or has another shape. */
+typedef const void *(*device_state_get)(void *opaque, const struct device_field *field);
+/* As device_state_load(), from fields that `version` of the device saved, `field_count` of them. */
+TUFF_MUST_CHECK int device_state_set(struct device *dev, uint32_t version, unsigned field_count, device_state_get get,
+                                     void *opaque, struct error *err);
+
 #endif

@@ -634,7 +634,8 @@ static void get_state(struct vcpu *vcpu, struct vcpu_state *state)
     state->instret = hart_retired(h);
     state->mstatus = csr_get_mstatus(h);
     state->misa = csr_misa(h);
-    state->mip = h->mip;
+    /* A supervisor software interrupt that came over its line stays until the guest clears it. */
+    state->mip = h->mip | (atomic_load(&h->lines) & 1ull << VCPU_IRQ_SSI);
     state->mnstatus = h->mnstatus;
     state->critical = h->critical;
     state->elp = h->elp;

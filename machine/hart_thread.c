@@ -3,6 +3,7 @@
 #include "accel/accel.h"
 #include "machine/boot_state.h"
 #include "machine/machine_internal.h"
+#include "machine/machine_snapshots.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -243,6 +244,8 @@ static void suspend(struct machine_hart *hart)
 {
     atomic_store(&hart->state, SBI_HSM_SUSPENDED);
     halt(hart);
+    if (atomic_load(&hart->machine->ending))
+        return;
     atomic_store(&hart->state, SBI_HSM_RESUME_PENDING);
     if (!hart->resume_retentive)
         enter_supervisor(hart, sbi_fwft_environment);
@@ -260,11 +263,15 @@ static void run_started(struct machine_hart *hart)
             continue;
         }
         uint64_t retired = vcpu_instret(hart->vcpu);
-        uint64_t left = m->config.max_insns == UINT64_MAX ? UINT64_MAX
-                        : m->config.max_insns > retired   ? m->config.max_insns - retired
-                                                          : 0;
+        uint64_t snapshot_at = hart->index == 0 ? machine_snapshots_at(m) : UINT64_MAX;
+        uint64_t until = m->config.max_insns < snapshot_at ? m->config.max_insns : snapshot_at;
+        uint64_t left = until == UINT64_MAX ? UINT64_MAX : until > retired ? until - retired : 0;
         switch (machine_gdb_run(hart, left)) {
         case VCPU_EXIT_BUDGET:
+            if (until == snapshot_at && vcpu_instret(hart->vcpu) >= until) {
+                machine_snapshots_reached(m);
+                break;
+            }
             machine_end(m, MACHINE_END_MAX_INSNS, 0);
             return;
         case VCPU_EXIT_HALTED:
@@ -308,6 +315,10 @@ static void *hart_main(void *opaque)
             enter_supervisor(hart, 0);
             atomic_store(&hart->state, SBI_HSM_STARTED);
         }
+        /* A restored hart may be in any of its states. */
+        int state = atomic_load(&hart->state);
+        if (state == SBI_HSM_SUSPENDED || state == SBI_HSM_SUSPEND_PENDING || state == SBI_HSM_RESUME_PENDING)
+            suspend(hart);
         if (atomic_load(&hart->state) == SBI_HSM_STARTED) {
             run_started(hart);
             int pending = SBI_HSM_STOP_PENDING;

@@ -11,6 +11,7 @@
 #include "machine/boot_state.h"
 #include "machine/firmware.h"
 #include "machine/machine_internal.h"
+#include "machine/machine_snapshots.h"
 
 #include "base/log.h"
 #include "store/store.h"
@@ -112,6 +113,11 @@ static int load_image(struct machine *m, struct error *err)
 static bool has_firmware(const struct machine *m)
 {
     return m->config.firmware || (m->has_image && !m->config.bare && !m->config.kernel);
+}
+
+static bool serves_sbi(const struct machine *m)
+{
+    return m->config.restore ? machine_restore_has(m, "sbi") : !m->config.bare && !has_firmware(m);
 }
 
 /* From the first byte that something is loaded to, to the last. */
@@ -236,7 +242,7 @@ static int load_symbols_file(struct machine *m, const char *path, size_t len, st
 static int load_symbols(struct machine *m, struct error *err)
 {
     const struct tier_config *jit = &m->config.jit;
-    const char *own = m->config.kernel ? m->config.kernel : m->config.bare;
+    const char *own = m->config.restore ? NULL : m->config.kernel ? m->config.kernel : m->config.bare;
     bool wanted = !m->config.interpret && (m->config.name_regions || jit->dump.what || jit->perf_map || jit->jitdump);
     int rc = 0;
 
@@ -335,10 +341,13 @@ static int create_parts(struct machine *m, struct error *err)
         rc = create_loops(m, err);
     if (rc || pc)
         return rc ? rc : machine_pc_create(m, err);
-    rc = load_image(m, err);
+    if (m->config.restore)
+        machine_restore_image(m);
+    else
+        rc = load_image(m, err);
     if (rc)
         return rc;
-    if (!m->config.bare && !has_firmware(m)) {
+    if (serves_sbi(m)) {
         struct sbi_config config = {.hart_count = m->config.cpus,
                                     .mem = m->mem,
                                     .ops = &machine_sbi_ops,
@@ -363,7 +372,9 @@ static int create_parts(struct machine *m, struct error *err)
     if (rc == 0)
         rc = machine_devices_create(m, err);
     if (rc == 0)
-        rc = load(m, err);
+        rc = m->config.restore ? machine_restore_load(m, err) : load(m, err);
+    if (rc == 0)
+        rc = machine_snapshots_create(m, err);
     return rc ? rc : machine_gdb_create(m, err);
 }
 
@@ -371,6 +382,8 @@ int machine_create(const struct machine_config *config, struct machine **out, st
 {
     int rc = check_config(config, err);
 
+    if (rc == 0 && machine_is_pc(config) && config->snapshots.file)
+        rc = error_set(err, -ENOTSUP, "--snapshot-file, of a PC, is refused: there are no snapshots of that board yet");
     if (rc == 0 && machine_is_pc(config))
         rc = machine_pc_check(config, err);
     else if (rc == 0 && config->accel == MACHINE_ACCEL_KVM)
@@ -383,6 +396,8 @@ int machine_create(const struct machine_config *config, struct machine **out, st
     m->config = *config;
     pthread_mutex_init(&m->end_lock, NULL);
     pthread_cond_init(&m->end_changed, NULL);
+    pthread_mutex_init(&m->park_lock, NULL);
+    pthread_cond_init(&m->park_changed, NULL);
     pthread_mutex_init(&m->pause_lock, NULL);
     pthread_cond_init(&m->pause_changed, NULL);
     machine_clock_start(m);
@@ -399,6 +414,7 @@ void machine_destroy(struct machine *m)
 {
     if (!m)
         return;
+    machine_snapshots_destroy(m);
     loop_stop(m->devices_loop);
     loop_stop(m->loop);
     region_cache_stop(m->regions);
@@ -415,6 +431,8 @@ void machine_destroy(struct machine *m)
     mem_destroy(m->mem);
     symbols_destroy(m->symbols);
     free(m->dtb);
+    pthread_cond_destroy(&m->park_changed);
+    pthread_mutex_destroy(&m->park_lock);
     pthread_cond_destroy(&m->pause_changed);
     pthread_mutex_destroy(&m->pause_lock);
     pthread_cond_destroy(&m->end_changed);
@@ -432,6 +450,7 @@ void machine_end(struct machine *m, enum machine_end end, uint32_t exit_code)
     }
     pthread_mutex_unlock(&m->end_lock);
     machine_pause_cancel(m);
+    machine_snapshots_wake(m);
     /* A hart in vcpu_run() leaves it, one that sleeps wakes. */
     for (uint32_t i = 0; i < m->hart_count; i++) {
         vcpu_kick(m->vcpus[i]);
@@ -515,6 +534,9 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     placement_leave(&before);
     if (rc)
         return error_set(err, rc, "the event loops could not be started: %s", strerror(-rc));
+    rc = machine_snapshots_start(m, err);
+    if (rc)
+        return rc;
     m->run_start_ns = loop_now_ns();
     rc = machine_harts_start(m, err);
     pthread_mutex_lock(&m->end_lock);
@@ -525,6 +547,8 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     machine_harts_join(m);
     machine_gdb_stop(m, result->exit_code);
     region_cache_stop(m->regions);
+    int last = machine_snapshots_stop(m, rc ? NULL : err);
+    rc = rc ? rc : last;
     loop_stop(m->devices_loop);
     machine_virtio_stop(m);
     note_run(m);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "engine/isa/riscv/isa.h"
 #include "engine/tier.h"
+#include "machine/machine_snapshot.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -157,7 +158,9 @@ struct machine_config {
     struct machine_sound sound;
     struct machine_channel channels[MACHINE_CHANNELS_MAX];
     unsigned channel_count;
-    bool name_regions; /* machine_regions() will be asked: also an ELF kernel's own names are read */
+    struct machine_snapshot_config snapshots;
+    struct machine_restore *restore; /* machine_restore_config() sets it; borrowed until machine_destroy() */
+    bool name_regions;               /* machine_regions() will be asked: also an ELF kernel's own names are read */
 };
 
 /* Compiles what the database of a configuration wants compiled (engine/tier.h, region_bake()). Returns 0, or a negative

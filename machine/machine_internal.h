@@ -121,6 +121,12 @@ struct machine {
     _Atomic bool ending;
     struct machine_result result;
 
+    struct machine_snapshots *snapshots; /* NULL: no file for them */
+    pthread_mutex_t park_lock;           /* machine_state.c: event loops that stand still */
+    pthread_cond_t park_changed;
+    unsigned parked;
+    bool parking;
+
     pthread_mutex_t pause_lock;
     pthread_cond_t pause_changed;
     unsigned pauses;        /* not yet resumed */
@@ -222,6 +228,8 @@ void machine_pause_cancel(struct machine *m);
 
 /* Guest time 0 is now. */
 void machine_clock_start(struct machine *m);
+/* Guest time is `guest_ns` now. Before the harts run. */
+void machine_clock_set(struct machine *m, uint64_t guest_ns);
 /* Nanoseconds of guest time under MACHINE_CLOCK_HOST: as the host's monotonic clock, but standing while the machine is
  * paused, and when the host's clock reaches one of its moments (UINT64_MAX: never). Any thread. */
 uint64_t machine_guest_ns(struct machine *m);

@@ -18,6 +18,11 @@ void machine_clock_start(struct machine *m)
     atomic_store(&m->clock, loop_now_ns());
 }
 
+void machine_clock_set(struct machine *m, uint64_t guest_ns)
+{
+    atomic_store(&m->clock, (loop_now_ns() - guest_ns) & ~CLOCK_STANDS);
+}
+
 /* CLOCK_MONOTONIC at guest time 0, if time went on from now. */
 static uint64_t clock_origin_ns(struct machine *m)
 {

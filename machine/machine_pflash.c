@@ -3,6 +3,7 @@
 #include "dev/pflash.h"
 #include "machine/loader_internal.h"
 #include "machine/machine_internal.h"
+#include "machine/machine_snapshots.h"
 
 #include "base/log.h"
 
@@ -69,14 +70,15 @@ int machine_pflash_create(struct machine *m, struct error *err)
                                   .opaque = m};
 
     m->pflash_fds[0] = m->pflash_fds[1] = -1;
-    if (!config->pflash[0] && !config->pflash[1])
+    bool restored = config->restore && machine_restore_has(m, "flash");
+    if (!config->pflash[0] && !config->pflash[1] && !restored)
         return 0;
     int rc = pflash_create(&flash, &m->pflash);
     if (rc)
         return error_set(err, rc, "the flash could not be created: %s", strerror(-rc));
     (void)machine_device_keep(m, m->pflash);
     for (unsigned bank = 0; bank < PFLASH_BANKS && rc == 0; bank++) {
-        if (config->pflash[bank])
+        if (config->pflash[bank] && !restored)
             rc = read_file(m, bank, err);
     }
     return rc;

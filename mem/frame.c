@@ -32,17 +32,23 @@ uint64_t mem_frame_mark_code(struct mem *mem, uint32_t frame, uint64_t lines)
     return atomic_load(&f->writers);
 }
 
-static bool is_dirty(const struct mem *mem, uint32_t frame)
+static _Atomic uint64_t *dirty_log(const struct mem *mem)
 {
-    return atomic_load_explicit(&mem->dirty[frame / 64], memory_order_relaxed) >> (frame % 64) & 1;
+    return atomic_load_explicit(&mem->dirty, memory_order_acquire);
+}
+
+static bool is_dirty(const _Atomic uint64_t *log, uint32_t frame)
+{
+    return atomic_load_explicit(&log[frame / 64], memory_order_relaxed) >> (frame % 64) & 1;
 }
 
 bool mem_frame_may_write(struct mem *mem, uint32_t frame, uint32_t hart)
 {
     struct mem_frame *f = &mem->frames[frame];
     uint64_t bit = 1ull << hart;
+    const _Atomic uint64_t *log = dirty_log(mem);
 
-    if (frame == mem->watched_frame || (mem->dirty && !is_dirty(mem, frame)))
+    if (frame == mem->watched_frame || (log && mem_frame_is_ram(mem, frame) && !is_dirty(log, frame)))
         return false;
     if (!(atomic_load_explicit(&f->writers, memory_order_relaxed) & bit))
         atomic_fetch_or(&f->writers, bit);
@@ -72,9 +78,10 @@ void mem_frame_stored(struct mem *mem, uint32_t frame, unsigned offset, unsigned
 {
     struct mem_frame *f = &mem->frames[frame];
     uint64_t lines = mem_lines(offset, len_bytes);
+    _Atomic uint64_t *log = dirty_log(mem);
 
-    if (mem->dirty && mem_frame_is_ram(mem, frame) && !is_dirty(mem, frame))
-        atomic_fetch_or(&mem->dirty[frame / 64], 1ull << (frame % 64));
+    if (log && mem_frame_is_ram(mem, frame) && !is_dirty(log, frame))
+        atomic_fetch_or(&log[frame / 64], 1ull << (frame % 64));
     if (atomic_load(&f->code_lines) & lines) {
         atomic_fetch_and(&f->code_lines, ~lines);
         stale_append(mem, frame);
@@ -122,13 +129,17 @@ static size_t dirty_words(const struct mem *mem)
 
 int mem_dirty_start(struct mem *mem)
 {
-    if (!mem->dirty) {
-        mem->dirty = calloc(dirty_words(mem), sizeof(*mem->dirty));
-        if (!mem->dirty)
+    _Atomic uint64_t *log = dirty_log(mem);
+
+    if (!log) {
+        log = calloc(dirty_words(mem), sizeof(*log));
+        if (!log)
             return -ENOMEM;
     }
     for (size_t i = 0; i < dirty_words(mem); i++)
-        atomic_store(&mem->dirty[i], 0);
+        atomic_store(&log[i], 0);
+    /* Devices may look at any time. */
+    atomic_store(&mem->dirty, log);
     atomic_fetch_add(&mem->tlb_generation, 1);
     int rc = mem->dirty_source ? mem->dirty_source->start(mem->dirty_source_opaque) : 0;
     if (rc)
@@ -144,18 +155,22 @@ void mem_set_dirty_source(struct mem *mem, const struct mem_dirty_source *source
 
 void mem_dirty_stop(struct mem *mem)
 {
-    if (mem->dirty && mem->dirty_source)
+    _Atomic uint64_t *log = dirty_log(mem);
+
+    if (log && mem->dirty_source)
         mem->dirty_source->stop(mem->dirty_source_opaque);
-    free((void *)mem->dirty);
-    mem->dirty = NULL;
+    atomic_store(&mem->dirty, NULL);
+    free((void *)log);
 }
 
 int mem_dirty_fetch(struct mem *mem, uint64_t *words, size_t len_words)
 {
-    if (!mem->dirty || len_words != dirty_words(mem))
+    _Atomic uint64_t *log = dirty_log(mem);
+
+    if (!log || len_words != dirty_words(mem))
         return -EINVAL;
     for (size_t i = 0; i < len_words; i++)
-        words[i] = atomic_exchange(&mem->dirty[i], 0);
+        words[i] = atomic_load_explicit(&log[i], memory_order_relaxed) ? atomic_exchange(&log[i], 0) : 0;
     atomic_fetch_add(&mem->tlb_generation, 1);
     return mem->dirty_source ? mem->dirty_source->collect(mem->dirty_source_opaque, words, len_words) : 0;
 }

@@ -1,5 +1,6 @@
 /* The guest-physical address space: ranges, RAM, device dispatch. Ranges are fixed before the first vCPU
  * runs; look-ups are binary searches without a lock. */
+#include "mem/lazy.h"
 #include "mem/mem_internal.h"
 
 #include <errno.h>
@@ -33,13 +34,14 @@ void mem_destroy(struct mem *mem)
 {
     if (!mem)
         return;
+    mem_lazy_stop(mem);
     if (mem->ram_mapping)
         munmap(mem->ram_mapping, mem->ram_mapping_bytes);
     if (mem->ram_host)
         close(mem->ram_fd);
     if (mem->frames)
         munmap(mem->frames, (mem_frames_bytes(mem->ram_bytes) >> MEM_PAGE_SHIFT) * sizeof(*mem->frames));
-    free((void *)mem->dirty);
+    free((void *)atomic_load(&mem->dirty));
     free(mem);
 }
 
@@ -229,6 +231,7 @@ int mem_discard(struct mem *mem, uint64_t gpa, uint64_t size_bytes)
 {
     if (((gpa | size_bytes) & (MEM_PAGE_BYTES - 1)) || !mem_ram_ptr(mem, gpa, size_bytes))
         return -EFAULT;
+    mem_lazy_forget(mem, gpa - mem->ram_gpa, size_bytes);
     if (fallocate(mem->ram_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(gpa - mem->ram_gpa),
                   (off_t)size_bytes))
         return -errno;
@@ -269,6 +272,19 @@ uint64_t mem_ram_base(const struct mem *mem)
 uint64_t mem_ram_bytes(const struct mem *mem)
 {
     return mem->ram_bytes;
+}
+
+bool mem_ram_data(const struct mem *mem, uint64_t *start, uint64_t *end)
+{
+    off_t data = *start < mem->ram_bytes ? lseek(mem->ram_fd, (off_t)*start, SEEK_DATA) : -1;
+
+    if (data < 0 && (*start >= mem->ram_bytes || errno == ENXIO))
+        return false;
+    /* Where the kernel cannot say, everything may. */
+    off_t hole = data < 0 ? -1 : lseek(mem->ram_fd, data, SEEK_HOLE);
+    *start = data < 0 ? *start : (uint64_t)data & ~(uint64_t)(MEM_PAGE_BYTES - 1);
+    *end = hole < 0 ? mem->ram_bytes : ((uint64_t)hole + MEM_PAGE_BYTES - 1) & ~(uint64_t)(MEM_PAGE_BYTES - 1);
+    return true;
 }
 
 void mem_watch_stores(struct mem *mem, uint64_t gpa, void (*fn)(void *opaque, uint64_t gpa, unsigned len_bytes),

@@ -91,6 +91,11 @@ TUFF_MUST_CHECK int mem_mmio_write(const struct mem *mem, uint64_t gpa, unsigned
 uint64_t mem_ram_base(const struct mem *mem);
 uint64_t mem_ram_bytes(const struct mem *mem);
 
+/* Looks from byte *start of RAM on for what may hold something but zeroes: sets [*start, *end), whole pages, and
+ * returns true, or false when there is nothing more. Memory that nobody has touched is passed over without touching it.
+ * Any thread. */
+bool mem_ram_data(const struct mem *mem, uint64_t *start, uint64_t *end);
+
 /* Calls `fn` on the storing thread after each store to the page that holds `gpa` (HTIF's tohost). One page a machine;
  * before vCPUs run. */
 void mem_watch_stores(struct mem *mem, uint64_t gpa, void (*fn)(void *opaque, uint64_t gpa, unsigned len_bytes),

@@ -56,9 +56,10 @@ struct mem {
     _Atomic uint64_t
         stale_log[MEM_STALE_LOG]; /* (position + 1) << 32 | frame: a slot not yet written is told by its position */
 
-    _Atomic uint64_t *dirty;                     /* NULL while the dirty log is off */
+    _Atomic(_Atomic uint64_t *) dirty;           /* NULL while the dirty log is off */
     const struct mem_dirty_source *dirty_source; /* NULL: all stores come through the doors of mem.h */
     void *dirty_source_opaque;
+    struct mem_lazy *lazy; /* NULL: all contents are there (mem/lazy.h); set while nothing runs */
     _Atomic uint32_t tlb_generation;
 
     uint32_t watched_frame; /* UINT32_MAX: none */

@@ -1,6 +1,7 @@
 /* Host mappings of a guest address space, and which of its pages they are; see mirror.h. */
 #include "mem/mirror.h"
 
+#include "mem/lazy.h"
 #include "mem/mem_internal.h"
 
 #include <errno.h>
@@ -145,6 +146,7 @@ int mirror_map(struct mirror *m, uint64_t gva, const void *host, unsigned pages,
 
     if (m->count + pages > MIRROR_PAGES_MAX || !spend_run(m))
         return -ENOSPC;
+    mem_lazy_touch(m->mem, host, bytes);
     if (mmap(m->base + gva, bytes, protection, MAP_SHARED | MAP_FIXED | MAP_NORESERVE | MAP_POPULATE, m->mem->ram_fd,
              offset) == MAP_FAILED)
         return -errno;

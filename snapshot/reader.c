@@ -231,6 +231,21 @@ int snapshot_read_section(struct snapshot_store *store, int64_t id, const char *
     return rc;
 }
 
+int snapshot_section_count(struct snapshot_store *store, int64_t id, unsigned *count, struct error *err)
+{
+    sqlite3_stmt *row = NULL;
+
+    snapshot_lock(store);
+    int rc = snapshot_prepare(store, &row, "SELECT count(*) FROM sections WHERE snapshot = ?", "i", id);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(row);
+    *count = rc == SQLITE_ROW ? (unsigned)sqlite3_column_int(row, 0) : 0;
+    rc = rc == SQLITE_ROW ? 0 : snapshot_fail(store, rc, err);
+    sqlite3_finalize(row);
+    snapshot_unlock(store);
+    return rc;
+}
+
 void snapshot_section_free(struct snapshot_section *section)
 {
     if (section)

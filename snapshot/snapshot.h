@@ -87,6 +87,8 @@ struct snapshot_section {
 TUFF_MUST_CHECK int snapshot_read_section(struct snapshot_store *store, int64_t id, const char *name, unsigned instance,
                                           struct snapshot_section **out, struct error *err);
 void snapshot_section_free(struct snapshot_section *section);
+TUFF_MUST_CHECK int snapshot_section_count(struct snapshot_store *store, int64_t id, unsigned *count,
+                                           struct error *err);
 /* NULL: it has no such field. */
 const struct snapshot_field *snapshot_section_field(const struct snapshot_section *section, const char *name);
 

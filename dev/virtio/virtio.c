@@ -171,6 +171,29 @@ void virtio_queue_reset(struct virtio_device *dev, uint32_t queue)
     pthread_mutex_unlock(&dev->control);
 }
 
+/* ---- standing still ---- */
+
+void virtio_settle(struct virtio_device *dev)
+{
+    pthread_mutex_lock(&dev->control);
+    pthread_mutex_lock(&dev->lock);
+    dev->settled = dev->running;
+    dev->running = false;
+    pthread_mutex_unlock(&dev->lock);
+    if (dev->ops->settle)
+        dev->ops->settle(dev);
+}
+
+void virtio_unsettle(struct virtio_device *dev)
+{
+    pthread_mutex_lock(&dev->lock);
+    dev->running = dev->settled && !(dev->status & (VIRTIO_STATUS_FAILED | VIRTIO_STATUS_NEEDS_RESET));
+    if (dev->running)
+        schedule_all(dev);
+    pthread_mutex_unlock(&dev->lock);
+    pthread_mutex_unlock(&dev->control);
+}
+
 /* ---- status and features ---- */
 
 uint8_t virtio_status(struct virtio_device *dev)

@@ -77,6 +77,9 @@ struct virtio_ops {
      * none is under way; completions may still take the lock and push. `queue` UINT_MAX: of all. NULL: there are never
      * any. process() is not called from before this until the device is started again. */
     void (*drain)(struct virtio_device *dev, unsigned queue);
+    /* Without the lock, while process() is not called: returns when no host call uses guest memory. Chains that the
+     * device holds for later stay held. NULL: there are never any calls that outlive process(). */
+    void (*settle)(struct virtio_device *dev);
     /* Back to the state after creation; queues are reset afterwards. May be NULL. */
     void (*reset)(struct virtio_device *dev);
     /* After saved fields were loaded (hostile values). May be NULL. */
@@ -117,6 +120,7 @@ struct virtio_device {
     const struct virtio_transport_ops *transport;
     void *transport_opaque;
     bool running;                     /* process() may be called */
+    bool settled;                     /* was running, before virtio_settle() */
     uint32_t paused;                  /* queues that are being reset, a bit each */
     struct virtio_state_table *table; /* what `base` saves */
 
@@ -157,6 +161,11 @@ void virtio_config_changed(struct virtio_device *dev);
 /* Any thread, with or without the lock: has process() called for the queue on the loop's thread (also when the host's
  * side has something for the guest). Does not block. */
 void virtio_schedule(struct virtio_device *dev, unsigned queue);
+
+/* For who looks at the device's state while no vCPU runs. When virtio_settle() returns, no queue is worked and no host
+ * call uses guest memory, until the same thread calls virtio_unsettle(), before which no vCPU may run. */
+void virtio_settle(struct virtio_device *dev);
+void virtio_unsettle(struct virtio_device *dev);
 
 /* For transports. The lock is taken inside. */
 

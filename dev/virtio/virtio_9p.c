@@ -212,6 +212,11 @@ static void virtio_9p_drain(struct virtio_device *dev, unsigned queue)
     pthread_mutex_unlock(&dev->lock);
 }
 
+static void virtio_9p_settle(struct virtio_device *dev)
+{
+    virtio_9p_drain(dev, UINT_MAX);
+}
+
 static void virtio_9p_reset(struct virtio_device *dev)
 {
     p9_server_reset(((struct virtio_9p *)dev)->server);
@@ -271,6 +276,7 @@ static const struct virtio_ops virtio_9p_ops = {
     .config_read = virtio_9p_config_read,
     .process = virtio_9p_process,
     .drain = virtio_9p_drain,
+    .settle = virtio_9p_settle,
     .reset = virtio_9p_reset,
     .destroy = virtio_9p_destroy,
     .stats = virtio_9p_stats,

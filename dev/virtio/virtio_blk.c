@@ -497,6 +497,11 @@ static void blk_config_read(struct virtio_device *dev, uint32_t offset, void *by
     memcpy(bytes, (const uint8_t *)&config + offset, len);
 }
 
+static void blk_settle(struct virtio_device *dev)
+{
+    block_image_drain(blk_of(dev)->image);
+}
+
 static void blk_config_write(struct virtio_device *dev, uint32_t offset, const void *bytes, unsigned len)
 {
     struct virtio_blk *blk = blk_of(dev);
@@ -569,6 +574,7 @@ static const struct virtio_ops blk_ops = {
     .config_write = blk_config_write,
     .process = blk_process,
     .drain = blk_drain,
+    .settle = blk_settle,
     .reset = blk_reset,
     .post_restore = blk_post_restore,
     .destroy = blk_destroy,

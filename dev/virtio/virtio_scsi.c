@@ -663,6 +663,11 @@ static void scsi_drain(struct virtio_device *dev, unsigned queue)
     pthread_mutex_unlock(&dev->lock);
 }
 
+static void scsi_settle(struct virtio_device *dev)
+{
+    scsi_drain(dev, UINT_MAX);
+}
+
 /* ---- configuration ---- */
 
 static void scsi_config_read(struct virtio_device *dev, uint32_t offset, void *bytes, unsigned len)
@@ -764,6 +769,7 @@ static const struct virtio_ops scsi_ops = {
     .config_write = scsi_config_write,
     .process = scsi_process,
     .drain = scsi_drain,
+    .settle = scsi_settle,
     .reset = scsi_reset,
     .post_restore = scsi_post_restore,
     .destroy = scsi_destroy,

@@ -1,0 +1,41 @@
+/* What the files of machine/ call of its snapshots (machine_snapshot.c, machine_restore.c). */
+#ifndef TUFF_MACHINE_MACHINE_SNAPSHOTS_H
+#define TUFF_MACHINE_MACHINE_SNAPSHOTS_H
+
+#include "base/compiler.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct machine;
+
+/* Opens the configuration's file, after everything of the machine was made. Nothing where there is none. */
+int machine_snapshots_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+void machine_snapshots_destroy(struct machine *m);
+/* Before the harts run; and after they have ended: takes the one at exit. */
+int machine_snapshots_start(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+int machine_snapshots_stop(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+/* Any thread: the machine is ending, nobody waits for a snapshot any more. */
+void machine_snapshots_wake(struct machine *m);
+/* The machine is what the snapshot says. */
+void machine_snapshots_restored(struct machine *m, const char *name, int64_t id, const char *file);
+
+/* The instructions at which hart 0 stops for a snapshot; UINT64_MAX: not. Its thread then calls the second, outside
+ * vcpu_run(), which returns when the snapshot has been taken. */
+uint64_t machine_snapshots_at(const struct machine *m);
+void machine_snapshots_reached(struct machine *m);
+
+/* Any thread: notes what happened, in the file if there is one. */
+void machine_event(struct machine *m, const char *kind, const char *detail);
+
+/* machine_restore.c. Does the machine to be restored serve the SBI, has it flash, where is HTIF? */
+bool machine_restore_has(const struct machine *m, const char *setting);
+/* In place of loading files: memory and state. */
+int machine_restore_load(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+/* Tells machine_snapshots_restored(). */
+void machine_restore_note(struct machine *m);
+/* Sets image.tohost and so on. */
+void machine_restore_image(struct machine *m);
+
+#endif

@@ -1,0 +1,465 @@
+/* The parts of a machine and their saved fields; see machine_state.h. Harts, the SBI and guest time are no devices, but
+ * have tables of fields all the same, and are taken for devices here. */
+#include "machine/machine_state.h"
+
+#include "dev/device_state.h"
+#include "machine/machine_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- parts that are no devices ---- */
+
+struct hart_part {
+    struct device base;
+    struct vcpu_state state;
+    uint8_t hsm; /* enum sbi_hsm_state */
+    uint8_t resume_retentive;
+    uint64_t start_pc, start_arg;
+};
+
+#define HART_FIELD(member, version) \
+    {#member, offsetof(struct hart_part, state.member), sizeof(((struct vcpu_state *)0)->member), 1, version}
+#define HART_ARRAY(member, version)                                                                  \
+    {#member, offsetof(struct hart_part, state.member), sizeof(((struct vcpu_state *)0)->member[0]), \
+     TUFF_ARRAY_LEN(((struct vcpu_state *)0)->member), version}
+
+enum { HART_VERSION = 1 };
+_Static_assert(VCPU_STATE_VERSION == 5, "fields of a new version go to the end, with a new HART_VERSION");
+
+static const struct device_field hart_fields[] = {
+    HART_ARRAY(x, 1),
+    HART_ARRAY(f, 1),
+    HART_FIELD(pc, 1),
+    HART_FIELD(priv, 1),
+    HART_FIELD(fcsr, 1),
+    HART_FIELD(instret, 1),
+    HART_FIELD(cycle_offset, 1),
+    HART_FIELD(instret_offset, 1),
+    HART_FIELD(mstatus, 1),
+    HART_FIELD(misa, 1),
+    HART_FIELD(medeleg, 1),
+    HART_FIELD(mideleg, 1),
+    HART_FIELD(mie, 1),
+    HART_FIELD(mip, 1),
+    HART_FIELD(mtvec, 1),
+    HART_FIELD(mcounteren, 1),
+    HART_FIELD(mcountinhibit, 1),
+    HART_FIELD(mscratch, 1),
+    HART_FIELD(mepc, 1),
+    HART_FIELD(mcause, 1),
+    HART_FIELD(mtval, 1),
+    HART_FIELD(menvcfg, 1),
+    HART_FIELD(mseccfg, 1),
+    HART_FIELD(scounteren, 1),
+    HART_FIELD(senvcfg, 1),
+    HART_FIELD(stvec, 1),
+    HART_FIELD(sscratch, 1),
+    HART_FIELD(sepc, 1),
+    HART_FIELD(scause, 1),
+    HART_FIELD(stval, 1),
+    HART_FIELD(satp, 1),
+    HART_FIELD(stimecmp, 1),
+    HART_ARRAY(pmpaddr, 1),
+    HART_ARRAY(pmpcfg, 1),
+    HART_FIELD(time_skip, 1),
+    HART_FIELD(miselect, 1),
+    HART_FIELD(siselect, 1),
+    HART_ARRAY(mhpmevent, 1),
+    HART_ARRAY(mhpmcounter, 1),
+    HART_ARRAY(mstateen, 1),
+    HART_FIELD(mtval2, 1),
+    HART_FIELD(mnscratch, 1),
+    HART_FIELD(mnepc, 1),
+    HART_FIELD(mncause, 1),
+    HART_FIELD(mnstatus, 1),
+    HART_FIELD(seeds, 1),
+    HART_FIELD(critical, 1),
+    HART_FIELD(elp, 1),
+    HART_FIELD(ssp, 1),
+    DEVICE_FIELD(struct hart_part, hsm, 1),
+    DEVICE_FIELD(struct hart_part, resume_retentive, 1),
+    DEVICE_FIELD(struct hart_part, start_pc, 1),
+    DEVICE_FIELD(struct hart_part, start_arg, 1),
+    {0},
+};
+
+/* A saved bool that holds anything but 0 and 1 would be undefined. */
+static void bool_in_range(void *flag)
+{
+    *(uint8_t *)flag &= 1;
+}
+
+static void hart_post_restore(struct device *dev)
+{
+    struct hart_part *part = (struct hart_part *)dev;
+
+    bool_in_range(&part->state.critical);
+    bool_in_range(&part->state.elp);
+    part->resume_retentive &= 1;
+    if (part->hsm > SBI_HSM_RESUME_PENDING)
+        part->hsm = SBI_HSM_STOPPED;
+}
+
+static const struct device_ops hart_ops = {
+    .name = "hart", .state_version = HART_VERSION, .fields = hart_fields, .post_restore = hart_post_restore};
+
+struct time_part {
+    struct device base;
+    uint64_t guest_ns; /* under --clock=host */
+    int64_t tick_offset;
+    uint8_t virtio_console_spoke;
+};
+
+static const struct device_field time_fields[] = {
+    DEVICE_FIELD(struct time_part, guest_ns, 1),
+    DEVICE_FIELD(struct time_part, tick_offset, 1),
+    DEVICE_FIELD(struct time_part, virtio_console_spoke, 1),
+    {0},
+};
+
+static const struct device_ops time_ops = {.name = "machine", .state_version = 1, .fields = time_fields};
+
+struct sbi_part {
+    struct device base;
+    struct sbi_hart_state state;
+};
+
+enum { SBI_FIELDS_MAX = 32 };
+
+/* The SBI's table, moved to where its state lies in the part. */
+static struct device_ops sbi_ops_of(struct device_field fields[SBI_FIELDS_MAX])
+{
+    unsigned count = 0;
+
+    for (const struct device_field *f = sbi_hart_fields; f->name && count + 1 < SBI_FIELDS_MAX; f++) {
+        fields[count] = *f;
+        fields[count++].offset += (uint32_t)offsetof(struct sbi_part, state);
+    }
+    fields[count] = (struct device_field){0};
+    return (struct device_ops){.name = "sbi", .state_version = SBI_STATE_VERSION, .fields = fields};
+}
+
+/* ---- saving ---- */
+
+struct machine_state_section {
+    const char *name;
+    unsigned instance;
+    uint32_t version;
+    struct snapshot_field *fields;
+    unsigned count;
+    uint8_t *bytes;
+};
+
+struct copying {
+    struct machine_state_section *section;
+    size_t bytes;
+};
+
+static void measure(void *opaque, const struct device_field *field, const void *value)
+{
+    struct copying *copy = opaque;
+
+    copy->section->count++;
+    copy->bytes += (size_t)field->element_bytes * field->count;
+}
+
+static void copy_field(void *opaque, const struct device_field *field, const void *value)
+{
+    struct copying *copy = opaque;
+    size_t bytes = (size_t)field->element_bytes * field->count;
+    struct snapshot_field *out = &copy->section->fields[copy->section->count++];
+
+    strncpy(out->name, field->name, sizeof(out->name) - 1);
+    out->element_bytes = field->element_bytes;
+    out->count = field->count;
+    out->value = copy->section->bytes + copy->bytes;
+    memcpy(copy->section->bytes + copy->bytes, value, bytes);
+    copy->bytes += bytes;
+}
+
+static void save(struct machine_state *state, const struct device *dev, unsigned instance)
+{
+    struct machine_state_section section = {
+        .name = dev->ops->name, .instance = instance, .version = dev->ops->state_version};
+    struct copying copy = {.section = &section};
+    struct machine_state_section *sections = realloc(state->sections, (state->count + 1) * sizeof(*state->sections));
+
+    if (sections)
+        state->sections = sections;
+    device_state_each(dev, measure, &copy);
+    section.fields = calloc(section.count + 1, sizeof(*section.fields));
+    section.bytes = malloc(copy.bytes + 1);
+    if (!sections || !section.fields || !section.bytes) {
+        free(section.fields);
+        free(section.bytes);
+        state->rc = -ENOMEM;
+        return;
+    }
+    copy.bytes = 0;
+    section.count = 0;
+    device_state_each(dev, copy_field, &copy);
+    state->sections[state->count++] = section;
+}
+
+/* Of the devices of that name, the how manieth it is. */
+static unsigned instance_of(const struct machine *m, unsigned n)
+{
+    unsigned instance = 0;
+
+    for (unsigned i = 0; i < n; i++)
+        instance += strcmp(m->devices[i]->ops->name, m->devices[n]->ops->name) == 0;
+    return instance;
+}
+
+static void save_hart(const struct machine *m, uint32_t index, struct machine_state *state)
+{
+    struct device_field fields[SBI_FIELDS_MAX];
+    struct device_ops sbi_ops = sbi_ops_of(fields);
+    struct machine_hart *hart = &m->harts[index];
+    struct hart_part part = {.base = {&hart_ops}};
+    struct sbi_part sbi = {.base = {&sbi_ops}};
+
+    vcpu_get_state(hart->vcpu, &part.state);
+    pthread_mutex_lock(&hart->lock);
+    part.hsm = (uint8_t)atomic_load(&hart->state);
+    part.resume_retentive = hart->resume_retentive;
+    part.start_pc = hart->start_pc;
+    part.start_arg = hart->start_arg;
+    pthread_mutex_unlock(&hart->lock);
+    save(state, &part.base, index);
+    if (m->sbi) {
+        sbi.state = *sbi_hart_state(m->sbi, index);
+        save(state, &sbi.base, index);
+    }
+}
+
+void machine_state_save(struct machine *m, struct machine_state *state)
+{
+    struct time_part time = {.base = {&time_ops},
+                             .guest_ns = m->config.clock == MACHINE_CLOCK_HOST ? machine_guest_ns(m) : 0,
+                             .tick_offset = atomic_load(&m->tick_offset),
+                             .virtio_console_spoke = atomic_load(&m->virtio_console_spoke)};
+
+    save(state, &time.base, 0);
+    for (uint32_t i = 0; i < m->hart_count; i++)
+        save_hart(m, i, state);
+    for (unsigned n = 0; n < m->device_count; n++)
+        save(state, m->devices[n], instance_of(m, n));
+}
+
+int machine_state_write(const struct machine_state *state, struct snapshot_writer *writer, struct error *err)
+{
+    int rc = state->rc ? error_set(err, state->rc, "no memory for the machine's state") : 0;
+
+    for (unsigned i = 0; i < state->count && rc == 0; i++) {
+        const struct machine_state_section *s = &state->sections[i];
+        rc = snapshot_write_section(writer, s->name, s->instance, s->version, s->fields, s->count, err);
+    }
+    return rc;
+}
+
+void machine_state_free(struct machine_state *state)
+{
+    for (unsigned i = 0; i < state->count; i++) {
+        free(state->sections[i].fields);
+        free(state->sections[i].bytes);
+    }
+    free(state->sections);
+    *state = (struct machine_state){0};
+}
+
+/* ---- loading ---- */
+
+struct loading {
+    struct machine *m;
+    struct snapshot_store *store;
+    int64_t id;
+    struct error *err;
+};
+
+static const void *get_field(void *opaque, const struct device_field *field)
+{
+    const struct snapshot_field *found = snapshot_section_field(opaque, field->name);
+
+    return found && found->element_bytes == field->element_bytes && found->count == field->count ? found->value : NULL;
+}
+
+static int load(const struct loading *l, struct device *dev, unsigned instance)
+{
+    struct snapshot_section *section;
+    struct error why;
+    int rc = snapshot_read_section(l->store, l->id, dev->ops->name, instance, &section, l->err);
+
+    if (rc)
+        return rc;
+    rc = device_state_set(dev, section->version, section->field_count, get_field, section, &why);
+    snapshot_section_free(section);
+    return rc ? error_set(l->err, rc, "snapshots, '%s': %s", snapshot_path(l->store), why.text) : 0;
+}
+
+static int load_hart(const struct loading *l, uint32_t index)
+{
+    struct device_field fields[SBI_FIELDS_MAX];
+    struct device_ops sbi_ops = sbi_ops_of(fields);
+    struct machine_hart *hart = &l->m->harts[index];
+    struct hart_part part = {.base = {&hart_ops}};
+    struct sbi_part sbi = {.base = {&sbi_ops}};
+    int rc;
+
+    vcpu_get_state(hart->vcpu, &part.state);
+    rc = load(l, &part.base, index);
+    if (rc)
+        return rc;
+    part.state.version = VCPU_STATE_VERSION;
+    part.state.hart_id = index;
+    if (vcpu_set_state(hart->vcpu, &part.state))
+        return error_set(l->err, -EINVAL, "snapshots, '%s': hart %" PRIu32 " cannot have the state that was saved",
+                         snapshot_path(l->store), index);
+    hart->resume_retentive = part.resume_retentive;
+    hart->start_pc = part.start_pc;
+    hart->start_arg = part.start_arg;
+    atomic_store(&hart->state, part.hsm);
+    if (!l->m->sbi)
+        return 0;
+    sbi.state = *sbi_hart_state(l->m->sbi, index);
+    rc = load(l, &sbi.base, index);
+    if (rc == 0)
+        *sbi_hart_state(l->m->sbi, index) = sbi.state;
+    return rc;
+}
+
+static int load_time(const struct loading *l, bool host_time, int64_t created_ns)
+{
+    struct time_part time = {.base = {&time_ops}};
+    struct timespec now;
+    int rc = load(l, &time.base, 0);
+
+    if (rc)
+        return rc;
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t passed_ns = (int64_t)((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - (uint64_t)created_ns);
+    if (host_time && passed_ns > 0 && time.guest_ns < INT64_MAX / 2 && passed_ns < INT64_MAX / 2)
+        time.guest_ns += (uint64_t)passed_ns;
+    if (time.guest_ns > INT64_MAX / 2)
+        return error_set(l->err, -EINVAL, "snapshots, '%s': the guest's time is not a time", snapshot_path(l->store));
+    machine_clock_set(l->m, time.guest_ns);
+    atomic_store(&l->m->tick_offset, time.tick_offset);
+    atomic_store(&l->m->virtio_console_spoke, time.virtio_console_spoke & 1);
+    return 0;
+}
+
+static bool is_controller(const struct machine *m, const struct device *dev)
+{
+    return dev == m->plic || dev == m->aplic || dev == m->imsic;
+}
+
+static bool is_virtio(const struct machine *m, const struct device *dev)
+{
+    bool is = false;
+
+    for (unsigned i = 0; i < m->virtio_count; i++)
+        is |= dev == &m->virtio[i]->base;
+    return is;
+}
+
+/* Devices that raise lines do so when they are loaded; controllers come after them, so that what is pending there is
+ * what was. Virtio devices are last: what they have to tell their drivers of the restore must not be overwritten. */
+static int load_devices(const struct loading *l)
+{
+    enum { OTHERS, CONTROLLERS, VIRTIO, PASSES };
+    const struct machine *m = l->m;
+    int rc = 0;
+
+    for (int pass = OTHERS; pass < PASSES; pass++) {
+        for (unsigned n = 0; n < m->device_count && rc == 0; n++) {
+            struct device *dev = m->devices[n];
+            int own = is_controller(m, dev) ? CONTROLLERS : is_virtio(m, dev) ? VIRTIO : OTHERS;
+            if (own == pass)
+                rc = load(l, dev, instance_of(m, n));
+        }
+    }
+    return rc;
+}
+
+/* A section that belongs to nothing here is of a machine that is made otherwise. */
+static int check_count(const struct loading *l)
+{
+    const struct machine *m = l->m;
+    unsigned here = 1 + m->hart_count * (m->sbi ? 2 : 1) + m->device_count, saved;
+    int rc = snapshot_section_count(l->store, l->id, &saved, l->err);
+
+    if (rc == 0 && saved != here)
+        rc = error_set(l->err, -EINVAL, "snapshots, '%s': the snapshot has %u sections, its machine %u parts",
+                       snapshot_path(l->store), saved, here);
+    return rc;
+}
+
+int machine_state_load(struct machine *m, struct snapshot_store *store, int64_t id, bool host_time, int64_t created_ns,
+                       struct error *err)
+{
+    const struct loading l = {.m = m, .store = store, .id = id, .err = err};
+    int rc = load_time(&l, host_time, created_ns);
+
+    for (uint32_t i = 0; i < m->hart_count && rc == 0; i++)
+        rc = load_hart(&l, i);
+    if (rc == 0)
+        rc = load_devices(&l);
+    return rc ? rc : check_count(&l);
+}
+
+/* ---- standing still ---- */
+
+static void park(void *opaque)
+{
+    struct machine *m = opaque;
+
+    pthread_mutex_lock(&m->park_lock);
+    m->parked++;
+    pthread_cond_broadcast(&m->park_changed);
+    while (m->parking)
+        pthread_cond_wait(&m->park_changed, &m->park_lock);
+    m->parked--;
+    pthread_cond_broadcast(&m->park_changed);
+    pthread_mutex_unlock(&m->park_lock);
+}
+
+static void wait_parked(struct machine *m, unsigned count)
+{
+    while (m->parked != count)
+        pthread_cond_wait(&m->park_changed, &m->park_lock);
+}
+
+int machine_settle(struct machine *m, struct error *err)
+{
+    struct loop *const loops[] = {m->loop, m->devices_loop};
+    unsigned posted = 0;
+
+    for (unsigned i = 0; i < m->virtio_count; i++)
+        virtio_settle(m->virtio[i]);
+    pthread_mutex_lock(&m->park_lock);
+    m->parking = true;
+    for (unsigned i = 0; i < TUFF_ARRAY_LEN(loops); i++)
+        posted += loop_post(loops[i], park, m) == 0;
+    wait_parked(m, posted);
+    pthread_mutex_unlock(&m->park_lock);
+    if (posted == TUFF_ARRAY_LEN(loops))
+        return 0;
+    machine_unsettle(m);
+    return error_set(err, -ENOMEM, "no memory for stopping the event loops");
+}
+
+void machine_unsettle(struct machine *m)
+{
+    pthread_mutex_lock(&m->park_lock);
+    m->parking = false;
+    pthread_cond_broadcast(&m->park_changed);
+    wait_parked(m, 0);
+    pthread_mutex_unlock(&m->park_lock);
+    for (unsigned i = 0; i < m->virtio_count; i++)
+        virtio_unsettle(m->virtio[i]);
+}

@@ -1,0 +1,263 @@
+/* Machines that are saved and restored, with bare-metal guests whose time is instructions: what a restored one comes to
+ * is, field by field and page by page, what the undisturbed one comes to, whichever tiers run before and after. */
+#include "machine/machine.h"
+#include "snapshot/snapshot.h"
+
+#include "run_suite.h"
+
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+enum { MEMORY_PAGES = 64 << 20 >> 12 };
+
+static char folder[64];
+
+static void set_up(void)
+{
+    strcpy(folder, "/tmp/tuff-test-snapshot.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+}
+
+static void tear_down(void)
+{
+    char command[128];
+
+    (void)snprintf(command, sizeof(command), "rm -rf %s", folder);
+    ck_assert_int_eq(system(command), 0); // NOLINT(cert-env33-c): a name of our own
+}
+
+static const char *file(const char *name, char path[128])
+{
+    (void)snprintf(path, 128, "%s/%s", folder, name);
+    return path;
+}
+
+enum tiers { INTERP, BASELINE, ALL, TIERS };
+
+static void set_tiers(struct machine_config *config, enum tiers tiers)
+{
+    config->interpret = tiers != ALL || !machine_has_jit();
+    config->baseline = tiers != INTERP && machine_has_baseline();
+    config->jit.tunables.threshold = 300;
+}
+
+/* Runs a configuration to the end; returns how it ended. */
+static enum machine_end run(const struct machine_config *config)
+{
+    struct machine *machine;
+    struct machine_result result;
+    struct error err = {""};
+
+    ck_assert_msg(machine_create(config, &machine, &err) == 0, "%s", err.text);
+    ck_assert_msg(machine_run(machine, &result, &err) == 0, "%s", err.text);
+    machine_destroy(machine);
+    return result.end;
+}
+
+static void base_config(struct machine_config *config, const char *elf, enum tiers tiers)
+{
+    machine_config_default(config);
+    set_tiers(config, tiers);
+    config->bare = elf;
+    config->memory_bytes = (uint64_t)MEMORY_PAGES << 12;
+    config->clock = MACHINE_CLOCK_INSNS;
+    config->serial = MACHINE_SERIAL_NULL;
+}
+
+/* Starts the program and saves it after `at` instructions. */
+static void run_and_save(const char *elf, enum tiers tiers, uint64_t at, const char *to)
+{
+    struct machine_config config = {0};
+    char path[128];
+
+    base_config(&config, elf, tiers);
+    config.snapshots = (struct machine_snapshot_config){.file = file(to, path), .at_insns = at};
+    config.max_insns = at;
+    ck_assert_int_eq(run(&config), MACHINE_END_MAX_INSNS);
+}
+
+static void restore_and_save(const char *from, enum tiers tiers, uint64_t at, const char *to)
+{
+    struct machine_restore *restore;
+    struct machine_config config = {0};
+    struct error err = {""};
+    char path[128], to_path[128];
+
+    machine_config_default(&config);
+    set_tiers(&config, tiers);
+    config.serial = MACHINE_SERIAL_NULL;
+    ck_assert_msg(machine_restore_open(file(from, path), NULL, MACHINE_RESTORE_CONTINUE, &restore, &err) == 0, "%s",
+                  err.text);
+    ck_assert_msg(machine_restore_config(restore, &config, &err) == 0, "%s", err.text);
+    config.snapshots = (struct machine_snapshot_config){.file = file(to, to_path), .at_insns = at};
+    config.max_insns = at;
+    ck_assert_int_eq(run(&config), MACHINE_END_MAX_INSNS);
+    machine_restore_close(restore);
+}
+
+/* ---- comparing ---- */
+
+static struct snapshot_store *open_newest(const char *name, struct snapshot_info *info)
+{
+    struct snapshot_store *store = NULL;
+    struct error err = {""};
+    char path[128];
+
+    ck_assert_msg(snapshot_open(file(name, path), SNAPSHOT_READ, &store, &err) == 0, "%s", err.text);
+    ck_assert_msg(snapshot_find(store, NULL, info, &err) == 0, "%s", err.text);
+    return store;
+}
+
+static void expect_equal_sections(struct snapshot_store *a, int64_t a_id, struct snapshot_store *b, int64_t b_id)
+{
+    static const char *const names[] = {"hart",         "machine",   "aclint",    "plic",        "ns16550a",
+                                        "goldfish-rtc", "sunxi-wdt", "pcie-host", "virtio-mmio", "htif"};
+    unsigned compared = 0;
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(names); i++) {
+        struct snapshot_section *one, *other;
+        int rc = snapshot_read_section(a, a_id, names[i], 0, &one, NULL);
+        ck_assert_int_eq(snapshot_read_section(b, b_id, names[i], 0, &other, NULL), rc);
+        if (rc)
+            continue;
+        ck_assert_uint_eq(one->field_count, other->field_count);
+        for (unsigned f = 0; f < one->field_count; f++) {
+            const struct snapshot_field *x = &one->fields[f], *y = &other->fields[f];
+            ck_assert_str_eq(x->name, y->name);
+            ck_assert_msg(memcmp(x->value, y->value, (size_t)x->element_bytes * x->count) == 0, "%s.%s", names[i],
+                          x->name);
+            compared++;
+        }
+        snapshot_section_free(one);
+        snapshot_section_free(other);
+    }
+    ck_assert_uint_gt(compared, 80);
+}
+
+static void expect_equal_memory(struct snapshot_store *a, int64_t a_id, struct snapshot_store *b, int64_t b_id)
+{
+    static uint32_t a_map[MEMORY_PAGES], b_map[MEMORY_PAGES];
+    uint8_t x[SNAPSHOT_PAGE_BYTES], y[SNAPSHOT_PAGE_BYTES];
+    unsigned compared = 0;
+
+    ck_assert_int_eq(snapshot_read_map(a, a_id, 0, a_map, MEMORY_PAGES, NULL), 0);
+    ck_assert_int_eq(snapshot_read_map(b, b_id, 0, b_map, MEMORY_PAGES, NULL), 0);
+    for (unsigned i = 0; i < MEMORY_PAGES; i++) {
+        if (!a_map[i] && !b_map[i])
+            continue;
+        ck_assert_int_eq(snapshot_read_page(a, a_map[i], x, NULL), 0);
+        ck_assert_int_eq(snapshot_read_page(b, b_map[i], y, NULL), 0);
+        ck_assert_msg(memcmp(x, y, sizeof(x)) == 0, "page %u", i);
+        compared++;
+    }
+    ck_assert_uint_gt(compared, 2);
+}
+
+static void expect_equal(const char *one, const char *other)
+{
+    struct snapshot_info a_info, b_info;
+    struct snapshot_store *a = open_newest(one, &a_info), *b = open_newest(other, &b_info);
+
+    ck_assert_uint_eq(a_info.instructions, b_info.instructions);
+    expect_equal_sections(a, a_info.id, b, b_info.id);
+    expect_equal_memory(a, a_info.id, b, b_info.id);
+    snapshot_close(a);
+    snapshot_close(b);
+}
+
+/* ---- tests ---- */
+
+/* Where each program is saved, and how far it then runs. */
+static const struct {
+    const char *elf;
+    uint64_t at, further;
+} moments[] = {
+    {HOT_ELF, 2000001, 1000000},
+    {SMC_ELF, 70001, 200000},
+    {INTERRUPTS_ELF, 300001, 500001},
+    {INTERRUPTS_ELF, 1200007, 300000},
+};
+
+START_TEST(a_restored_machine_comes_to_the_same_state)
+{
+    const char *elf = moments[_i / TIERS].elf;
+    uint64_t at = moments[_i / TIERS].at, end = at + moments[_i / TIERS].further;
+    enum tiers before = (enum tiers)(_i % TIERS), after = (enum tiers)((_i + _i / TIERS) % TIERS);
+
+    run_and_save(elf, before, end, "whole.snap");
+    run_and_save(elf, after, at, "part.snap");
+    restore_and_save("part.snap", before, end, "rest.snap");
+    expect_equal("whole.snap", "rest.snap");
+}
+END_TEST
+
+/* In one file: the second snapshot holds what differs from the one that was restored. */
+START_TEST(a_snapshot_of_a_restored_machine_is_its_child)
+{
+    struct snapshot_info info, parent;
+    struct snapshot_store *store;
+
+    run_and_save(HOT_ELF, INTERP, 2500000, "whole.snap");
+    run_and_save(HOT_ELF, ALL, 2000000, "vm.snap");
+    restore_and_save("vm.snap", ALL, 2500000, "vm.snap");
+    expect_equal("whole.snap", "vm.snap");
+    store = open_newest("vm.snap", &info);
+    ck_assert_int_ne(info.parent, 0);
+    ck_assert_int_eq(snapshot_find(store, "insns-2000000", &parent, NULL), 0);
+    ck_assert_int_eq(info.parent, parent.id);
+    ck_assert_uint_lt(info.new_pages, parent.new_pages);
+    snapshot_close(store);
+}
+END_TEST
+
+/* A file that the first version wrote, in the middle of a program that then goes on to its end and is content. */
+START_TEST(a_file_of_version_1_goes_on_loading)
+{
+    struct machine_config config = {0};
+    struct machine_restore *restore;
+    struct machine_result result;
+    struct machine *machine;
+    struct error err = {""};
+    char path[128];
+    static uint8_t bytes[1 << 20];
+    gzFile packed = gzopen(KEPT "/version-1.snap.gz", "rbe");
+    int len = packed ? gzread(packed, bytes, sizeof(bytes)) : -1;
+    FILE *out = fopen(file("kept.snap", path), "we");
+
+    ck_assert_int_gt(len, 100000);
+    ck_assert_uint_eq(fwrite(bytes, 1, (size_t)len, out), (size_t)len);
+    ck_assert_int_eq(fclose(out), 0);
+    ck_assert_int_eq(gzclose(packed), Z_OK);
+    machine_config_default(&config);
+    set_tiers(&config, ALL);
+    config.serial = MACHINE_SERIAL_NULL;
+    ck_assert_msg(machine_restore_open(path, "insns-300000", MACHINE_RESTORE_CONTINUE, &restore, &err) == 0, "%s",
+                  err.text);
+    ck_assert_msg(machine_restore_config(restore, &config, &err) == 0, "%s", err.text);
+    ck_assert_msg(machine_create(&config, &machine, &err) == 0, "%s", err.text);
+    ck_assert_msg(machine_run(machine, &result, &err) == 0, "%s", err.text);
+    machine_destroy(machine);
+    machine_restore_close(restore);
+    ck_assert_int_eq(result.end, MACHINE_END_POWEROFF);
+    ck_assert_uint_eq(result.exit_code, 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("snapshot_machine");
+    TCase *state = tcase_create("state");
+
+    tcase_add_checked_fixture(state, set_up, tear_down);
+    tcase_set_timeout(state, 120);
+    tcase_add_loop_test(state, a_restored_machine_comes_to_the_same_state, 0, (int)TUFF_ARRAY_LEN(moments) * TIERS);
+    tcase_add_test(state, a_snapshot_of_a_restored_machine_is_its_child);
+    tcase_add_test(state, a_file_of_version_1_goes_on_loading);
+    suite_add_tcase(suite, state);
+    return run_suite(suite);
+}
