@@ -90,7 +90,7 @@ const struct option_row option_rows[] = {
      "a channel to a program here that connects to the UNIX socket FILE,\n"
      "one at a time; in the guest /dev/virtio-ports/NAME. Given again:\n"
      "another one, up to seven"},
-    {OPTION_DISK, BOOT | RUN, OPTION_LIST, "Devices", "disk", 'd', "FILE[,SETTING..]",
+    {OPTION_DISK, BOOT | RUN | SNAPSHOT, OPTION_LIST, "Devices", "disk", 'd', "FILE[,SETTING..]",
      "a disk (virtio-blk) with the contents of a disk image; given again,\n"
      "another one:\n"
      "  format=raw|qcow2|auto  auto, the default, goes by the file's name:\n"

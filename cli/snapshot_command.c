@@ -222,9 +222,10 @@ const struct command command_snapshot = {
                    "  compact FILE           make the file as small as it can be\n"
                    "  export FILE NAME TO    write it to a new file of its own\n"
                    "  verify FILE            check all of it (exit code 3: something is wrong)\n"
+                   "One of a machine that runs with --name=NAME is taken by tuff ctl NAME x-snapshot name=...\n"
                    "A restored machine is the one that was saved; options say what of this computer it gets and\n"
-                   "how it is run. Its disks must be as they were; shared directories have to be named again\n"
-                   "(--share). A reboot ends it.",
+                   "how it is run. Its disks, networks and shared directories have to be named again (--disk, --net,\n"
+                   "--share), and images must be as they were. A reboot ends it.",
     .options = OPTION_FOR_SNAPSHOT,
     .examples = "  tuff snapshot list vm.snap\n"
                 "  tuff snapshot restore vm.snap\n"

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { NAME_BYTES = 64, LIST_BYTES = 2048 };
 
@@ -113,10 +114,20 @@ static int isa_parse(const char *text, isa_set *isa, struct error *err)
 
 /* ---- out of a configuration ---- */
 
+static uint64_t mtime_of(const struct stat *st)
+{
+    return (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec;
+}
+
 static void put_disk(const struct machine_disk *disk, unsigned n, struct machine_settings *s)
 {
     char name[NAME_BYTES];
+    struct stat st;
 
+    if (stat(disk->path, &st) == 0) {
+        machine_settings_put(s, indexed(name, "disk", n, "bytes"), "%" PRIu64, (uint64_t)st.st_size);
+        machine_settings_put(s, indexed(name, "disk", n, "mtime-ns"), "%" PRIu64, mtime_of(&st));
+    }
     machine_settings_put(s, indexed(name, "disk", n, "path"), "%s", disk->path);
     machine_settings_put(s, indexed(name, "disk", n, "format"), "%s", formats[disk->format]);
     machine_settings_put(s, indexed(name, "disk", n, "read-only"), "%d", disk->read_only);
@@ -218,34 +229,64 @@ static unsigned choice(struct reading *r, const char *name, const char *const *n
     return 0;
 }
 
+/* Is the image what it was? */
+static void check_image(struct reading *r, unsigned n, const char *path)
+{
+    char name[NAME_BYTES];
+    uint64_t bytes = number(r, indexed(name, "disk", n, "bytes"), UINT64_MAX, 0);
+    uint64_t mtime_ns = number(r, indexed(name, "disk", n, "mtime-ns"), UINT64_MAX, 0);
+    struct stat st;
+
+    if (r->rc)
+        return;
+    if (stat(path, &st))
+        r->rc = error_set(r->err, -errno, "disk %u, '%.200s': %s", n, path, strerror(errno));
+    else if ((uint64_t)st.st_size != bytes || mtime_of(&st) != mtime_ns)
+        r->rc = error_set(r->err, -ESTALE, "disk %u, '%.200s', has changed since the snapshot was taken", n, path);
+}
+
+static void read_disk(struct reading *r, struct machine_disk *disk, unsigned n, const char *path)
+{
+    char name[NAME_BYTES];
+
+    *disk = (struct machine_disk){
+        .path = path,
+        .format =
+            (enum machine_disk_format)choice(r, indexed(name, "disk", n, "format"), formats, TUFF_ARRAY_LEN(formats)),
+        .read_only = true,
+        .direct = number(r, indexed(name, "disk", n, "direct"), 1, 0),
+        .scsi = number(r, indexed(name, "disk", n, "scsi"), 1, 0),
+        .queues = (unsigned)number(r, indexed(name, "disk", n, "queues"), MACHINE_DISK_QUEUES_MAX, 0),
+        .serial = machine_settings_get(r->settings, indexed(name, "disk", n, "serial")),
+        .bytes_per_s = number(r, indexed(name, "disk", n, "bytes-per-second"), UINT64_MAX, 0),
+        .ops_per_s = number(r, indexed(name, "disk", n, "operations-per-second"), UINT64_MAX, 0),
+    };
+    if (disk->serial && strlen(disk->serial) > MACHINE_DISK_SERIAL_MAX)
+        refuse(r, name, disk->serial);
+}
+
+/* Each has to have been named by hand: a file must not choose what of the host a guest reads. */
 static void read_disks(struct reading *r, struct machine_config *config)
 {
     char name[NAME_BYTES];
     const char *path;
+    unsigned n = 0;
 
-    for (config->disk_count = 0;
-         (path = machine_settings_get(r->settings, indexed(name, "disk", config->disk_count, "path")));
-         config->disk_count++) {
-        unsigned n = config->disk_count;
-        if (n == MACHINE_DISKS_MAX) {
-            refuse(r, name, path);
+    for (; (path = machine_settings_get(r->settings, indexed(name, "disk", n, "path"))) && !r->rc; n++) {
+        const struct machine_disk *given = &config->disks[n];
+        if (n >= config->disk_count || strcmp(given->path, path) != 0 || !given->read_only) {
+            r->rc = error_set(r->err, -EINVAL,
+                              "the snapshot's machine has a disk '%.200s': say that it may, with"
+                              " --disk=%.200s,readonly",
+                              path, path);
             return;
         }
-        config->disks[n] = (struct machine_disk){
-            .path = path,
-            .format = (enum machine_disk_format)choice(r, indexed(name, "disk", n, "format"), formats,
-                                                       TUFF_ARRAY_LEN(formats)),
-            .read_only = number(r, indexed(name, "disk", n, "read-only"), 1, 0),
-            .direct = number(r, indexed(name, "disk", n, "direct"), 1, 0),
-            .scsi = number(r, indexed(name, "disk", n, "scsi"), 1, 0),
-            .queues = (unsigned)number(r, indexed(name, "disk", n, "queues"), MACHINE_DISK_QUEUES_MAX, 0),
-            .serial = machine_settings_get(r->settings, indexed(name, "disk", n, "serial")),
-            .bytes_per_s = number(r, indexed(name, "disk", n, "bytes-per-second"), UINT64_MAX, 0),
-            .ops_per_s = number(r, indexed(name, "disk", n, "operations-per-second"), UINT64_MAX, 0),
-        };
-        if (config->disks[n].serial && strlen(config->disks[n].serial) > MACHINE_DISK_SERIAL_MAX)
-            refuse(r, name, config->disks[n].serial);
+        check_image(r, n, path);
+        read_disk(r, &config->disks[n], n, given->path);
     }
+    if (!r->rc && config->disk_count > n)
+        r->rc = error_set(r->err, -EINVAL, "--disk, %u of them, are more than the snapshot's machine has (%u)",
+                          config->disk_count, n);
 }
 
 static void read_mac(struct reading *r, const char *name, uint8_t mac[6])
@@ -259,54 +300,28 @@ static void read_mac(struct reading *r, const char *name, uint8_t mac[6])
         refuse(r, name, text);
 }
 
-static void read_net(struct reading *r, struct machine_net *net, unsigned n)
-{
-    char name[NAME_BYTES], forward[NAME_BYTES];
-
-    *net = (struct machine_net){
-        .kind = (enum machine_net_kind)choice(r, indexed(name, "net", n, "kind"), nets, TUFF_ARRAY_LEN(nets)),
-        .where = machine_settings_get(r->settings, indexed(name, "net", n, "where")),
-        .restricted = number(r, indexed(name, "net", n, "restricted"), 1, 0),
-        .mtu = (uint16_t)number(r, indexed(name, "net", n, "mtu"), UINT16_MAX, 0),
-        .pairs = (uint16_t)number(r, indexed(name, "net", n, "pairs"), MACHINE_NET_PAIRS_MAX, 0),
-        .bytes_per_s = number(r, indexed(name, "net", n, "bytes-per-second"), UINT64_MAX, 0),
-        .packets_per_s = number(r, indexed(name, "net", n, "packets-per-second"), UINT64_MAX, 0),
-    };
-    read_mac(r, indexed(name, "net", n, "mac"), net->mac);
-    for (unsigned i = 0; i < MACHINE_FORWARDS_MAX; i++) {
-        (void)snprintf(forward, sizeof(forward), "forward%u", i);
-        net->forwards[i] = machine_settings_get(r->settings, indexed(name, "net", n, forward));
-        if (!net->forwards[i])
-            break;
-        net->forward_count++;
-    }
-    if (net->kind == MACHINE_NET_SOCKET && !net->where)
-        refuse(r, name, "");
-}
-
-/* Networks that were given by hand take the places of the snapshot's: ports of the host may be taken. */
+/* The same holds for networks, of which only what the guest sees is the snapshot's. */
 static void read_nets(struct reading *r, struct machine_config *config)
 {
-    unsigned given = config->net_count, n = 0;
     char name[NAME_BYTES];
-    struct machine_net net;
+    const char *kind;
+    unsigned n = 0;
 
-    while (machine_settings_get(r->settings, indexed(name, "net", n, "kind")) && !r->rc) {
-        if (n == MACHINE_NETS_MAX) {
-            refuse(r, name, "");
+    for (; (kind = machine_settings_get(r->settings, indexed(name, "net", n, "kind"))) && !r->rc; n++) {
+        struct machine_net *net = &config->nets[n];
+        if (n >= config->net_count || strcmp(nets[net->kind], kind) != 0) {
+            r->rc = error_set(r->err, -EINVAL,
+                              "the snapshot's machine has a network of kind '%.20s': say that it may, with --net=%.20s",
+                              kind, kind);
             return;
         }
-        read_net(r, &net, n);
-        if (n < given)
-            memcpy(config->nets[n].mac, net.mac, sizeof(net.mac));
-        else
-            config->nets[n] = net;
-        n++;
+        net->mtu = (uint16_t)number(r, indexed(name, "net", n, "mtu"), UINT16_MAX, 0);
+        net->pairs = (uint16_t)number(r, indexed(name, "net", n, "pairs"), MACHINE_NET_PAIRS_MAX, 0);
+        read_mac(r, indexed(name, "net", n, "mac"), net->mac);
     }
-    if (!r->rc && given > n)
-        r->rc =
-            error_set(r->err, -EINVAL, "--net, %u of them, are more than the snapshot's machine has (%u)", given, n);
-    config->net_count = n;
+    if (!r->rc && config->net_count > n)
+        r->rc = error_set(r->err, -EINVAL, "--net, %u of them, are more than the snapshot's machine has (%u)",
+                          config->net_count, n);
 }
 
 static void check_shares(struct reading *r, const struct machine_config *config)

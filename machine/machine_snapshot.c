@@ -287,8 +287,10 @@ static int take_locked(struct machine_snapshots *s, const char *name, bool stand
     struct machine *m = s->m;
     struct taking t = {.s = s, .stands = stands};
 
-    if (m->config.input_count || m->config.sound.wav || m->config.sound.alsa || m->config.sound.in)
-        return error_set(err, -ENOTSUP, "no snapshot: machines with --input or --sound cannot be restored yet");
+    if (m->config.input_count || m->config.channel_count || m->config.sound.wav || m->config.sound.alsa ||
+        m->config.sound.in)
+        return error_set(err, -ENOTSUP,
+                         "no snapshot: machines with --input, --channel or --sound cannot be restored yet");
     for (unsigned n = 0; n < m->config.disk_count; n++) {
         if (!m->config.disks[n].read_only)
             return error_set(err, -ENOTSUP, "no snapshot: disk %u, '%s', can be written, and would change after it", n,

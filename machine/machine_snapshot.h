@@ -49,8 +49,9 @@ TUFF_MUST_CHECK int machine_restore_open(const char *file, const char *name, enu
 void machine_restore_close(struct machine_restore *restore);
 /* Makes `config`, which has the defaults or choices that do not belong to the machine (tiers, serial port, network of
  * the host, shared directories), that of the snapshot's machine, to start from it: machine_create() then makes the
- * machine as it stood. Its strings are `restore`'s. Shared directories have to be in `config` already, as a file must
- * not choose what of the host a guest sees. Returns 0, or a negative errno with a line in `err`. */
+ * machine as it stood. Its strings are `restore`'s. Disks, networks, shared directories and a vsock have to be in
+ * `config` already, as a file must not choose what of the host a guest sees. Returns 0, or a negative errno with a line
+ * in `err`. */
 TUFF_MUST_CHECK int machine_restore_config(struct machine_restore *restore, struct machine_config *config,
                                            struct error *err);
 /* The snapshot's name. */
