@@ -28,8 +28,8 @@ struct hart_part {
     {#member, offsetof(struct hart_part, state.member), sizeof(((struct vcpu_state *)0)->member[0]), \
      TUFF_ARRAY_LEN(((struct vcpu_state *)0)->member), version}
 
-enum { HART_VERSION = 1 };
-_Static_assert(VCPU_STATE_VERSION == 5, "fields of a new version go to the end, with a new HART_VERSION");
+enum { HART_VERSION = 2 };
+_Static_assert(VCPU_STATE_VERSION == 6, "fields of a new version go to the end, with a new HART_VERSION");
 
 static const struct device_field hart_fields[] = {
     HART_ARRAY(x, 1),
@@ -85,6 +85,13 @@ static const struct device_field hart_fields[] = {
     DEVICE_FIELD(struct hart_part, resume_retentive, 1),
     DEVICE_FIELD(struct hart_part, start_pc, 1),
     DEVICE_FIELD(struct hart_part, start_arg, 1),
+    HART_FIELD(tselect, 2),
+    HART_FIELD(tcontrol, 2),
+    HART_FIELD(mcontext, 2),
+    HART_FIELD(scontext, 2),
+    HART_ARRAY(tdata1, 2),
+    HART_ARRAY(tdata2, 2),
+    HART_ARRAY(tdata3, 2),
     {0},
 };
 
