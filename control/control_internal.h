@@ -34,6 +34,13 @@ struct control_limits {
     uint64_t bytes_per_s, ops_per_s;
 };
 
+/* The one job there can be; under the lock, but for what snapshot_save() says. */
+struct control_job {
+    char id[64], tag[64], error[ERROR_TEXT_BYTES];
+    struct machine *machine;
+    bool known, running;
+};
+
 struct control {
     struct control_config config;
     struct loop *loop;
@@ -50,6 +57,8 @@ struct control {
     bool reset_by_client;    /* the machine's end, if it is a reset */
     const char *status;      /* how the last machine ended, while there is none */
     struct control_limits disks[MACHINE_DISKS_MAX], nets[MACHINE_NETS_MAX];
+    struct control_job job;
+    pthread_cond_t job_ended;
     bool balloon_set;
     uint64_t balloon_bytes;
 };
@@ -79,7 +88,8 @@ struct control_command {
 };
 
 /* The tables of commands, each ending with a name of NULL. */
-extern const struct control_command control_run_commands[], control_device_commands[], control_query_commands[];
+extern const struct control_command control_run_commands[], control_device_commands[], control_query_commands[],
+    control_snapshot_commands[];
 /* Calls fn for each command. */
 void control_each_command(void (*fn)(void *opaque, const struct control_command *command), void *opaque);
 
@@ -94,6 +104,8 @@ int qmp_run(struct control_call *call, const char *name, const json_t *arguments
 /* Any thread: an event to all clients that have negotiated. Takes `data` over; NULL: none. */
 void control_event(struct control *control, const char *name, json_t *data);
 
+/* With the lock, which it gives up meanwhile: no job runs afterwards. */
+void control_job_wait(struct control *control);
 /* What was set by clients, for the machine that was just attached; with the lock held. */
 void control_set_again(struct control *control);
 /* The event for a machine's end, and what query-status says until the next one. */

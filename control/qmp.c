@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const struct control_command *const tables[] = {control_run_commands, control_device_commands,
-                                                       control_query_commands};
+                                                       control_query_commands, control_snapshot_commands};
 
 void control_each_command(void (*fn)(void *opaque, const struct control_command *command), void *opaque)
 {

@@ -279,6 +279,7 @@ void control_detach(struct control *control, const struct machine_result *result
 {
     pthread_mutex_lock(&control->lock);
     control->machine = NULL;
+    control_job_wait(control);
     control->paused = false;
     pthread_mutex_unlock(&control->lock);
     control_tell_end(control, result);
@@ -317,6 +318,7 @@ void control_destroy(struct control *control)
         loop_fd_remove(control->loop, control->listener.fd);
     listener_close(&control->listener);
     loop_destroy(control->loop);
+    pthread_cond_destroy(&control->job_ended);
     pthread_mutex_destroy(&control->lock);
     free(control);
 }
@@ -344,6 +346,7 @@ int control_create(const struct control_config *config, struct control **out, st
     control->status = "prelaunch";
     control->listener.fd = -1;
     pthread_mutex_init(&control->lock, NULL);
+    pthread_cond_init(&control->job_ended, NULL);
     int rc = listener_open("--control", config->where, false, &control->listener, err);
     if (!rc) {
         rc = start(control);
