@@ -333,6 +333,70 @@ START_TEST(questions_have_answers_and_all_commands_are_listed)
 }
 END_TEST
 
+/* Until the job has ended; query-jobs' row about it, the caller's. */
+static json_t *finish_job(struct qmp *qmp)
+{
+    for (bool concluded = false; !concluded;) {
+        json_t *event = qmp_event(qmp, "JOB_STATUS_CHANGE");
+        const char *status = json_string_value(json_object_get(json_object_get(event, "data"), "status"));
+        concluded = strcmp(status, "concluded") == 0;
+        json_decref(event);
+    }
+    json_t *jobs = qmp_command(qmp, "query-jobs"), *job = json_array_get(jobs, 0);
+    json_incref(job);
+    json_decref(jobs);
+    return job;
+}
+
+START_TEST(snapshots_are_jobs)
+{
+    char file[128];
+    struct qmp qmp;
+
+    snprintf(file, sizeof(file), "--snapshot-file=%s", files_path("snapshots"));
+    struct process *process = process_start(
+        PROCESS_ARGV("run", control_option(), file, "--memory=64M", "--serial=null", files_guest("greet_spin")),
+        PROCESS_PIPE, PROCESS_PIPE, PROCESS_PIPE);
+    qmp_start(&qmp, socket_path());
+    qmp_wait_for_progress(&qmp);
+    for (int i = 0; i < 2; i++) {
+        json_decref(
+            qmp_ask(&qmp, "{\"execute\": \"snapshot-save\", \"arguments\": {\"job-id\": \"j\", \"tag\": \"one\"}}"));
+        json_t *job = finish_job(&qmp);
+        ck_assert_str_eq(json_string_value(json_object_get(job, "tag")), "one");
+        /* The name is taken the second time. */
+        ck_assert_int_eq(json_object_get(job, "error") != NULL, i);
+        json_decref(job);
+    }
+    qmp_expect_error(&qmp, "{\"execute\": \"job-dismiss\", \"arguments\": {\"id\": \"k\"}}", "GenericError",
+                     "no such job");
+    json_decref(qmp_ask(&qmp, "{\"execute\": \"job-dismiss\", \"arguments\": {\"id\": \"j\"}}"));
+    json_t *jobs = qmp_command(&qmp, "query-jobs");
+    ck_assert_uint_eq(json_array_size(jobs), 0);
+    json_decref(jobs);
+    /* The end waits for one that has begun. */
+    qmp_do(&qmp, "snapshot-save");
+    qmp_do(&qmp, "quit");
+    expect_end(process, 0);
+    qmp_close(&qmp);
+}
+END_TEST
+
+START_TEST(snapshot_without_a_file_is_a_job_that_fails)
+{
+    struct process *process = spin();
+    struct qmp qmp;
+
+    qmp_start(&qmp, socket_path());
+    qmp_do(&qmp, "snapshot-save");
+    json_t *job = finish_job(&qmp);
+    ck_assert_ptr_nonnull(json_object_get(job, "error"));
+    json_decref(job);
+    qmp_close(&qmp);
+    expect_alive_and_quit(process);
+}
+END_TEST
+
 /* ---- bad clients ---- */
 
 START_TEST(half_a_request_waits_and_a_vanished_client_is_forgotten)
@@ -502,6 +566,8 @@ int main(void)
     tcase_add_test(tcase, end_is_told_before_the_socket_goes);
     tcase_add_test(tcase, limits_are_shown_changed_and_kept_over_a_reset);
     tcase_add_test(tcase, questions_have_answers_and_all_commands_are_listed);
+    tcase_add_test(tcase, snapshots_are_jobs);
+    tcase_add_test(tcase, snapshot_without_a_file_is_a_job_that_fails);
     tcase_add_test(tcase, half_a_request_waits_and_a_vanished_client_is_forgotten);
     tcase_add_test(tcase, megabytes_without_an_end_are_refused);
     tcase_add_test(tcase, client_that_does_not_read_makes_nobody_wait);
