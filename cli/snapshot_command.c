@@ -1,16 +1,20 @@
 /* `tuff snapshot ACTION` and `tuff events`: what people do with a file of snapshots. */
 #include "cli/command.h"
+#include "cli/qmp_client.h"
 #include "cli/report.h"
 #include "cli/snapshot.h"
 #include "cli/values.h"
 
 #include "snapshot/snapshot.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 struct call {
     const struct option_values *values;
@@ -152,6 +156,74 @@ static int verify(const struct call *call)
     return result.bad ? CLI_EXIT_INTERNAL : CLI_EXIT_OK;
 }
 
+/* ---- taking one ---- */
+
+/* Until the job of that name has ended. */
+static int wait_for_job(struct qmp_client *client, const char *id, struct error *err)
+{
+    json_t *event;
+
+    while ((event = qmp_client_event(client))) {
+        const char *job = NULL, *status = NULL;
+        bool ended = json_unpack(event, "{s:{s:s, s:s}}", "data", "id", &job, "status", &status) == 0 &&
+                     strcmp(job, id) == 0 && strcmp(status, "concluded") == 0;
+        json_decref(event);
+        if (ended)
+            return 0;
+    }
+    return error_set(err, -EPIPE, "the virtual machine ended before the snapshot was complete");
+}
+
+/* What has become of the only job there is. */
+static int tell_job(struct qmp_client *client, struct error *err)
+{
+    json_int_t pause_us, save_us, pages, bytes;
+    const char *tag = "", *error = NULL;
+    json_t *jobs;
+    int rc = qmp_client_run(client, "query-jobs", NULL, &jobs, err);
+
+    if (rc)
+        return rc;
+    json_t *job = json_array_get(jobs, 0);
+    if (json_unpack(job, "{s:s, s?s}", "tag", &tag, "error", &error))
+        rc = error_set(err, -EPROTO, "the virtual machine does not know the snapshot that it took");
+    else if (error)
+        rc = error_set(err, -EREMOTEIO, "%s", error);
+    else if (json_unpack(job, "{s:I, s:I, s:I, s:I}", "pause-us", &pause_us, "save-us", &save_us, "new-pages", &pages,
+                         "new-bytes", &bytes) == 0)
+        printf("%s: %.1f ms standing still, %.1f ms in all, %lld new pages in %lld bytes\n", tag,
+               (double)pause_us / 1e3, (double)save_us / 1e3, (long long)pages, (long long)bytes);
+    json_decref(jobs);
+    return rc;
+}
+
+/* Of a running machine, which is what `file` names here. */
+static int create(const struct call *call)
+{
+    struct qmp_client *client;
+    json_t *result = NULL, *ignored = NULL;
+    struct error err;
+    char id[32];
+    int rc = qmp_client_open(call->file, &client, &err);
+
+    if (rc)
+        return refuse(&err);
+    snprintf(id, sizeof(id), "create-%d", (int)getpid());
+    rc = qmp_client_run(client, "snapshot-save",
+                        json_pack("{s:s, s:s}", "job-id", id, "tag", call->name ? call->name : ""), &result, &err);
+    if (rc == 0)
+        rc = wait_for_job(client, id, &err);
+    if (rc == 0) {
+        struct error unused;
+        rc = tell_job(client, &err);
+        (void)!qmp_client_run(client, "job-dismiss", json_pack("{s:s}", "id", id), &ignored, &unused);
+    }
+    json_decref(ignored);
+    json_decref(result);
+    qmp_client_close(client);
+    return rc ? refuse(&err) : CLI_EXIT_OK;
+}
+
 static int restore(const struct call *call)
 {
     return boot_restore(call->values, call->file, call->name);
@@ -164,13 +236,13 @@ static const struct {
     bool opens;
     int (*act)(const struct call *call);
 } actions[] = {
-    {"list", 1, 1, SNAPSHOT_READ, true, list},        {"info", 1, 2, SNAPSHOT_READ, true, info},
-    {"restore", 1, 2, SNAPSHOT_READ, false, restore}, {"delete", 2, 2, SNAPSHOT_WRITE, true, delete},
-    {"compact", 1, 1, SNAPSHOT_WRITE, true, compact}, {"export", 3, 3, SNAPSHOT_READ, true, export_to},
-    {"verify", 1, 1, SNAPSHOT_READ, true, verify},
+    {"create", 1, 2, SNAPSHOT_READ, false, create},   {"list", 1, 1, SNAPSHOT_READ, true, list},
+    {"info", 1, 2, SNAPSHOT_READ, true, info},        {"restore", 1, 2, SNAPSHOT_READ, false, restore},
+    {"delete", 2, 2, SNAPSHOT_WRITE, true, delete},   {"compact", 1, 1, SNAPSHOT_WRITE, true, compact},
+    {"export", 3, 3, SNAPSHOT_READ, true, export_to}, {"verify", 1, 1, SNAPSHOT_READ, true, verify},
 };
 
-static const char known[] = "give list, info, restore, delete, compact, export or verify (tuff help snapshot)";
+static const char known[] = "give create, list, info, restore, delete, compact, export or verify (tuff help snapshot)";
 
 static int act(size_t i, struct call *call)
 {
@@ -211,10 +283,12 @@ static int snapshot_run(const struct option_values *values)
 
 const struct command command_snapshot = {
     .name = "snapshot",
-    .usage = "ACTION FILE [NAME] [OPTIONS]",
+    .usage = "ACTION FILE|VM [NAME] [OPTIONS]",
     .summary = "look after snapshots, and start from one",
     .description = "Snapshots of a machine that ran with --snapshot-file=FILE (docs/snapshot-format.md).\n"
                    "Without a NAME the newest one is meant. Actions:\n"
+                   "  create VM [NAME]       take one of a running machine (its --name, or the path of its\n"
+                   "                         --control socket) into its --snapshot-file\n"
                    "  list FILE              what there is\n"
                    "  info FILE [NAME]       one of them, and its machine\n"
                    "  restore FILE [NAME]    start its machine as it stood then\n"
@@ -222,12 +296,12 @@ const struct command command_snapshot = {
                    "  compact FILE           make the file as small as it can be\n"
                    "  export FILE NAME TO    write it to a new file of its own\n"
                    "  verify FILE            check all of it (exit code 3: something is wrong)\n"
-                   "One of a machine that runs with --name=NAME is taken by tuff ctl NAME x-snapshot name=...\n"
                    "A restored machine is the one that was saved; options say what of this computer it gets and\n"
                    "how it is run. Its disks, networks and shared directories have to be named again (--disk, --net,\n"
                    "--share), and images must be as they were. A reboot ends it.",
     .options = OPTION_FOR_SNAPSHOT,
-    .examples = "  tuff snapshot list vm.snap\n"
+    .examples = "  tuff snapshot create web before-update\n"
+                "  tuff snapshot list vm.snap\n"
                 "  tuff snapshot restore vm.snap\n"
                 "  tuff snapshot restore vm.snap auto-3 --tier=interp --time=host\n",
     .run = snapshot_run,

@@ -153,22 +153,6 @@ void control_set_again(struct control *control)
         pause_now(control);
 }
 
-/* ---- snapshots ---- */
-
-/* The guest runs on meanwhile; clients wait. */
-static int take_snapshot(struct control_call *call)
-{
-    struct machine_snapshot_result result;
-    const char *name = control_string(call, "name", NULL);
-    int rc = machine_snapshot(call->machine, name, &result, &call->err);
-
-    if (rc == 0)
-        call->result = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "name", result.name, "parent", result.parent,
-                                 "pause-us", (json_int_t)result.pause_us, "save-us", (json_int_t)result.save_us,
-                                 "new-pages", (json_int_t)result.new_pages, "new-bytes", (json_int_t)result.new_bytes);
-    return rc;
-}
-
 /* ---- for people ---- */
 
 static int human_monitor(struct control_call *call)
@@ -197,11 +181,6 @@ const struct control_command control_run_commands[] = {
      true,
      system_powerdown,
      {{0}}},
-    {"x-snapshot",
-     "take a snapshot (name=before-update) into the file of --snapshot-file",
-     true,
-     take_snapshot,
-     {{"name", JSON_STRING, true}, {0}}},
     {"quit", "end at once, without a word to the guest", false, quit, {{0}}},
     {"human-monitor-command",
      "a command line for people, answered by text: command-line=help lists them",

@@ -4,8 +4,6 @@
  */
 #include "control/control_internal.h"
 
-#include "machine/machine_snapshot.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +18,7 @@ static void *job_main(void *opaque)
 {
     struct control *control = opaque;
     struct control_job *job = &control->job;
-    struct machine_snapshot_result result;
+    struct machine_snapshot_result result = {0};
     struct error err = {{0}};
 
     /* `machine`, `id` and `tag` stay as they are until the job has ended. */
@@ -29,6 +27,7 @@ static void *job_main(void *opaque)
     snprintf(job->error, sizeof(job->error), "%s", rc ? err.text : "");
     if (!rc)
         snprintf(job->tag, sizeof(job->tag), "%s", result.name);
+    job->result = result;
     job->running = false;
     tell_status(control, "concluded");
     pthread_cond_broadcast(&control->job_ended);
@@ -70,12 +69,20 @@ void control_job_wait(struct control *control)
 static int query_jobs(struct control_call *call)
 {
     const struct control_job *job = &call->control->job;
+    const struct machine_snapshot_result *result = &job->result;
 
     call->result = json_array();
-    if (job->known)
-        json_array_append_new(call->result, json_pack("{s:s, s:s, s:s, s:s, s:s*}", "id", job->id, "type",
-                                                      "snapshot-save", "status", job->running ? "running" : "concluded",
-                                                      "tag", job->tag, "error", *job->error ? job->error : NULL));
+    if (!job->known)
+        return 0;
+    json_t *row =
+        json_pack("{s:s, s:s, s:s, s:s, s:s*}", "id", job->id, "type", "snapshot-save", "status",
+                  job->running ? "running" : "concluded", "tag", job->tag, "error", *job->error ? job->error : NULL);
+    if (!job->running && !*job->error)
+        json_object_update_new(row,
+                               json_pack("{s:I, s:I, s:I, s:I}", "pause-us", (json_int_t)result->pause_us, "save-us",
+                                         (json_int_t)result->save_us, "new-pages", (json_int_t)result->new_pages,
+                                         "new-bytes", (json_int_t)result->new_bytes));
+    json_array_append_new(call->result, row);
     return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "control/control.h"
 #include "control/framing.h"
 #include "control/listener.h"
+#include "machine/machine_snapshot.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -38,6 +39,7 @@ struct control_limits {
 struct control_job {
     char id[64], tag[64], error[ERROR_TEXT_BYTES];
     struct machine *machine;
+    struct machine_snapshot_result result;
     bool known, running;
 };
 

@@ -374,6 +374,12 @@ START_TEST(snapshots_are_jobs)
     json_t *jobs = qmp_command(&qmp, "query-jobs");
     ck_assert_uint_eq(json_array_size(jobs), 0);
     json_decref(jobs);
+    for (int i = 0; i < 2; i++) {
+        struct process *create = process_start(PROCESS_ARGV("snapshot", "create", socket_path(), "two"), PROCESS_PIPE,
+                                               PROCESS_PIPE, PROCESS_PIPE);
+        ck_assert_int_eq(process_finish(create), i ? 3 : 0);
+        process_free(create);
+    }
     /* The end waits for one that has begun. */
     qmp_do(&qmp, "snapshot-save");
     qmp_do(&qmp, "quit");
