@@ -39,7 +39,7 @@ install(CODE "execute_process(COMMAND \"${CMAKE_COMMAND}\" --build \"${PROJECT_B
   COMPONENT libtuff-dev)
 install(FILES ${PROJECT_BINARY_DIR}/lib/libtuff.a DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT libtuff-dev)
 install(FILES ${PROJECT_BINARY_DIR}/libtuff.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT libtuff-dev)
-foreach(header base/compiler.h base/error.h engine/isa/riscv/isa.h engine/tier.h machine/machine.h control/control.h control/metrics.h)
+foreach(header base/compiler.h base/error.h engine/isa/riscv/isa.h engine/tier.h machine/machine.h machine/machine_snapshot.h control/control.h control/metrics.h)
   get_filename_component(folder ${header} DIRECTORY)
   install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tuff/${folder} COMPONENT libtuff-dev)
 endforeach()
