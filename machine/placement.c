@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <hwloc.h>
+#include <limits.h>
 #include <numa.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,6 +168,15 @@ static int make_affinity(const struct placement_config *config, struct placement
 
 /* ---- NUMA ---- */
 
+static bool node_is_allowed(unsigned node)
+{
+    struct bitmask *allowed = numa_get_mems_allowed();
+    bool is = (int)node <= numa_max_node() && numa_bitmask_isbitset(allowed, node);
+
+    numa_bitmask_free(allowed);
+    return is;
+}
+
 static int make_numa(const struct placement_config *config, struct placement *out, struct error *err)
 {
     const char *at = config->numa;
@@ -180,8 +190,7 @@ static int make_numa(const struct placement_config *config, struct placement *ou
         out->interleave = true;
         return 0;
     }
-    if (!read_number(&at, &node) || *at || (int)node > numa_max_node() ||
-        !numa_bitmask_isbitset(numa_get_mems_allowed(), node))
+    if (!read_number(&at, &node) || *at || node > INT_MAX || !node_is_allowed(node))
         return error_set(err, -EINVAL, "the NUMA node '%s' is not one of this host's (0 to %d), nor is it interleave",
                          config->numa, numa_max_node());
     out->numa_node = (int)node;
@@ -199,7 +208,9 @@ int placement_make(const struct placement_config *config, struct placement *out,
 int placement_bind(const struct placement *placement, void *host, size_t size_bytes, struct error *err)
 {
     if (placement->interleave) {
-        numa_interleave_memory(host, size_bytes, numa_get_mems_allowed());
+        struct bitmask *allowed = numa_get_mems_allowed();
+        numa_interleave_memory(host, size_bytes, allowed);
+        numa_bitmask_free(allowed);
     } else if (placement->numa_node >= 0) {
         errno = 0;
         numa_set_strict(1);
