@@ -35,8 +35,10 @@ const struct engine_setting engine_settings[] = {
 #ifdef TUFF_LLVM
     {"llvm-quick", &vcpu_riscv_ops, llvm_tier_ops, 0, false, 0},
     {"llvm-full", &vcpu_riscv_ops, llvm_tier_ops, 1, false, 0},
+#ifndef TUFF_SANITIZED
     {"baseline-llvm", &vcpu_riscv_ops, llvm_tier_ops, 0, false, 1},
     {"llvm-verify", &vcpu_riscv_ops, llvm_tier_ops, 1, true, 0},
+#endif
 #endif
 };
 const uint32_t engine_setting_count = TUFF_ARRAY_LEN(engine_settings);
