@@ -45,5 +45,5 @@ function(tuff_check_test name)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/support)
   add_test(NAME ${name} COMMAND ${name})
   # A limit is for what hangs: Check's 4 s for a case are too few under a sanitizer on a busy machine.
-  set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS "${A_LABELS}" ENVIRONMENT CK_DEFAULT_TIMEOUT=60)
+  set_tests_properties(${name} PROPERTIES TIMEOUT 900 LABELS "${A_LABELS}" ENVIRONMENT CK_DEFAULT_TIMEOUT=60)
 endfunction()
