@@ -4,8 +4,9 @@
 
 #include "accel/kvm_internal.h"
 
-/* A vCPU's arch_data: the model-specific registers that its state has. */
+/* A vCPU's arch_data: the model-specific registers that its state has, and what its CPUID says (VCPU_X86_FEATURES). */
 struct kvm_x86 {
+    uint32_t features[VCPU_X86_FEATURE_COUNT];
     uint32_t msr_count;
     uint32_t msrs[VCPU_X86_MSRS_MAX];
 };

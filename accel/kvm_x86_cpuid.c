@@ -95,8 +95,29 @@ static void filter(struct kvm_cpuid_entry2 *e, uint32_t id, uint32_t count, bool
     }
 }
 
+static void note_features(const struct kvm_cpuid2 *cpuid, uint32_t features[VCPU_X86_FEATURE_COUNT])
+{
+    static const struct {
+        uint32_t leaf, subleaf, reg;
+    } words[] = {
+#define X(leaf, subleaf, reg) {leaf, subleaf, reg},
+        VCPU_X86_FEATURES(X)
+#undef X
+    };
+
+    for (uint32_t i = 0; i < cpuid->nent; i++) {
+        const struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
+        const uint32_t regs[] = {e->eax, e->ebx, e->ecx, e->edx};
+        for (size_t w = 0; w < VCPU_X86_FEATURE_COUNT; w++) {
+            if (words[w].leaf == e->function && words[w].subleaf == e->index)
+                features[w] = regs[words[w].reg];
+        }
+    }
+}
+
 int kvm_x86_set_cpuid(struct kvm_vcpu *v)
 {
+    struct kvm_x86 *x86 = v->arch_data;
     struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + ENTRIES_MAX * sizeof(cpuid->entries[0]));
     bool deadline = kvm_ioctl_number(v->vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
 
@@ -108,6 +129,8 @@ int kvm_x86_set_cpuid(struct kvm_vcpu *v)
         filter(&cpuid->entries[i], v->config.hart_id, v->vm->config.vcpu_count, deadline);
     if (rc == 0)
         rc = kvm_ioctl(v->fd, KVM_SET_CPUID2, cpuid);
+    if (rc == 0)
+        note_features(cpuid, x86->features);
     free(cpuid);
     return rc;
 }

@@ -342,6 +342,59 @@ static int set_activity(const struct kvm_vcpu *v, const struct vcpu_x86_state *x
     return kvm_ioctl(v->fd, KVM_SET_MP_STATE, &state);
 }
 
+/* ---- what the processor has ---- */
+
+/* Says which of the state's features are missing here. */
+static bool has_features(const struct kvm_vcpu *v, const struct vcpu_x86_state *x)
+{
+    /* Set where a processor no longer does something (FDP without exceptions; FCS and FDS). */
+    static const uint32_t leaf7_ebx_inverse = 1 << 6 | 1 << 13;
+    static const struct {
+        uint32_t leaf, subleaf, reg;
+    } words[] = {
+#define X(leaf, subleaf, reg) {leaf, subleaf, reg},
+        VCPU_X86_FEATURES(X)
+#undef X
+    };
+    static const char *const registers[] = {"eax", "ebx", "ecx", "edx"};
+    const struct kvm_x86 *x86 = v->arch_data;
+    bool all = true;
+
+    for (size_t i = 0; i < VCPU_X86_FEATURE_COUNT; i++) {
+        uint32_t missing = x->features[i] & ~x86->features[i];
+        if (words[i].leaf == 7 && words[i].reg == 1)
+            missing &= ~leaf7_ebx_inverse;
+        if (missing)
+            log_write(LOG_LEVEL_ERROR, LOG_ACCEL,
+                      "vCPU %" PRIu32 ": this host lacks what the saved processor had (CPUID 0x%" PRIx32 ".%" PRIu32
+                      " %s: 0x%" PRIx32 ")",
+                      v->config.hart_id, words[i].leaf, words[i].subleaf, registers[words[i].reg], missing);
+        all &= !missing;
+    }
+    return all;
+}
+
+static uint32_t tsc_khz(const struct kvm_vcpu *v)
+{
+    int khz = kvm_ioctl_number(v->fd, KVM_GET_TSC_KHZ, 0);
+
+    return khz > 0 ? (uint32_t)khz : 0;
+}
+
+/* Small differences between two starts of the same host the kernel leaves as they are. */
+static int set_tsc_khz(const struct kvm_vcpu *v, const struct vcpu_x86_state *x)
+{
+    uint32_t now = tsc_khz(v);
+
+    if (!x->tsc_khz || !now || x->tsc_khz == now || kvm_ioctl_number(v->fd, KVM_SET_TSC_KHZ, x->tsc_khz) == 0)
+        return 0;
+    log_write(LOG_LEVEL_ERROR, LOG_ACCEL,
+              "vCPU %" PRIu32 ": the saved time-stamp counter goes at %" PRIu32 " kHz, this host's at %" PRIu32
+              " and at no other",
+              v->config.hart_id, x->tsc_khz, now);
+    return -ENOTSUP;
+}
+
 /* The activity first: asking for it makes the kernel carry out what is due (INIT, SIPI). */
 void kvm_x86_get_state(struct kvm_vcpu *v, struct vcpu_state *state)
 {
@@ -349,6 +402,8 @@ void kvm_x86_get_state(struct kvm_vcpu *v, struct vcpu_state *state)
     int rc = get_activity(v, x);
 
     x->version = VCPU_X86_STATE_VERSION;
+    x->tsc_khz = tsc_khz(v);
+    memcpy(x->features, ((const struct kvm_x86 *)v->arch_data)->features, sizeof(x->features));
     if (rc == 0)
         rc = get_registers(v, x);
     if (rc == 0)
@@ -371,8 +426,12 @@ static bool is_well_formed(const struct kvm_vcpu *v, const struct vcpu_x86_state
         x->activity >= TUFF_ARRAY_LEN(activities))
         return false;
     for (uint32_t i = 0; i < x->msr_count; i++) {
-        if (!is_listed(v->arch_data, x->msrs[i].index))
-            return false;
+        if (is_listed(v->arch_data, x->msrs[i].index))
+            continue;
+        log_write(LOG_LEVEL_ERROR, LOG_ACCEL,
+                  "vCPU %" PRIu32 ": KVM has no model-specific register 0x%" PRIx32 " here, the saved state does",
+                  v->config.hart_id, x->msrs[i].index);
+        return false;
     }
     return true;
 }
@@ -383,7 +442,11 @@ int kvm_x86_set_state(struct kvm_vcpu *v, const struct vcpu_state *state)
 
     if (!is_well_formed(v, x))
         return -EINVAL;
-    int rc = set_registers(v, x);
+    if (!has_features(v, x))
+        return -ENOTSUP;
+    int rc = set_tsc_khz(v, x);
+    if (rc == 0)
+        rc = set_registers(v, x);
     if (rc == 0)
         rc = set_vectors(v, x);
     if (rc == 0)

@@ -107,9 +107,28 @@ struct vcpu_config {
  * (Intel SDM volume 1, 13.4), `lapic` the APIC's page of registers (volume 3, 10.4.1), `attributes` of a segment as in
  * the second word of its descriptor (volume 3, 3.4.5): type in bits 0 to 3, S 4, DPL 5 and 6, P 7, AVL 12, L 13, D/B
  * 14, G 15, and 16 where the segment is unusable. */
-enum { VCPU_X86_STATE_VERSION = 1, VCPU_X86_MSRS_MAX = 128, VCPU_X86_XSAVE_BYTES = 4096, VCPU_X86_LAPIC_BYTES = 1024 };
+enum { VCPU_X86_STATE_VERSION = 2, VCPU_X86_MSRS_MAX = 128, VCPU_X86_XSAVE_BYTES = 4096, VCPU_X86_LAPIC_BYTES = 1024 };
 enum { VCPU_X86_ES, VCPU_X86_CS, VCPU_X86_SS, VCPU_X86_DS, VCPU_X86_FS, VCPU_X86_GS, VCPU_X86_LDT, VCPU_X86_TR };
 enum { VCPU_X86_RAX, VCPU_X86_RCX, VCPU_X86_RDX, VCPU_X86_RBX, VCPU_X86_RSP, VCPU_X86_RBP, VCPU_X86_RSI, VCPU_X86_RDI };
+
+/* Words of CPUID whose bits say what the processor has: X(leaf, subleaf, register: 0 eax, 1 ebx, 2 ecx, 3 edx). At the
+ * end only is one added. */
+#define VCPU_X86_FEATURES(X) \
+    X(1, 0, 2)               \
+    X(1, 0, 3)               \
+    X(7, 0, 1)               \
+    X(7, 0, 2)               \
+    X(7, 0, 3)               \
+    X(7, 1, 0)               \
+    X(0xd, 1, 0)             \
+    X(0x40000001, 0, 0)      \
+    X(0x80000001, 0, 2)      \
+    X(0x80000001, 0, 3)      \
+    X(0x80000007, 0, 3)      \
+    X(0x80000008, 0, 1)
+#define X(leaf, subleaf, reg) +1
+enum { VCPU_X86_FEATURE_COUNT = 0 VCPU_X86_FEATURES(X) };
+#undef X
 
 /* Where a processor is between reset and running. */
 enum vcpu_x86_activity {
@@ -156,6 +175,10 @@ struct vcpu_x86_state {
     struct vcpu_x86_msr msrs[VCPU_X86_MSRS_MAX];
     uint8_t xsave[VCPU_X86_XSAVE_BYTES];
     uint8_t lapic[VCPU_X86_LAPIC_BYTES];
+    uint32_t tsc_khz; /* of the time-stamp counter; 0: not known; version 2 */
+    /* What the guest was told that it has, by VCPU_X86_FEATURES; a back end that lacks some of it refuses the state
+     * with -ENOTSUP. Version 2. */
+    uint32_t features[VCPU_X86_FEATURE_COUNT];
 };
 
 /* Neutral architectural state of one vCPU: a RISC-V hart (RV64), unless `guest` says something else. Integers in host

@@ -339,8 +339,10 @@ static int create_parts(struct machine *m, struct error *err)
         rc = machine_pflash_create(m, err);
     if (rc == 0)
         rc = create_loops(m, err);
+    if (rc == 0 && pc)
+        rc = machine_pc_create(m, err);
     if (rc || pc)
-        return rc ? rc : machine_pc_create(m, err);
+        return rc ? rc : machine_snapshots_create(m, err);
     if (m->config.restore)
         machine_restore_image(m);
     else
@@ -382,8 +384,6 @@ int machine_create(const struct machine_config *config, struct machine **out, st
 {
     int rc = check_config(config, err);
 
-    if (rc == 0 && machine_is_pc(config) && config->snapshots.file)
-        rc = error_set(err, -ENOTSUP, "--snapshot-file, of a PC, is refused: there are no snapshots of that board yet");
     if (rc == 0 && machine_is_pc(config))
         rc = machine_pc_check(config, err);
     else if (rc == 0 && config->accel == MACHINE_ACCEL_KVM)

@@ -1,7 +1,8 @@
-/* Which guests KVM runs, and the line that says so. A kernel or program for x86 makes the machine a PC; there is
- * nothing but KVM to run it. */
+/* Which guests KVM runs, and the line that says so. A kernel or program for x86 makes the machine a PC, or a snapshot
+ * of one does; there is nothing but KVM to run it. */
 #include "accel/accel.h"
 #include "machine/machine_internal.h"
+#include "machine/machine_snapshots.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,6 +11,8 @@ bool machine_is_pc(const struct machine_config *config)
 {
     const char *image = config->kernel ? config->kernel : config->bare;
 
+    if (config->restore)
+        return machine_restore_is_pc(config->restore);
     return image && !config->firmware && loader_is_pc(image);
 }
 

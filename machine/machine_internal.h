@@ -58,7 +58,8 @@ struct virtio_mmio_config;
 struct machine {
     struct machine_config config;
     struct mem *mem;
-    struct accel_vm *accel; /* NULL: the engine runs the guest */
+    struct accel_vm *accel;    /* NULL: the engine runs the guest */
+    struct device *accel_chip; /* of those below: interrupt controllers that it emulates; NULL: none */
     struct placement placement;
     struct machine_pc *pc; /* the board of an x86 guest; NULL: board_virt */
     struct store *store;   /* NULL: none */

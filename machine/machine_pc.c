@@ -11,6 +11,7 @@
 #include "dev/virtio/virtio_mmio.h"
 #include "machine/board_pc.h"
 #include "machine/machine_internal.h"
+#include "machine/machine_snapshots.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -44,7 +45,7 @@ int machine_pc_check(const struct machine_config *config, struct error *err)
     static const char only[] = "is of the riscv64 board, the kernel is for x86: leave it out";
 
     if (config->accel == MACHINE_ACCEL_TIERS)
-        return error_set(err, -ENOTSUP, "the kernel is for x86, and only KVM runs it: give --accel=kvm or auto");
+        return error_set(err, -ENOTSUP, "the guest is for x86, and only KVM runs it: give --accel=kvm or auto");
     if (config->memory_bytes > BOARD_PC_RAM_MAX_BYTES || config->memory_bytes < (UINT64_C(4) << 20))
         return error_set(err, -EINVAL, "%" PRIu64 " MiB of memory: an x86 machine has 4M to 3G",
                          config->memory_bytes >> 20);
@@ -62,6 +63,8 @@ int machine_pc_check(const struct machine_config *config, struct error *err)
         return error_set(err, -EINVAL, "a file that is loaded besides %s", only);
     if (config->clock == MACHINE_CLOCK_INSNS || config->max_insns != UINT64_MAX)
         return error_set(err, -EINVAL, "KVM does not count instructions: leave --clock=insns and --max-insns out");
+    if (config->snapshots.at_insns)
+        return error_set(err, -EINVAL, "KVM does not count instructions: leave --snapshot-at out");
     if (config->gdb)
         return error_set(err, -ENOTSUP, "--gdb debugs riscv64 guests only, not what KVM runs: leave it out");
     if (config->jit.verify)
@@ -201,8 +204,8 @@ static int create_devices(struct machine *m, struct error *err)
 
     if (rc)
         return rc;
-    struct device *chip = accel_vm_take_chip(m->accel);
-    rc = chip ? machine_device_keep(m, chip) : 0;
+    m->accel_chip = accel_vm_take_chip(m->accel);
+    rc = m->accel_chip ? machine_device_keep(m, m->accel_chip) : 0;
     if (rc == 0)
         rc = machine_test_create(m, BOARD_PC_TEST_GPA);
     if (rc == 0)
@@ -319,7 +322,6 @@ static int load(struct machine *m, struct error *err)
     if (rc)
         return error_set(err, rc, "no room for the table of processors");
     m->image = pc->image.image;
-    m->has_image = true;
     return 0;
 }
 
@@ -350,8 +352,9 @@ int machine_pc_create(struct machine *m, struct error *err)
     if (rc == 0)
         rc = create_devices(m, err);
     if (rc == 0)
-        rc = load(m, err);
-    return rc ? rc : set_start_state(m, err);
+        rc = m->config.restore ? machine_restore_load(m, err) : load(m, err);
+    m->has_image = true;
+    return rc || m->config.restore ? rc : set_start_state(m, err);
 }
 
 /* After vCPUs and devices. */

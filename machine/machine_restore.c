@@ -86,6 +86,13 @@ int machine_restore_config(struct machine_restore *r, struct machine_config *con
     return rc ? error_set(err, rc, "snapshots, '%s', '%s': %s", snapshot_path(r->store), r->info.name, why.text) : 0;
 }
 
+bool machine_restore_is_pc(const struct machine_restore *r)
+{
+    const char *board = machine_settings_get(&r->settings, "board");
+
+    return board && strcmp(board, "pc") == 0;
+}
+
 bool machine_restore_has(const struct machine *m, const char *setting)
 {
     const char *value = machine_settings_get(&m->config.restore->settings, setting);
@@ -192,6 +199,10 @@ int machine_restore_load(struct machine *m, struct error *err)
     struct machine_restore *r = m->config.restore;
     int rc = load_flash(m, err);
 
+    if (m->pc && r->time == MACHINE_RESTORE_HOST_TIME)
+        return error_set(err, -ENOTSUP,
+                         "--time=host, of a PC, is refused: its counters of time only go on where they"
+                         " stood (its clock of the day is the host's anyhow)");
     if (rc == 0)
         rc = load_ram(m, err);
     if (rc == 0)

@@ -358,7 +358,14 @@ int machine_settings_apply(const struct machine_settings *settings, struct machi
     struct reading r = {.settings = settings, .err = err};
     const char *isa = machine_settings_get(settings, "isa");
 
-    r.rc = isa_parse(isa ? isa : "", &config->isa, err);
+    const char *board = machine_settings_get(settings, "board");
+    bool pc = board && strcmp(board, "pc") == 0;
+
+    if (board && !pc && strcmp(board, "riscv64") != 0)
+        r.rc = error_set(err, -ENOTSUP, "the snapshot's board is '%.40s', which this program does not know", board);
+    /* A PC has none to choose. */
+    if (r.rc == 0 && !pc)
+        r.rc = isa_parse(isa ? isa : "", &config->isa, err);
     config->memory_bytes = number(&r, "memory", UINT64_MAX, 0);
     config->cpus = (uint32_t)number(&r, "cpus", UINT32_MAX, 0);
     config->clock = (enum machine_clock)choice(&r, "clock", clocks, TUFF_ARRAY_LEN(clocks));

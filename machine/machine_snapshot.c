@@ -544,6 +544,7 @@ int machine_snapshots_create(struct machine *m, struct error *err)
     if (rc)
         return rc;
     machine_settings_of(&m->config, &s->settings);
+    machine_settings_put(&s->settings, "board", "%s", machine_is_pc(&m->config) ? "pc" : "riscv64");
     machine_settings_put(&s->settings, "sbi", "%d", m->sbi != NULL);
     machine_settings_put(&s->settings, "flash", "%d", m->pflash != NULL);
     if (m->htif) {

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct machine;
+struct machine_restore;
 
 /* Opens the configuration's file, after everything of the machine was made. Nothing where there is none. */
 int machine_snapshots_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
@@ -29,7 +30,9 @@ void machine_snapshots_reached(struct machine *m);
 /* Any thread: notes what happened, in the file if there is one. */
 void machine_event(struct machine *m, const char *kind, const char *detail);
 
-/* machine_restore.c. Does the machine to be restored serve the SBI, has it flash, where is HTIF? */
+/* machine_restore.c. Is the machine to be restored a PC? */
+bool machine_restore_is_pc(const struct machine_restore *restore);
+/* Does the machine to be restored serve the SBI, has it flash, where is HTIF? */
 bool machine_restore_has(const struct machine *m, const char *setting);
 /* In place of loading files: memory and state. */
 int machine_restore_load(struct machine *m, struct error *err) TUFF_MUST_CHECK;

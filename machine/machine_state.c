@@ -4,6 +4,7 @@
 
 #include "dev/device_state.h"
 #include "machine/machine_internal.h"
+#include "machine/vcpu_part.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,107 +14,6 @@
 #include <time.h>
 
 /* ---- parts that are no devices ---- */
-
-struct hart_part {
-    struct device base;
-    struct vcpu_state state;
-    uint8_t hsm; /* enum sbi_hsm_state */
-    uint8_t resume_retentive;
-    uint64_t start_pc, start_arg;
-};
-
-#define HART_FIELD(member, version) \
-    {#member, offsetof(struct hart_part, state.member), sizeof(((struct vcpu_state *)0)->member), 1, version}
-#define HART_ARRAY(member, version)                                                                  \
-    {#member, offsetof(struct hart_part, state.member), sizeof(((struct vcpu_state *)0)->member[0]), \
-     TUFF_ARRAY_LEN(((struct vcpu_state *)0)->member), version}
-
-enum { HART_VERSION = 2 };
-_Static_assert(VCPU_STATE_VERSION == 6, "fields of a new version go to the end, with a new HART_VERSION");
-
-static const struct device_field hart_fields[] = {
-    HART_ARRAY(x, 1),
-    HART_ARRAY(f, 1),
-    HART_FIELD(pc, 1),
-    HART_FIELD(priv, 1),
-    HART_FIELD(fcsr, 1),
-    HART_FIELD(instret, 1),
-    HART_FIELD(cycle_offset, 1),
-    HART_FIELD(instret_offset, 1),
-    HART_FIELD(mstatus, 1),
-    HART_FIELD(misa, 1),
-    HART_FIELD(medeleg, 1),
-    HART_FIELD(mideleg, 1),
-    HART_FIELD(mie, 1),
-    HART_FIELD(mip, 1),
-    HART_FIELD(mtvec, 1),
-    HART_FIELD(mcounteren, 1),
-    HART_FIELD(mcountinhibit, 1),
-    HART_FIELD(mscratch, 1),
-    HART_FIELD(mepc, 1),
-    HART_FIELD(mcause, 1),
-    HART_FIELD(mtval, 1),
-    HART_FIELD(menvcfg, 1),
-    HART_FIELD(mseccfg, 1),
-    HART_FIELD(scounteren, 1),
-    HART_FIELD(senvcfg, 1),
-    HART_FIELD(stvec, 1),
-    HART_FIELD(sscratch, 1),
-    HART_FIELD(sepc, 1),
-    HART_FIELD(scause, 1),
-    HART_FIELD(stval, 1),
-    HART_FIELD(satp, 1),
-    HART_FIELD(stimecmp, 1),
-    HART_ARRAY(pmpaddr, 1),
-    HART_ARRAY(pmpcfg, 1),
-    HART_FIELD(time_skip, 1),
-    HART_FIELD(miselect, 1),
-    HART_FIELD(siselect, 1),
-    HART_ARRAY(mhpmevent, 1),
-    HART_ARRAY(mhpmcounter, 1),
-    HART_ARRAY(mstateen, 1),
-    HART_FIELD(mtval2, 1),
-    HART_FIELD(mnscratch, 1),
-    HART_FIELD(mnepc, 1),
-    HART_FIELD(mncause, 1),
-    HART_FIELD(mnstatus, 1),
-    HART_FIELD(seeds, 1),
-    HART_FIELD(critical, 1),
-    HART_FIELD(elp, 1),
-    HART_FIELD(ssp, 1),
-    DEVICE_FIELD(struct hart_part, hsm, 1),
-    DEVICE_FIELD(struct hart_part, resume_retentive, 1),
-    DEVICE_FIELD(struct hart_part, start_pc, 1),
-    DEVICE_FIELD(struct hart_part, start_arg, 1),
-    HART_FIELD(tselect, 2),
-    HART_FIELD(tcontrol, 2),
-    HART_FIELD(mcontext, 2),
-    HART_FIELD(scontext, 2),
-    HART_ARRAY(tdata1, 2),
-    HART_ARRAY(tdata2, 2),
-    HART_ARRAY(tdata3, 2),
-    {0},
-};
-
-/* A saved bool that holds anything but 0 and 1 would be undefined. */
-static void bool_in_range(void *flag)
-{
-    *(uint8_t *)flag &= 1;
-}
-
-static void hart_post_restore(struct device *dev)
-{
-    struct hart_part *part = (struct hart_part *)dev;
-
-    bool_in_range(&part->state.critical);
-    bool_in_range(&part->state.elp);
-    part->resume_retentive &= 1;
-    if (part->hsm > SBI_HSM_RESUME_PENDING)
-        part->hsm = SBI_HSM_STOPPED;
-}
-
-static const struct device_ops hart_ops = {
-    .name = "hart", .state_version = HART_VERSION, .fields = hart_fields, .post_restore = hart_post_restore};
 
 struct time_part {
     struct device base;
@@ -189,7 +89,7 @@ static void copy_field(void *opaque, const struct device_field *field, const voi
     copy->bytes += bytes;
 }
 
-static void save(struct machine_state *state, const struct device *dev, unsigned instance)
+static void save(struct machine_state *state, struct device *dev, unsigned instance)
 {
     struct machine_state_section section = {
         .name = dev->ops->name, .instance = instance, .version = dev->ops->state_version};
@@ -198,6 +98,8 @@ static void save(struct machine_state *state, const struct device *dev, unsigned
 
     if (sections)
         state->sections = sections;
+    if (dev->ops->pre_save)
+        dev->ops->pre_save(dev);
     device_state_each(dev, measure, &copy);
     section.fields = calloc(section.count + 1, sizeof(*section.fields));
     section.bytes = malloc(copy.bytes + 1);
@@ -228,10 +130,10 @@ static void save_hart(const struct machine *m, uint32_t index, struct machine_st
     struct device_field fields[SBI_FIELDS_MAX];
     struct device_ops sbi_ops = sbi_ops_of(fields);
     struct machine_hart *hart = &m->harts[index];
-    struct hart_part part = {.base = {&hart_ops}};
+    struct vcpu_part part;
     struct sbi_part sbi = {.base = {&sbi_ops}};
 
-    vcpu_get_state(hart->vcpu, &part.state);
+    vcpu_part_get(&part, hart->vcpu);
     pthread_mutex_lock(&hart->lock);
     part.hsm = (uint8_t)atomic_load(&hart->state);
     part.resume_retentive = hart->resume_retentive;
@@ -314,19 +216,17 @@ static int load_hart(const struct loading *l, uint32_t index)
     struct device_field fields[SBI_FIELDS_MAX];
     struct device_ops sbi_ops = sbi_ops_of(fields);
     struct machine_hart *hart = &l->m->harts[index];
-    struct hart_part part = {.base = {&hart_ops}};
+    struct vcpu_part part;
     struct sbi_part sbi = {.base = {&sbi_ops}};
-    int rc;
 
-    vcpu_get_state(hart->vcpu, &part.state);
-    rc = load(l, &part.base, index);
+    vcpu_part_get(&part, hart->vcpu);
+    int rc = load(l, &part.base, index);
     if (rc)
         return rc;
-    part.state.version = VCPU_STATE_VERSION;
-    part.state.hart_id = index;
-    if (vcpu_set_state(hart->vcpu, &part.state))
-        return error_set(l->err, -EINVAL, "snapshots, '%s': hart %" PRIu32 " cannot have the state that was saved",
-                         snapshot_path(l->store), index);
+    rc = vcpu_set_state(hart->vcpu, &part.state);
+    if (rc)
+        return error_set(l->err, rc, "snapshots, '%s': hart %" PRIu32 " cannot have the state that was saved%s",
+                         snapshot_path(l->store), index, rc == -ENOTSUP ? ": this host lacks what it needs" : "");
     hart->resume_retentive = part.resume_retentive;
     hart->start_pc = part.start_pc;
     hart->start_arg = part.start_arg;
@@ -362,7 +262,7 @@ static int load_time(const struct loading *l, bool host_time, int64_t created_ns
 
 static bool is_controller(const struct machine *m, const struct device *dev)
 {
-    return dev == m->plic || dev == m->aplic || dev == m->imsic;
+    return dev == m->plic || dev == m->aplic || dev == m->imsic || dev == m->accel_chip;
 }
 
 static bool is_virtio(const struct machine *m, const struct device *dev)

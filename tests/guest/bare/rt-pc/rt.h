@@ -130,6 +130,27 @@ static inline void rt_ioapic_route(uint32_t input, uint64_t entry)
     *rt_mmio32(RT_IOAPIC + 0x10) = (uint32_t)(entry >> 32);
 }
 
+/* A byte that came on the serial port; -1: none. */
+static inline int rt_console_get(void)
+{
+    return rt_in8(0x3f8 + 5) & 1 ? rt_in8(0x3f8) : -1;
+}
+
+/* The local APIC's timer, of 1 GHz divided by 16, rings once, in about so many milliseconds. */
+static inline void rt_timer_arm(uint64_t ms)
+{
+    rt_taken[RT_VECTOR_TIMER] = 0;
+    *rt_lapic(0x3e0) = 3;
+    *rt_lapic(0x320) = RT_VECTOR_TIMER;
+    *rt_lapic(0x380) = (uint32_t)(ms * 62500);
+}
+
+static inline bool rt_timer_rang(void)
+{
+    rt_open();
+    return rt_taken[RT_VECTOR_TIMER] != 0;
+}
+
 /* The first virtio slot's line: input 5 of the I/O APIC, by its edge. */
 static inline void rt_line_enable(void)
 {

@@ -179,6 +179,24 @@ static inline uint64_t rt_now(void)
     return *rt_mmio64(RT_MTIME);
 }
 
+/* A byte that came on the serial port; -1: none. */
+static inline int rt_console_get(void)
+{
+    volatile uint8_t *uart = (volatile uint8_t *)RT_UART;
+    return uart[5] & 1 ? uart[0] : -1;
+}
+
+/* A timer that rings once, in about so many milliseconds. */
+static inline void rt_timer_arm(uint64_t ms)
+{
+    *rt_mmio64(RT_MTIMECMP(0)) = rt_now() + ms * 10000;
+}
+
+static inline bool rt_timer_rang(void)
+{
+    return rt_csr_read(mip) & 1 << 7;
+}
+
 /* The first virtio slot's line into the interrupt controller. */
 static inline void rt_line_enable(void)
 {
