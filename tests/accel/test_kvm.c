@@ -368,6 +368,12 @@ START_TEST(state_that_is_not_well_formed_is_refused)
     bad = state;
     bad.x86.cr4 = UINT64_MAX;
     ck_assert_int_eq(vcpu_set_state(a.vcpu, &bad), -EINVAL);
+    /* A processor that had everything. */
+    ck_assert_uint_ne(state.x86.features[0], 0);
+    bad = state;
+    bad.x86.features[0] = UINT32_MAX;
+    ck_assert_int_eq(vcpu_set_state(a.vcpu, &bad), -ENOTSUP);
+    ck_assert_int_eq(vcpu_set_state(a.vcpu, &state), 0);
 }
 END_TEST
 

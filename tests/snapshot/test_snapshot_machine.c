@@ -1,5 +1,8 @@
-/* Machines that are saved and restored, with bare-metal guests whose time is instructions: what a restored one comes to
- * is, field by field and page by page, what the undisturbed one comes to, whichever tiers run before and after. */
+/* Machines that are saved and restored. With bare-metal guests whose time is instructions: what a restored one comes to
+ * is, field by field and page by page, what the undisturbed one comes to, whichever tiers run before and after. With
+ * guests that run beside the host's clock, on either board: what they report at their end is the same. The PC is run
+ * when TUFF_TEST_BOARD says so, and is skipped where there is no KVM. */
+#include "accel/accel.h"
 #include "machine/machine.h"
 #include "snapshot/snapshot.h"
 
@@ -7,6 +10,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -248,8 +252,194 @@ START_TEST(a_file_of_version_1_goes_on_loading)
 }
 END_TEST
 
+/* ---- beside the host's clock: one body for both boards ---- */
+
+static const struct board {
+    const char *name, *elf;
+    enum tiers before, after;
+} boards[] = {
+    {"riscv64", GOING_ON_ELF, ALL, INTERP},
+    {"riscv64", GOING_ON_ELF, INTERP, ALL},
+    {"pc", PC_GOING_ON_ELF, ALL, ALL},
+};
+enum { BOARDS_RISCV = 2, BOARDS_ALL = (int)TUFF_ARRAY_LEN(boards) };
+
+/* A machine that runs on a thread of its own, and what it says. */
+struct live {
+    struct machine *machine;
+    pthread_t thread;
+    struct machine_result result;
+    int rc;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    char output[1024]; /* under the lock */
+};
+
+static void on_output(void *opaque, const uint8_t *bytes, size_t len)
+{
+    struct live *live = opaque;
+
+    pthread_mutex_lock(&live->lock);
+    size_t at = strlen(live->output), room = sizeof(live->output) - 1 - at;
+    memcpy(live->output + at, bytes, len < room ? len : room);
+    pthread_cond_broadcast(&live->changed);
+    pthread_mutex_unlock(&live->lock);
+}
+
+static void *live_main(void *opaque)
+{
+    struct live *live = opaque;
+    struct error err = {""};
+
+    live->rc = machine_run(live->machine, &live->result, &err);
+    return NULL;
+}
+
+static void live_start(struct live *live, const struct machine_config *config)
+{
+    struct error err = {""};
+
+    *live = (struct live){.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    ck_assert_msg(machine_create(config, &live->machine, &err) == 0, "%s", err.text);
+    machine_set_console_output(live->machine, on_output, live);
+    ck_assert_int_eq(pthread_create(&live->thread, NULL, live_main, live), 0);
+}
+
+static void live_wait(struct live *live, const char *text)
+{
+    pthread_mutex_lock(&live->lock);
+    while (!strstr(live->output, text))
+        pthread_cond_wait(&live->changed, &live->lock);
+    pthread_mutex_unlock(&live->lock);
+}
+
+/* The byte that the program waits for, and its end. */
+static void live_finish(struct live *live)
+{
+    ck_assert_uint_eq(machine_console_input(live->machine, (const uint8_t *)"x", 1), 1);
+    pthread_join(live->thread, NULL);
+    machine_destroy(live->machine);
+    ck_assert_int_eq(live->rc, 0);
+    ck_assert_int_eq(live->result.end, MACHINE_END_POWEROFF);
+    ck_assert_msg(live->result.exit_code == 0, "%s", live->output);
+}
+
+static void live_config(struct machine_config *config, const struct board *board, const char *to)
+{
+    base_config(config, board->elf, board->before);
+    config->clock = MACHINE_CLOCK_HOST;
+    config->serial = MACHINE_SERIAL_STDIO;
+    config->snapshots.file = to;
+}
+
+/* Restores, runs to the end; what it said. */
+static void live_restore(struct live *live, const char *path, const char *name, enum tiers tiers)
+{
+    struct machine_restore *restore;
+    struct machine_config config = {0};
+    struct error err = {""};
+
+    machine_config_default(&config);
+    set_tiers(&config, tiers);
+    config.serial = MACHINE_SERIAL_STDIO;
+    ck_assert_msg(machine_restore_open(path, name, MACHINE_RESTORE_CONTINUE, &restore, &err) == 0, "%s", err.text);
+    ck_assert_msg(machine_restore_config(restore, &config, &err) == 0, "%s", err.text);
+    live_start(live, &config);
+    live_finish(live);
+    machine_restore_close(restore);
+}
+
+START_TEST(a_restored_guest_reports_the_same_at_its_end)
+{
+    static const char until[] = "filled\n";
+    const struct board *board = &boards[_i];
+    struct machine_config config = {0};
+    struct machine_snapshot_result first, second;
+    struct live whole, live;
+    struct error err = {""};
+    char path[128];
+
+    live_config(&config, board, NULL);
+    live_start(&whole, &config);
+    live_finish(&whole);
+    ck_assert_ptr_nonnull(strstr(whole.output, "end: passed"));
+
+    live_config(&config, board, file("vm.snap", path));
+    live_start(&live, &config);
+    live_wait(&live, until);
+    ck_assert_msg(machine_snapshot(live.machine, "first", &first, &err) == 0, "%s", err.text);
+    ck_assert_msg(machine_snapshot(live.machine, "second", &second, &err) == 0, "%s", err.text);
+    live_finish(&live);
+    ck_assert_str_eq(live.output, whole.output);
+    /* The program has filled 1024 pages, and writes to some ten after that. */
+    ck_assert_str_eq(second.parent, "first");
+    ck_assert_uint_ge(first.new_pages, 1024);
+    ck_assert_uint_lt(second.new_pages, 64);
+
+    live_restore(&live, path, "first", board->after);
+    ck_assert_str_eq(live.output, strstr(whole.output, until) + strlen(until));
+    live_restore(&live, path, "second", board->after);
+    ck_assert_str_eq(live.output, strstr(whole.output, until) + strlen(until));
+}
+END_TEST
+
+/* What a snapshot of a PC needs that another machine does not is asked for by name. */
+START_TEST(a_pc_is_not_restored_without_kvm_or_to_another_time)
+{
+    struct machine_restore *restore;
+    struct machine_config config = {0};
+    struct machine *machine;
+    struct live live;
+    struct error err = {""};
+    char path[128];
+
+    live_config(&config, &boards[BOARDS_RISCV], file("vm.snap", path));
+    live_start(&live, &config);
+    live_wait(&live, "filled\n");
+    ck_assert_msg(machine_snapshot(live.machine, "one", NULL, &err) == 0, "%s", err.text);
+    live_finish(&live);
+
+    memset(&config, 0, sizeof(config));
+    machine_config_default(&config);
+    config.serial = MACHINE_SERIAL_NULL;
+    config.accel = MACHINE_ACCEL_TIERS;
+    ck_assert_int_eq(machine_restore_open(path, NULL, MACHINE_RESTORE_HOST_TIME, &restore, &err), 0);
+    ck_assert_int_eq(machine_restore_config(restore, &config, &err), 0);
+    ck_assert_int_eq(machine_create(&config, &machine, &err), -ENOTSUP);
+    ck_assert_msg(strstr(err.text, "only KVM runs it") != NULL, "%s", err.text);
+    config.accel = MACHINE_ACCEL_KVM;
+    ck_assert_int_eq(machine_create(&config, &machine, &err), -ENOTSUP);
+    ck_assert_msg(strstr(err.text, "--time=host") != NULL, "%s", err.text);
+    machine_restore_close(restore);
+}
+END_TEST
+
+/* The tests of a PC. 77: KVM is not usable. */
+static int run_pc(void)
+{
+    enum { SKIPPED = 77 };
+    Suite *suite = suite_create("snapshot_machine_pc");
+    TCase *guest = tcase_create("guest");
+    struct error reason;
+
+    if (accel_probe(VCPU_GUEST_X86_64, 1, &reason)) {
+        printf("skipped: %s\n", reason.text);
+        return SKIPPED;
+    }
+    tcase_add_checked_fixture(guest, set_up, tear_down);
+    tcase_set_timeout(guest, 120);
+    tcase_add_loop_test(guest, a_restored_guest_reports_the_same_at_its_end, BOARDS_RISCV, BOARDS_ALL);
+    tcase_add_test(guest, a_pc_is_not_restored_without_kvm_or_to_another_time);
+    suite_add_tcase(suite, guest);
+    return run_suite(suite);
+}
+
 int main(void)
 {
+    const char *board = getenv("TUFF_TEST_BOARD");
+
+    if (board && strcmp(board, "pc") == 0)
+        return run_pc();
     Suite *suite = suite_create("snapshot_machine");
     TCase *state = tcase_create("state");
 
@@ -258,6 +448,7 @@ int main(void)
     tcase_add_loop_test(state, a_restored_machine_comes_to_the_same_state, 0, (int)TUFF_ARRAY_LEN(moments) * TIERS);
     tcase_add_test(state, a_snapshot_of_a_restored_machine_is_its_child);
     tcase_add_test(state, a_file_of_version_1_goes_on_loading);
+    tcase_add_loop_test(state, a_restored_guest_reports_the_same_at_its_end, 0, BOARDS_RISCV);
     suite_add_tcase(suite, state);
     return run_suite(suite);
 }
