@@ -255,14 +255,14 @@ END_TEST
 /* ---- beside the host's clock: one body for both boards ---- */
 
 static const struct board {
-    const char *name, *elf;
+    const char *elf;
+    uint32_t cpus;
     enum tiers before, after;
 } boards[] = {
-    {"riscv64", GOING_ON_ELF, ALL, INTERP},
-    {"riscv64", GOING_ON_ELF, INTERP, ALL},
-    {"pc", PC_GOING_ON_ELF, ALL, ALL},
+    {GOING_ON_ELF, 1, ALL, INTERP}, {GOING_ON_ELF, 1, INTERP, ALL},     {GOING_ON_SMP_ELF, 2, ALL, BASELINE},
+    {PC_GOING_ON_ELF, 1, ALL, ALL}, {PC_GOING_ON_SMP_ELF, 3, ALL, ALL}, /* the third waits to be started */
 };
-enum { BOARDS_RISCV = 2, BOARDS_ALL = (int)TUFF_ARRAY_LEN(boards) };
+enum { BOARDS_RISCV = 3, BOARDS_ALL = (int)TUFF_ARRAY_LEN(boards) };
 
 /* A machine that runs on a thread of its own, and what it says. */
 struct live {
@@ -327,6 +327,7 @@ static void live_finish(struct live *live)
 static void live_config(struct machine_config *config, const struct board *board, const char *to)
 {
     base_config(config, board->elf, board->before);
+    config->cpus = board->cpus;
     config->clock = MACHINE_CLOCK_HOST;
     config->serial = MACHINE_SERIAL_STDIO;
     config->snapshots.file = to;
