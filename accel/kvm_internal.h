@@ -62,6 +62,8 @@ struct kvm_vcpu {
     struct kvm_run *run;
     void *arch_data;
     struct vcpu_counters counters; /* written by the vCPU's thread */
+    int stats_fd;                  /* KVM's own; KVM_DEVICE_FD_NONE: none */
+    uint64_t interrupts_at;        /* in that file */
 
     /* An access to a port or to memory is finished by the kernel when the vCPU is entered the next time. */
     bool unfinished;
@@ -80,6 +82,11 @@ static inline int kvm_ioctl_number(int fd, unsigned long request, unsigned long 
 {
     return kvm_ioctl(fd, request, (void *)argument);
 }
+
+/* kvm_stats.c: a file with KVM's statistics of a vCPU and where in it the one of that name is; KVM_DEVICE_FD_NONE: this
+ * host does not tell. Then its value, 0 without a file. Any thread. */
+int kvm_stat_open(int vcpu_fd, const char *name, uint64_t *at);
+uint64_t kvm_stat_read(int fd, uint64_t at);
 
 /* kvm_vcpu.c */
 extern const struct vcpu_ops kvm_vcpu_ops;

@@ -268,6 +268,7 @@ static void counters_read(struct vcpu *vcpu, struct vcpu_counters *out)
 #define X(name, text) out->name = __atomic_load_n(&v->counters.name, __ATOMIC_RELAXED);
     VCPU_COUNTERS(X)
 #undef X
+    out->interrupts = kvm_stat_read(v->stats_fd, v->interrupts_at);
 }
 
 /* ---- creation ---- */
@@ -278,6 +279,8 @@ static void destroy(struct vcpu *vcpu)
 
     if (v->run)
         munmap(v->run, v->vm->run_bytes);
+    if (v->stats_fd >= 0)
+        close(v->stats_fd);
     if (v->fd >= 0)
         close(v->fd);
     pthread_mutex_destroy(&v->lock);
@@ -299,6 +302,7 @@ static int create(const struct vcpu_config *config, struct vcpu **out)
     v->vcpu.ops = &kvm_vcpu_ops;
     v->vm = config->accel;
     v->config = *config;
+    v->stats_fd = KVM_DEVICE_FD_NONE;
     pthread_mutex_init(&v->lock, NULL);
     v->fd = kvm_ioctl_number(v->vm->vm_fd, KVM_CREATE_VCPU, config->hart_id);
     if (v->fd < 0) {
@@ -312,6 +316,8 @@ static int create(const struct vcpu_config *config, struct vcpu **out)
     }
     if (rc == 0)
         rc = v->vm->arch->vcpu_init(v);
+    if (rc == 0)
+        v->stats_fd = kvm_stat_open(v->fd, "irq_injections", &v->interrupts_at);
     if (rc) {
         destroy(&v->vcpu);
         return rc;

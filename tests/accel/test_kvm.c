@@ -5,9 +5,12 @@
 #include "run_suite.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -225,9 +228,16 @@ END_TEST
 
 START_TEST(edge_of_an_eventfd_line_interrupts_a_halted_guest)
 {
+    struct vcpu_counters counters;
+    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    bool counts = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_BINARY_STATS_FD) > 0;
+
+    close(fd);
     ck_assert_int_eq(run_at(&a, ENTRY_INTERRUPT), VCPU_EXIT_INTERRUPTED);
     ck_assert(a.ended);
     ck_assert_uint_eq(result(&a, 0) & 0xff, 1);
+    vcpu_counters_read(a.vcpu, &counters);
+    ck_assert_uint_ge(counters.interrupts, counts);
 }
 END_TEST
 
