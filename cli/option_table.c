@@ -187,7 +187,7 @@ const struct option_row option_rows[] = {
     {OPTION_TIME, SNAPSHOT, OPTION_VALUE, "Snapshots", "time", 0, "WHICH",
      "restore: what the guest's time does (default: continue):\n"
      "  continue  goes on where it stood\n"
-     "  host      as much has passed as on this computer"},
+     "  host      as much has passed as on this computer (not for a PC)"},
     {OPTION_EVENT, EVENTS, OPTION_VALUE, "Events", "event", 0, "N",
      "replay: the configuration after event N (default: the last)"},
     {OPTION_TIER, BOOT | RUN | SNAPSHOT, OPTION_VALUE, "Tiers", "tier", 0, "TIER",
