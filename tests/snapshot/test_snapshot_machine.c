@@ -252,6 +252,31 @@ START_TEST(a_file_of_version_1_goes_on_loading)
 }
 END_TEST
 
+/* Of a newer program, say. */
+START_TEST(a_board_that_is_not_known_is_refused_by_name)
+{
+    const struct snapshot_write_config write = {.name = "one", .version = "0", .memory_pages = {1}};
+    const struct snapshot_moment moment = {.created_ns = 1};
+    struct machine_config config = {0};
+    struct machine_restore *restore;
+    struct snapshot_store *store;
+    struct snapshot_writer *writer;
+    struct error err = {""};
+    char path[128];
+
+    ck_assert_int_eq(snapshot_open(file("vm.snap", path), SNAPSHOT_CREATE, &store, &err), 0);
+    ck_assert_int_eq(snapshot_write_begin(store, &write, &writer, &err), 0);
+    ck_assert_int_eq(snapshot_write_setting(writer, "board", "toaster", &err), 0);
+    ck_assert_int_eq(snapshot_write_commit(writer, &moment, NULL, &err), 0);
+    snapshot_close(store);
+    machine_config_default(&config);
+    ck_assert_msg(machine_restore_open(path, NULL, MACHINE_RESTORE_CONTINUE, &restore, &err) == 0, "%s", err.text);
+    ck_assert_int_eq(machine_restore_config(restore, &config, &err), -ENOTSUP);
+    ck_assert_msg(strstr(err.text, "'toaster'") != NULL, "%s", err.text);
+    machine_restore_close(restore);
+}
+END_TEST
+
 /* ---- beside the host's clock: one body for both boards ---- */
 
 static const struct board {
@@ -449,6 +474,7 @@ int main(void)
     tcase_add_loop_test(state, a_restored_machine_comes_to_the_same_state, 0, (int)TUFF_ARRAY_LEN(moments) * TIERS);
     tcase_add_test(state, a_snapshot_of_a_restored_machine_is_its_child);
     tcase_add_test(state, a_file_of_version_1_goes_on_loading);
+    tcase_add_test(state, a_board_that_is_not_known_is_refused_by_name);
     tcase_add_loop_test(state, a_restored_guest_reports_the_same_at_its_end, 0, BOARDS_RISCV);
     suite_add_tcase(suite, state);
     return run_suite(suite);
