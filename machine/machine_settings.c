@@ -2,7 +2,7 @@
  * they are added to, and not changed. */
 #include "machine/machine_settings.h"
 
-#include "machine/machine.h"
+#include "machine/machine_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -165,8 +165,10 @@ void machine_settings_of(const struct machine_config *config, struct machine_set
 {
     char text[LIST_BYTES], name[NAME_BYTES];
 
-    isa_text(config->isa, text);
-    machine_settings_put(s, "isa", "%s", text);
+    if (!machine_is_pc(config)) {
+        isa_text(config->isa, text);
+        machine_settings_put(s, "isa", "%s", text);
+    }
     machine_settings_put(s, "memory", "%" PRIu64, config->memory_bytes);
     machine_settings_put(s, "cpus", "%u", config->cpus);
     machine_settings_put(s, "clock", "%s", clocks[config->clock]);
