@@ -40,6 +40,7 @@ struct machine_disk {
     enum machine_disk_format format;
     bool read_only;
     bool snapshot;        /* what is written is thrown away */
+    const char *at;       /* its contents are those of this internal snapshot (qcow2), with `read_only` or `snapshot` */
     bool direct;          /* past the host's page cache */
     bool scsi;            /* a unit of the SCSI adapter; without `queues` and limits */
     unsigned queues;      /* 0: 1 */

@@ -24,12 +24,14 @@ static int open_image(struct machine *m, const struct machine_disk *disk, struct
     const struct block_image_options options = {.format = (enum block_format)disk->format,
                                                 .read_only = disk->read_only,
                                                 .snapshot = disk->snapshot,
+                                                .at = disk->at,
                                                 .direct = disk->direct};
     struct error why = {{0}};
     int rc = block_image_open(disk->path, &options, m->devices_loop, image, &why);
 
     if (rc)
         return error_set(err, rc, "--disk, %.480s", why.text);
+    m->images[disk - m->config.disks] = *image;
     m->disk_images[disk - m->config.disks] = (struct machine_disk_image){.format = format_name(*image),
                                                                          .bytes = block_image_size(*image),
                                                                          .read_only = block_image_is_read_only(*image)};

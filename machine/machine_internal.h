@@ -85,6 +85,7 @@ struct machine {
     int pflash_fds[2];                              /* -1: not kept */
     struct virtio_device *disks[MACHINE_DISKS_MAX]; /* of those below */
     struct machine_disk_image disk_images[MACHINE_DISKS_MAX];
+    struct block_image *images[MACHINE_DISKS_MAX]; /* the disks' or the SCSI adapter's, while these are there */
     struct virtio_device *virtio[MACHINE_VIRTIO_MAX];
     struct device *virtio_pci[MACHINE_VIRTIO_MAX]; /* their transports, where they are functions of the PCI bus */
     unsigned virtio_count;

@@ -124,7 +124,7 @@ static void put_disk(const struct machine_disk *disk, unsigned n, struct machine
     char name[NAME_BYTES];
     struct stat st;
 
-    if (stat(disk->path, &st) == 0) {
+    if (disk->read_only && stat(disk->path, &st) == 0) {
         machine_settings_put(s, indexed(name, "disk", n, "bytes"), "%" PRIu64, (uint64_t)st.st_size);
         machine_settings_put(s, indexed(name, "disk", n, "mtime-ns"), "%" PRIu64, mtime_of(&st));
     }
@@ -247,15 +247,26 @@ static void check_image(struct reading *r, unsigned n, const char *path)
         r->rc = error_set(r->err, -ESTALE, "disk %u, '%.200s', has changed since the snapshot was taken", n, path);
 }
 
+/* The internal snapshot that has a disk's contents; NULL: it could not be written. */
+static const char *internal_snapshot(struct reading *r, unsigned n)
+{
+    char name[NAME_BYTES];
+
+    return machine_settings_get(r->settings, indexed(name, "disk", n, "internal-snapshot"));
+}
+
 static void read_disk(struct reading *r, struct machine_disk *disk, unsigned n, const char *path)
 {
+    const char *internal = internal_snapshot(r, n);
     char name[NAME_BYTES];
 
     *disk = (struct machine_disk){
         .path = path,
         .format =
             (enum machine_disk_format)choice(r, indexed(name, "disk", n, "format"), formats, TUFF_ARRAY_LEN(formats)),
-        .read_only = true,
+        .read_only = !internal,
+        .snapshot = internal != NULL,
+        .at = internal,
         .direct = number(r, indexed(name, "disk", n, "direct"), 1, 0),
         .scsi = number(r, indexed(name, "disk", n, "scsi"), 1, 0),
         .queues = (unsigned)number(r, indexed(name, "disk", n, "queues"), MACHINE_DISK_QUEUES_MAX, 0),
@@ -276,14 +287,17 @@ static void read_disks(struct reading *r, struct machine_config *config)
 
     for (; (path = machine_settings_get(r->settings, indexed(name, "disk", n, "path"))) && !r->rc; n++) {
         const struct machine_disk *given = &config->disks[n];
-        if (n >= config->disk_count || strcmp(given->path, path) != 0 || !given->read_only) {
+        bool internal = internal_snapshot(r, n) != NULL;
+        if (n >= config->disk_count || strcmp(given->path, path) != 0 || given->read_only == internal ||
+            given->snapshot != internal) {
             r->rc = error_set(r->err, -EINVAL,
                               "the snapshot's machine has a disk '%.200s': say that it may, with"
-                              " --disk=%.200s,readonly",
-                              path, path);
+                              " --disk=%.200s,%s",
+                              path, path, internal ? "snapshot" : "readonly");
             return;
         }
-        check_image(r, n, path);
+        if (!internal)
+            check_image(r, n, path);
         read_disk(r, &config->disks[n], n, given->path);
     }
     if (!r->rc && config->disk_count > n)

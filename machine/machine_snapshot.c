@@ -4,8 +4,11 @@
  *   1. (first one)  the dirty log is started, and all memory that anybody has touched is given to the writer;
  *      (later ones) what the log has since the last one.
  *   2. The log is fetched again, and again, while much has changed since.
- *   3. The machine stands still: devices settle, the log's rest and the state of all parts are copied. It goes on.
+ *   3. The machine stands still: devices settle, the log's rest and the state of all parts are copied, and the disks'
+ *      images get an internal snapshot. It goes on.
  *   4. The copies are written, and all is committed.
+ * Where 4 fails the disks' internal snapshots are deleted again; where the process ends before, they stay in the images
+ * and nothing refers to them.
  * What the log was fetched for and did not reach a committed snapshot would be missing in the next one, which is why
  * that one then looks at everything.
  *
@@ -162,10 +165,12 @@ static void give_flash(struct machine_snapshots *s, struct snapshot_writer *w)
 /* What one is made of. */
 struct taking {
     struct machine_snapshots *s;
+    const char *name;
     struct snapshot_writer *w;
     bool stands; /* no hart runs, and none will until this is over */
     bool paused;
     uint64_t paused_at_ns, pause_us;
+    char disks[128]; /* name of the disks' internal snapshots; "": they have none (yet) */
     struct snapshot_moment moment;
     struct machine_state state;
 };
@@ -198,6 +203,8 @@ static int give_most(struct taking *t, struct error *err)
 {
     struct machine_snapshots *s = t->s;
     bool everything = !s->base[0];
+
+    machine_disks_write_out(s->m);
     int rc = pause_it(t, err);
 
     if (rc)
@@ -227,6 +234,38 @@ static int give_most(struct taking *t, struct error *err)
     return rc;
 }
 
+/* The name is one that no other snapshot has, also when this one's name is used again. */
+static int snapshot_disks(struct taking *t, struct error *err)
+{
+    char name[sizeof(t->disks)];
+
+    (void)snprintf(name, sizeof(name), "tuff-%.63s-%016" PRIx64, t->name, (uint64_t)realtime_ns());
+    int rc = machine_disks_snapshot(t->s->m, name, err);
+    if (rc == 0)
+        strcpy(t->disks, name);
+    return rc;
+}
+
+/* The snapshot has failed after its disks had been looked after. */
+static void forget_disks(struct taking *t)
+{
+    struct machine *m = t->s->m;
+    struct error err = {""};
+
+    if (!t->disks[0])
+        return;
+    int rc = pause_it(t, &err);
+    if (rc == 0)
+        rc = machine_settle(m, &err);
+    if (rc == 0) {
+        machine_disks_forget_snapshot(m, t->disks);
+        machine_unsettle(m);
+    } else {
+        log_warn(LOG_SNAPSHOT, "internal snapshots '%s' stay in the disks' images: %s", t->disks, err.text);
+    }
+    resume_it(t);
+}
+
 /* Step 3, of a machine that stands. */
 static int copy_rest(struct taking *t, struct error *err)
 {
@@ -240,6 +279,9 @@ static int copy_rest(struct taking *t, struct error *err)
     if (rc == 0) {
         give_dirty(s, t->w, false);
         give_flash(s, t->w);
+        rc = snapshot_disks(t, err);
+    }
+    if (rc == 0) {
         machine_state_save(s->m, &t->state);
         t->moment.created_ns = realtime_ns();
         t->moment.instructions = instructions(s->m);
@@ -251,10 +293,17 @@ static int copy_rest(struct taking *t, struct error *err)
 /* What of the machine a restore must know besides its configuration. */
 static int write_settings(struct taking *t, struct error *err)
 {
+    const struct machine_config *config = &t->s->m->config;
     int rc = t->s->settings.rc ? error_set(err, t->s->settings.rc, "no memory for the machine's settings") : 0;
 
     for (size_t i = 0; i < t->s->settings.count && rc == 0; i++)
         rc = snapshot_write_setting(t->w, t->s->settings.list[i].name, t->s->settings.list[i].value, err);
+    for (unsigned n = 0; n < config->disk_count && rc == 0; n++) {
+        char setting[32];
+        (void)snprintf(setting, sizeof(setting), "disk%u.internal-snapshot", n);
+        if (!config->disks[n].read_only)
+            rc = snapshot_write_setting(t->w, setting, t->disks, err);
+    }
     return rc;
 }
 
@@ -285,17 +334,15 @@ static int take_locked(struct machine_snapshots *s, const char *name, bool stand
                        struct error *err)
 {
     struct machine *m = s->m;
-    struct taking t = {.s = s, .stands = stands};
+    struct taking t = {.s = s, .name = name, .stands = stands};
 
     if (m->config.input_count || m->config.channel_count || m->config.sound.wav || m->config.sound.alsa ||
         m->config.sound.in)
         return error_set(err, -ENOTSUP,
                          "no snapshot: machines with --input, --channel or --sound cannot be restored yet");
-    for (unsigned n = 0; n < m->config.disk_count; n++) {
-        if (!m->config.disks[n].read_only)
-            return error_set(err, -ENOTSUP, "no snapshot: disk %u, '%s', can be written, and would change after it", n,
-                             m->config.disks[n].path);
-    }
+    int rc = machine_disks_can_snapshot(m, err);
+    if (rc)
+        return rc;
     /* What has not come in yet would be missing. */
     mem_lazy_wait(m->mem);
     check_base(s);
@@ -307,7 +354,7 @@ static int take_locked(struct machine_snapshots *s, const char *name, bool stand
                                            .background = !stands};
     for (unsigned bank = 0; m->pflash && bank < PFLASH_BANKS; bank++)
         config.memory_pages[MEMORY_FLASH + bank] = PFLASH_BANK_BYTES / SNAPSHOT_PAGE_BYTES;
-    int rc = snapshot_write_begin(s->store, &config, &t.w, err);
+    rc = snapshot_write_begin(s->store, &config, &t.w, err);
     if (rc)
         return rc;
     uint64_t begin_ns = loop_now_ns();
@@ -319,6 +366,8 @@ static int take_locked(struct machine_snapshots *s, const char *name, bool stand
         rc = snapshot_write_commit(t.w, &t.moment, info, err);
     else
         snapshot_write_abort(t.w);
+    if (rc)
+        forget_disks(&t);
     machine_state_free(&t.state);
     s->base[0] = '\0';
     if (rc == 0) {

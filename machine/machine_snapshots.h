@@ -30,6 +30,14 @@ void machine_snapshots_reached(struct machine *m);
 /* Any thread: notes what happened, in the file if there is one. */
 void machine_event(struct machine *m, const char *kind, const char *detail);
 
+/* machine_disk_snapshot.c: internal snapshots in the images of the disks that can be written. Is each of them qcow2? */
+int machine_disks_can_snapshot(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+/* Writes out what is held back, so that less is to do when the machine stands. Any thread. */
+void machine_disks_write_out(struct machine *m);
+/* In all of them or in none. While the machine is settled, as the next one. */
+int machine_disks_snapshot(struct machine *m, const char *name, struct error *err) TUFF_MUST_CHECK;
+void machine_disks_forget_snapshot(struct machine *m, const char *name);
+
 /* machine_restore.c. Is the machine to be restored a PC? */
 bool machine_restore_is_pc(const struct machine_restore *restore);
 /* Does the machine to be restored serve the SBI, has it flash, where is HTIF? */

@@ -367,8 +367,10 @@ void block_image_drain(struct block_image *image)
 static int open_node(const char *path, const struct block_image_options *options, struct block_node **out,
                      struct error *err)
 {
-    const struct node_options node_options = {
-        .format = options->format, .writable = !options->read_only && !options->snapshot, .direct = options->direct};
+    const struct node_options node_options = {.format = options->format,
+                                              .writable = !options->read_only && !options->snapshot,
+                                              .direct = options->direct,
+                                              .at = options->at};
     struct block_node *base;
     int rc = node_open(path, &node_options, &base, err);
 

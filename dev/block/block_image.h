@@ -23,8 +23,9 @@ struct block_image;
 struct block_image_options {
     enum block_format format;
     bool read_only;
-    bool snapshot; /* what is written goes to a temporary file and is thrown away */
-    bool direct;   /* O_DIRECT: past the host's page cache */
+    bool snapshot;  /* what is written goes to a temporary file and is thrown away */
+    const char *at; /* as it was at this internal snapshot, with `read_only` or `snapshot`; NULL: as it is */
+    bool direct;    /* O_DIRECT: past the host's page cache */
     enum engine_kind engine;
 };
 

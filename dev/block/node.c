@@ -138,6 +138,8 @@ static int open_chain(const char *path, const struct node_options *options, cons
     rc = check_chain(path, &here, err);
     if (!rc)
         rc = choose_format(file, path, &format, err);
+    if (!rc && options->at && (format == BLOCK_FORMAT_RAW || options->writable))
+        rc = error_set(err, -ENOTSUP, "%s: an internal snapshot is read, and of a qcow2 image", path);
     if (!rc && format == BLOCK_FORMAT_RAW) {
         rc = raw_open(file, options->writable, &node);
         if (rc)
@@ -378,4 +380,29 @@ int node_check(struct block_node *node, bool repair, FILE *out, struct node_chec
         return error_set(err, -ENOTSUP, "%s images have no tables that could be checked",
                          block_format_name(node->ops->format));
     return node->ops->check(node, repair, out, result, err);
+}
+
+static int may_snapshot(const struct block_node *node, const char *name, struct error *err)
+{
+    if (!node->ops->snapshot_create)
+        return error_set(err, -ENOTSUP, "%s images have no internal snapshots", block_format_name(node->ops->format));
+    if (!node->writable)
+        return error_set(err, -EROFS, "an internal snapshot needs an image that can be written");
+    if (!name[0] || strlen(name) > NODE_SNAPSHOT_NAME_MAX)
+        return error_set(err, -EINVAL, "the name of an internal snapshot has 1 to %d bytes", NODE_SNAPSHOT_NAME_MAX);
+    return 0;
+}
+
+int node_snapshot_create(struct block_node *node, const char *name, struct error *err)
+{
+    int rc = may_snapshot(node, name, err);
+
+    return rc ? rc : node->ops->snapshot_create(node, name, err);
+}
+
+int node_snapshot_delete(struct block_node *node, const char *name, struct error *err)
+{
+    int rc = may_snapshot(node, name, err);
+
+    return rc ? rc : node->ops->snapshot_delete(node, name, err);
 }

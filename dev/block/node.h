@@ -43,6 +43,7 @@ struct node_options {
     bool no_backing; /* do not open the backing image: for node_info() and node_check() */
     bool check_only; /* open damaged images too: for node_check() */
     bool may_repair; /* with check_only: node_check() may write */
+    const char *at;  /* the disk as it was at this internal snapshot, not `writable`; NULL: as it is */
 };
 
 /* Opens an image and its backing images. Returns 0, or a negative errno with a line in `err`. */
@@ -103,6 +104,15 @@ struct node_check {
  * counts right. The first findings are described on `out` (NULL: not at all). Nobody uses the node meanwhile. */
 TUFF_MUST_CHECK int node_check(struct block_node *node, bool repair, FILE *out, struct node_check *result,
                                struct error *err);
+
+/* Internal snapshots: what the disk has now stays readable under a name (node_options.at) in the same file, and what is
+ * written afterwards goes elsewhere. Nobody uses the node meanwhile. The image is sound whenever the process is killed:
+ * the snapshot is there or not, and at worst space is lost. What was written before is durable when making one returns
+ * 0. Return 0, or a negative errno with a line in `err`: -ENOTSUP (raw images), -EROFS, -EEXIST or -ENOENT, -EOVERFLOW
+ * (reference counts of too few bits), -EUCLEAN (damaged), ... */
+enum { NODE_SNAPSHOT_NAME_MAX = 127 };
+TUFF_MUST_CHECK int node_snapshot_create(struct block_node *node, const char *name, struct error *err);
+TUFF_MUST_CHECK int node_snapshot_delete(struct block_node *node, const char *name, struct error *err);
 
 /* A new image, in a file that is not there yet. */
 struct node_create {

@@ -17,6 +17,8 @@ struct node_ops {
     int (*status)(struct block_node *node, uint64_t offset, uint64_t bytes, uint64_t *alike, bool *zero);
     void (*info)(struct block_node *node, FILE *out);
     int (*check)(struct block_node *node, bool repair, FILE *out, struct node_check *result, struct error *err);
+    int (*snapshot_create)(struct block_node *node, const char *name, struct error *err); /* NULL: has none */
+    int (*snapshot_delete)(struct block_node *node, const char *name, struct error *err);
     int (*close)(struct block_node *node); /* frees the node, not its file and backing node */
 };
 

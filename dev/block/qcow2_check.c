@@ -257,7 +257,7 @@ static int compare(struct walk *w, bool repair, struct error *err)
     return rc ? error_set(err, rc, "%s: reference counts: %s", q->name, strerror(-rc)) : 0;
 }
 
-/* Bit 63 of a pointer says that it is the only one. */
+/* Bit 63 of a pointer says that it is the only one. Where it wrongly does not, data are copied for nothing. */
 static uint64_t with_copied(struct walk *w, uint64_t entry, bool repair)
 {
     uint64_t offset = entry & QCOW2_OFFSET_MASK, wanted = entry & ~QCOW2_COPIED;
@@ -269,6 +269,12 @@ static uint64_t with_copied(struct walk *w, uint64_t entry, bool repair)
         wanted |= QCOW2_COPIED;
     if (wanted == entry)
         return entry;
+    if (wanted & QCOW2_COPIED) {
+        w->found->leaks++;
+        w->found->leaks_fixed += repair;
+        say(w, "leak: the pointer 0x%" PRIx64 " is the only one and does not say so", entry);
+        return repair ? wanted : entry;
+    }
     w->found->corruptions++;
     w->found->corruptions_fixed += repair;
     say(w, "damage: the pointer 0x%" PRIx64 " is wrong about being the only one", entry);
@@ -365,6 +371,8 @@ void qcow2_info(struct block_node *node, FILE *out)
         fprintf(out, "%s%s\n", q->backing_format[0] ? ", " : "", q->backing_format);
     }
     fprintf(out, "snapshots:     %" PRIu32 "\n", q->snapshots);
+    if (q->snapshots)
+        qcow2_list_snapshots(q, out);
     fprintf(out, "refcounts:     %u bits%s\n", 1u << q->refcount_order, q->lazy ? ", lazy" : "");
     if (q->compression == QCOW2_COMPRESSION_ZSTD)
         fprintf(out, "compression:   zstd\n");

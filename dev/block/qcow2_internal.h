@@ -108,14 +108,14 @@ struct qcow2 {
     unsigned version, cluster_bits, l2_bits, refcount_order, rb_bits; /* rb: entries of a refcount block, log2 */
     uint64_t cluster_bytes;
     uint8_t compression;
-    uint32_t snapshots;
-    uint64_t snapshots_offset;
     uint64_t bitmaps_offset, bitmaps_bytes; /* the directory; 0: none */
     uint32_t bitmaps;
     bool lazy;
     char backing_name[QCOW2_BACKING_NAME_MAX + 1], backing_format[32];
 
     /* Under `lock`. */
+    uint32_t snapshots; /* internal ones */
+    uint64_t snapshots_offset;
     uint64_t incompatible, autoclear;
     bool corrupt; /* found while it was in use: nothing is written any more */
     uint64_t l1_offset, reftable_offset;
@@ -229,6 +229,15 @@ extern const struct node_ops qcow2_ops;
 TUFF_MUST_CHECK int qcow2_inflate(struct qcow2 *q, uint64_t entry, uint64_t skip, const struct iovec *iov,
                                   unsigned count);
 bool qcow2_has_compression(unsigned type);
+
+/* ---- qcow2_snapshot.c: see node.h ---- */
+
+/* Makes the snapshot's L1 table and size the image's own, before they are read. */
+TUFF_MUST_CHECK int qcow2_open_at(struct qcow2 *q, const char *name, struct error *err);
+TUFF_MUST_CHECK int qcow2_snapshot_create(struct block_node *node, const char *name, struct error *err);
+TUFF_MUST_CHECK int qcow2_snapshot_delete(struct block_node *node, const char *name, struct error *err);
+/* A line for each. */
+void qcow2_list_snapshots(struct qcow2 *q, FILE *out);
 
 /* ---- qcow2_check.c ---- */
 

@@ -655,6 +655,8 @@ const struct node_ops qcow2_ops = {
     .flush = qcow2_flush,
     .status = qcow2_status,
     .info = qcow2_info,
+    .snapshot_create = qcow2_snapshot_create,
+    .snapshot_delete = qcow2_snapshot_delete,
     .check = qcow2_check,
     .close = qcow2_close,
 };

@@ -323,6 +323,8 @@ int qcow2_open(struct host_file *file, const char *name, const struct node_optio
     free(header);
     if (!rc)
         rc = backing_of(q, backing_path, backing_format, err);
+    if (!rc && options->at)
+        rc = qcow2_open_at(q, options->at, err);
     if (!rc)
         rc = load_tables(q, err);
     q->node.granule_bytes = q->cluster_bytes > file->offset_align ? q->cluster_bytes : file->offset_align;

@@ -1,10 +1,11 @@
-/* qcow2 images under random operations, beside a model in memory. Afterwards QEMU's tools find a sound image with the
- * model's contents. */
+/* qcow2 images under random operations, beside a model in memory, with internal snapshots made and deleted on the way,
+ * by QEMU's tools and by ours. Afterwards QEMU's tools find a sound image with the model's contents. */
 #include "block_test.h"
 #include "dev/block/node_internal.h"
 #include "run_suite.h"
 
 #include <check.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,18 +42,32 @@ static const struct kind {
 
 static uint8_t *disk, *snapshot_disk;
 
+/* The snapshots that are there of those we make, "t0" and so on, and the disk as it was. */
+enum { TAKEN_MAX = 3 };
+static struct {
+    bool there;
+    uint8_t *disk;
+} taken[TAKEN_MAX];
+
 static void set_up(void)
 {
     folder_make();
     disk = calloc(1, DISK_BYTES);
     snapshot_disk = calloc(1, DISK_BYTES);
     ck_assert(disk && snapshot_disk);
+    for (unsigned i = 0; i < TAKEN_MAX; i++) {
+        taken[i].there = false;
+        taken[i].disk = malloc(DISK_BYTES);
+        ck_assert_ptr_nonnull(taken[i].disk);
+    }
 }
 
 static void tear_down(void)
 {
     free(disk);
     free(snapshot_disk);
+    for (unsigned i = 0; i < TAKEN_MAX; i++)
+        free(taken[i].disk);
     folder_remove();
 }
 
@@ -193,6 +208,77 @@ static void random_operation(struct block_node *node, uint64_t *seed)
     }
 }
 
+/* Makes one of our snapshots or deletes it. Where reference counts have few bits one more may not be countable. */
+static void random_snapshot(struct block_node *node, const struct kind *kind, uint64_t *seed)
+{
+    bool few_bits = kind->more && strncmp(kind->more, "refcount_bits=", 14) == 0;
+    unsigned i = few_bits ? 0 : random_next(seed) % TAKEN_MAX; /* leaves room for QEMU's */
+    struct error err = {{0}};
+    char name[8];
+    int rc;
+
+    (void)snprintf(name, sizeof(name), "t%u", i);
+    if (taken[i].there) {
+        ck_assert_int_eq(node_snapshot_create(node, name, &err), -EEXIST);
+        rc = node_snapshot_delete(node, name, &err);
+        ck_assert_msg(rc == 0, "%s", err.text);
+        taken[i].there = false;
+        return;
+    }
+    ck_assert_int_eq(node_snapshot_delete(node, name, &err), -ENOENT);
+    rc = node_snapshot_create(node, name, &err);
+    if (rc == -EOVERFLOW && few_bits)
+        return;
+    ck_assert_msg(rc == 0, "%s", err.text);
+    memcpy(taken[i].disk, disk, DISK_BYTES);
+    taken[i].there = true;
+}
+
+static void delete_taken(const struct kind *kind, const char *path)
+{
+    struct block_node *node = reopen(kind, path);
+    struct error err = {{0}};
+    char name[8];
+
+    for (unsigned i = 0; i < TAKEN_MAX; i++) {
+        (void)snprintf(name, sizeof(name), "t%u", i);
+        if (taken[i].there && node_snapshot_delete(node, name, &err))
+            ck_abort_msg("%s", err.text);
+        taken[i].there = false;
+    }
+    close_ok(node);
+}
+
+/* Nobody has the image open. */
+static void expect_taken(const char *path)
+{
+    uint8_t *got = malloc(DISK_BYTES);
+    char name[8];
+
+    ck_assert_ptr_nonnull(got);
+    for (unsigned i = 0; i < TAKEN_MAX; i++) {
+        const struct node_options options = {.format = BLOCK_FORMAT_QCOW2, .at = name};
+        struct block_node *node;
+        struct error err = {{0}};
+
+        (void)snprintf(name, sizeof(name), "t%u", i);
+        if (!taken[i].there) {
+            ck_assert_int_eq(node_open(path, &options, &node, &err), -ENOENT);
+            ck_assert_ptr_nonnull(strstr(err.text, name));
+            continue;
+        }
+        ck_assert_msg(node_open(path, &options, &node, &err) == 0, "%s", err.text);
+        ck_assert(!node_is_writable(node));
+        ck_assert_uint_eq(node_size(node), DISK_BYTES);
+        ck_assert_int_eq(node_read(node, got, DISK_BYTES, 0), 0);
+        ck_assert(memcmp(got, taken[i].disk, DISK_BYTES) == 0);
+        close_ok(node);
+        command_ok("qemu-img convert -f qcow2 -l %s -O raw %s %s", name, path, folder_path("taken.raw"));
+        expect_contents(folder_path("taken.raw"), BLOCK_FORMAT_RAW, taken[i].disk, DISK_BYTES);
+    }
+    free(got);
+}
+
 static void run_kind(const struct kind *kind, uint64_t seed, unsigned operations)
 {
     const char *path = folder_path("disk.qcow2"), *backing = make_backing(kind, &seed);
@@ -203,9 +289,12 @@ static void run_kind(const struct kind *kind, uint64_t seed, unsigned operations
     node = reopen(kind, path);
     for (unsigned i = 0; i < operations; i++) {
         random_operation(node, &seed);
+        if (random_next(&seed) % 24 == 0)
+            random_snapshot(node, kind, &seed);
         if (random_next(&seed) % (operations / 4) == 0) {
             close_ok(node);
             expect_clean(path);
+            expect_taken(path);
             if (kind->snapshot && !has_snapshot) {
                 command_ok("qemu-img snapshot -c s1 %s", path);
                 memcpy(snapshot_disk, disk, DISK_BYTES);
@@ -215,6 +304,10 @@ static void run_kind(const struct kind *kind, uint64_t seed, unsigned operations
         }
     }
     close_ok(node);
+    expect_clean(path);
+    expect_taken(path);
+    expect_contents(path, BLOCK_FORMAT_QCOW2, disk, DISK_BYTES);
+    delete_taken(kind, path);
     expect_clean(path);
     expect_contents(path, BLOCK_FORMAT_QCOW2, disk, DISK_BYTES);
     if (has_snapshot) {

@@ -3,6 +3,7 @@
  * guests that run beside the host's clock, on either board: what they report at their end is the same. The PC is run
  * when TUFF_TEST_BOARD says so, and is skipped where there is no KVM. */
 #include "accel/accel.h"
+#include "dev/block/node.h"
 #include "machine/machine.h"
 #include "snapshot/snapshot.h"
 
@@ -460,6 +461,158 @@ static int run_pc(void)
     return run_suite(suite);
 }
 
+/* ---- disks that are written ---- */
+
+enum { DISK_BYTES = 64 << 10, DISK_AT = 4000000 };
+
+/* A guest that finds on its disk what its memory says was written there, and is content only then. */
+static void disk_config(struct machine_config *config, const char *image)
+{
+    base_config(config, DISK_ELF, INTERP);
+    config->virtio = MACHINE_VIRTIO_MMIO;
+    config->disk_count = 1;
+    config->disks[0] = (struct machine_disk){.path = image};
+}
+
+static void create_image(const char *path, enum block_format format)
+{
+    const struct node_create create = {.format = format, .size_bytes = DISK_BYTES, .cluster_bytes = 4096};
+    struct error err = {""};
+
+    ck_assert_msg(node_create(path, &create, &err) == 0, "%s", err.text);
+}
+
+static void expect_content(const struct machine_config *config)
+{
+    struct machine_result result;
+    struct machine *machine;
+    struct error err = {""};
+
+    ck_assert_msg(machine_create(config, &machine, &err) == 0, "%s", err.text);
+    ck_assert_msg(machine_run(machine, &result, &err) == 0, "%s", err.text);
+    machine_destroy(machine);
+    ck_assert_int_eq(result.end, MACHINE_END_POWEROFF);
+    ck_assert_uint_eq(result.exit_code, 0);
+}
+
+static void read_disk(const char *path, const char *at, uint8_t *bytes)
+{
+    const struct node_options options = {.at = at};
+    struct block_node *node;
+    struct node_check found;
+    struct error err = {""};
+
+    ck_assert_msg(node_open(path, &options, &node, &err) == 0, "%s", err.text);
+    ck_assert_uint_eq(node_size(node), DISK_BYTES);
+    ck_assert_int_eq(node_read(node, bytes, DISK_BYTES, 0), 0);
+    if (!at) {
+        ck_assert_msg(node_check(node, false, stderr, &found, &err) == 0, "%s", err.text);
+        ck_assert_uint_eq(found.corruptions + found.leaks, 0);
+    }
+    ck_assert_int_eq(node_close(node), 0);
+}
+
+/* Opens the newest snapshot for a machine with this disk; returns what machine_create() or the configuration says. */
+static int try_restore(const char *snap, const struct machine_disk *disk, bool to_the_end, struct error *err)
+{
+    struct machine_restore *restore;
+    struct machine_config config = {0};
+    struct machine *machine = NULL;
+    int rc;
+
+    machine_config_default(&config);
+    set_tiers(&config, INTERP);
+    config.serial = MACHINE_SERIAL_NULL;
+    config.disk_count = disk != NULL;
+    if (disk)
+        config.disks[0] = *disk;
+    ck_assert_msg(machine_restore_open(snap, NULL, MACHINE_RESTORE_CONTINUE, &restore, err) == 0, "%s", err->text);
+    rc = machine_restore_config(restore, &config, err);
+    if (rc == 0 && to_the_end)
+        expect_content(&config);
+    else if (rc == 0)
+        rc = machine_create(&config, &machine, err);
+    machine_destroy(machine);
+    machine_restore_close(restore);
+    return rc;
+}
+
+static void note_internal(void *opaque, const char *name, const char *value)
+{
+    if (strcmp(name, "disk0.internal-snapshot") == 0)
+        (void)snprintf(opaque, 128, "%s", value);
+}
+
+START_TEST(a_disk_that_is_written_is_restored_as_it_was)
+{
+    static uint8_t first[DISK_BYTES], then[DISK_BYTES], now[DISK_BYTES];
+    struct machine_config config = {0};
+    struct snapshot_info info;
+    struct snapshot_store *store;
+    struct block_node *node;
+    struct error err = {""};
+    char image[128], snap[128], internal[128] = "";
+
+    create_image(file("disk.qcow2", image), BLOCK_FORMAT_QCOW2);
+    disk_config(&config, image);
+    config.snapshots = (struct machine_snapshot_config){.file = file("vm.snap", snap), .at_insns = DISK_AT};
+    expect_content(&config);
+    store = open_newest("vm.snap", &info);
+    ck_assert_int_eq(snapshot_settings(store, info.id, note_internal, internal, &err), 0);
+    snapshot_close(store);
+    ck_assert_msg(strncmp(internal, "tuff-insns-4000000-", 19) == 0, "'%s'", internal);
+
+    /* The guest went on after the snapshot. */
+    read_disk(image, NULL, first);
+    read_disk(image, internal, then);
+    ck_assert_int_ne(memcmp(first, then, DISK_BYTES), 0);
+
+    /* Twice, as what the restored one writes is thrown away. */
+    const struct machine_disk again = {.path = image, .snapshot = true};
+    for (int i = 0; i < 2; i++) {
+        ck_assert_msg(try_restore(snap, &again, true, &err) == 0, "%s", err.text);
+        read_disk(image, NULL, now);
+        ck_assert_mem_eq(now, first, DISK_BYTES);
+        read_disk(image, internal, now);
+        ck_assert_mem_eq(now, then, DISK_BYTES);
+    }
+
+    /* Nobody's image is opened unasked, and none is written. */
+    ck_assert_int_eq(try_restore(snap, NULL, false, &err), -EINVAL);
+    ck_assert_int_eq(try_restore(snap, &(struct machine_disk){.path = image}, false, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "disk.qcow2,snapshot"));
+    ck_assert_int_eq(try_restore(snap, &(struct machine_disk){.path = image, .read_only = true}, false, &err), -EINVAL);
+
+    /* A snapshot that is gone is missed by its name. */
+    const struct node_options writable = {.writable = true};
+    ck_assert_int_eq(node_open(image, &writable, &node, &err), 0);
+    ck_assert_int_eq(node_snapshot_delete(node, internal, &err), 0);
+    ck_assert_int_eq(node_close(node), 0);
+    ck_assert_int_eq(try_restore(snap, &again, false, &err), -ENOENT);
+    ck_assert_msg(strstr(err.text, internal) && strstr(err.text, "no internal snapshot"), "%s", err.text);
+}
+END_TEST
+
+/* What cannot be restored is not saved, and says why; the machine runs on. */
+START_TEST(disks_that_cannot_be_saved_are_refused)
+{
+    struct machine_snapshot_result result;
+    struct machine_config config = {0};
+    struct machine *machine;
+    struct error err = {""};
+    char image[128], snap[128];
+
+    create_image(file(_i ? "disk.qcow2" : "disk.img", image), _i ? BLOCK_FORMAT_QCOW2 : BLOCK_FORMAT_RAW);
+    disk_config(&config, image);
+    config.disks[0].snapshot = _i;
+    config.snapshots = (struct machine_snapshot_config){.file = file("vm.snap", snap)};
+    ck_assert_msg(machine_create(&config, &machine, &err) == 0, "%s", err.text);
+    ck_assert_int_eq(machine_snapshot(machine, "one", &result, &err), -ENOTSUP);
+    ck_assert_msg(strstr(err.text, _i ? "temporary file" : "raw image") && strstr(err.text, "qcow2"), "%s", err.text);
+    machine_destroy(machine);
+}
+END_TEST
+
 int main(void)
 {
     const char *board = getenv("TUFF_TEST_BOARD");
@@ -476,6 +629,8 @@ int main(void)
     tcase_add_test(state, a_file_of_version_1_goes_on_loading);
     tcase_add_test(state, a_board_that_is_not_known_is_refused_by_name);
     tcase_add_loop_test(state, a_restored_guest_reports_the_same_at_its_end, 0, BOARDS_RISCV);
+    tcase_add_test(state, a_disk_that_is_written_is_restored_as_it_was);
+    tcase_add_loop_test(state, disks_that_cannot_be_saved_are_refused, 0, 2);
     suite_add_tcase(suite, state);
     return run_suite(suite);
 }

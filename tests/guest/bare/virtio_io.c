@@ -1,6 +1,7 @@
 /* A disk and a console behind virtio-mmio slots 1 and 2 (virtio 1.2, 5.2 and 5.3), driven directly, for every machine
  * with such slots: the capacity, reads, writes that are read again, a flush, a request past the end; and a line that
- * bare-test looks for in what comes out.
+ * bare-test looks for in what comes out. With GENERATIONS (tests/snapshot): the disk alone, in any slot, is written
+ * over and over, and each sector is first found to hold what memory says.
  */
 #include "rt.h"
 
@@ -152,6 +153,27 @@ static bool filled(uint8_t seed)
     return true;
 }
 
+#ifdef GENERATIONS
+static uint8_t held[SECTORS];
+
+void bare_main(void)
+{
+    unsigned slot = 0;
+
+    while (slot < 8 && !start(slot, BLOCK, 0, 0))
+        slot++;
+    rt_expect(slot < 8, "a disk");
+    for (uint64_t n = 0; slot < 8 && n < (uint64_t)GENERATIONS * SECTORS; n++) {
+        uint64_t sector = n % SECTORS;
+        if (n >= SECTORS)
+            rt_expect(request(READ_SECTORS, sector) == OK && filled(held[sector]), "sector %d is what it was",
+                      (int64_t)sector);
+        held[sector] = (uint8_t)(n / SECTORS * 31 + sector);
+        fill(held[sector]);
+        rt_expect(request(WRITE_SECTORS, sector) == OK, "sector %d is written", (int64_t)sector);
+    }
+}
+#else
 static bool all_are(uint8_t byte)
 {
     for (unsigned i = 0; i < SECTOR; i++) {
@@ -209,3 +231,4 @@ void bare_main(void)
     disk();
     console();
 }
+#endif
