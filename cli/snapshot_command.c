@@ -298,7 +298,10 @@ const struct command command_snapshot = {
                    "  verify FILE            check all of it (exit code 3: something is wrong)\n"
                    "A restored machine is the one that was saved; options say what of this computer it gets and\n"
                    "how it is run. Its disks, networks and shared directories have to be named again (--disk, --net,\n"
-                   "--share), and images must be as they were. A reboot ends it.",
+                   "--share), and images must be as they were. A reboot ends it.\n"
+                   "A disk that the guest can write has to be a qcow2 image: each snapshot makes an internal one in\n"
+                   "it (tuff image info), and a restore wants --disk=FILE,snapshot and throws away what is written.\n"
+                   "Deleting leaves it there (qemu-img snapshot -d), but for those of --snapshot-every,keep=N.",
     .options = OPTION_FOR_SNAPSHOT,
     .examples = "  tuff snapshot create web before-update\n"
                 "  tuff snapshot list vm.snap\n"

@@ -46,7 +46,8 @@ static void forget(struct machine *m, const char *name, unsigned count)
     struct error err = {""};
 
     for (unsigned n = 0; n < count; n++) {
-        if (has_own(m, n) && node_snapshot_delete(block_image_node(m->images[n]), name, &err))
+        int rc = has_own(m, n) ? node_snapshot_delete(block_image_node(m->images[n]), name, &err) : 0;
+        if (rc && rc != -ENOENT)
             log_warn(LOG_SNAPSHOT, "an internal snapshot stays that nothing needs: %s", err.text);
     }
 }

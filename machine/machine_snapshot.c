@@ -37,7 +37,11 @@ enum {
     LAST_PAGES_MAX = 1024, /* left over for step 3: 4 MiB, copied in a millisecond */
     MEMORY_RAM = 0,
     MEMORY_FLASH = 1, /* and the second bank */
+    DISKS_NAME_BYTES = 128,
 };
+
+/* Setting of a disk: its internal snapshot's name. */
+#define INTERNAL_SNAPSHOT ".internal-snapshot"
 
 struct machine_snapshots {
     struct machine *m;
@@ -170,7 +174,7 @@ struct taking {
     bool stands; /* no hart runs, and none will until this is over */
     bool paused;
     uint64_t paused_at_ns, pause_us;
-    char disks[128]; /* name of the disks' internal snapshots; "": they have none (yet) */
+    char disks[DISKS_NAME_BYTES]; /* name of the disks' internal snapshots; "": they have none (yet) */
     struct snapshot_moment moment;
     struct machine_state state;
 };
@@ -246,24 +250,22 @@ static int snapshot_disks(struct taking *t, struct error *err)
     return rc;
 }
 
-/* The snapshot has failed after its disks had been looked after. */
-static void forget_disks(struct taking *t)
+/* Nothing refers to the disks' internal snapshots any more. */
+static void forget_disks(struct machine_snapshots *s, const char *name, bool stands)
 {
-    struct machine *m = t->s->m;
+    struct taking t = {.s = s, .stands = stands};
     struct error err = {""};
 
-    if (!t->disks[0])
-        return;
-    int rc = pause_it(t, &err);
+    int rc = pause_it(&t, &err);
     if (rc == 0)
-        rc = machine_settle(m, &err);
+        rc = machine_settle(s->m, &err);
     if (rc == 0) {
-        machine_disks_forget_snapshot(m, t->disks);
-        machine_unsettle(m);
+        machine_disks_forget_snapshot(s->m, name);
+        machine_unsettle(s->m);
     } else {
-        log_warn(LOG_SNAPSHOT, "internal snapshots '%s' stay in the disks' images: %s", t->disks, err.text);
+        log_warn(LOG_SNAPSHOT, "internal snapshots '%s' stay in the disks' images: %s", name, err.text);
     }
-    resume_it(t);
+    resume_it(&t);
 }
 
 /* Step 3, of a machine that stands. */
@@ -300,7 +302,7 @@ static int write_settings(struct taking *t, struct error *err)
         rc = snapshot_write_setting(t->w, t->s->settings.list[i].name, t->s->settings.list[i].value, err);
     for (unsigned n = 0; n < config->disk_count && rc == 0; n++) {
         char setting[32];
-        (void)snprintf(setting, sizeof(setting), "disk%u.internal-snapshot", n);
+        (void)snprintf(setting, sizeof(setting), "disk%u" INTERNAL_SNAPSHOT, n);
         if (!config->disks[n].read_only)
             rc = snapshot_write_setting(t->w, setting, t->disks, err);
     }
@@ -366,8 +368,8 @@ static int take_locked(struct machine_snapshots *s, const char *name, bool stand
         rc = snapshot_write_commit(t.w, &t.moment, info, err);
     else
         snapshot_write_abort(t.w);
-    if (rc)
-        forget_disks(&t);
+    if (rc && t.disks[0])
+        forget_disks(s, t.disks, stands);
     machine_state_free(&t.state);
     s->base[0] = '\0';
     if (rc == 0) {
@@ -450,6 +452,7 @@ int machine_snapshot(struct machine *m, const char *name, struct machine_snapsho
 struct oldest {
     const char *prefix;
     unsigned count;
+    int64_t id;
     char name[SNAPSHOT_NAME_BYTES];
 };
 
@@ -457,8 +460,18 @@ static void note_oldest(void *opaque, const struct snapshot_info *info)
 {
     struct oldest *o = opaque;
 
-    if (strncmp(info->name, o->prefix, strlen(o->prefix)) == 0 && o->count++ == 0)
+    if (strncmp(info->name, o->prefix, strlen(o->prefix)) == 0 && o->count++ == 0) {
         strcpy(o->name, info->name);
+        o->id = info->id;
+    }
+}
+
+static void note_disks(void *opaque, const char *name, const char *value)
+{
+    size_t len = strlen(name), end = strlen(INTERNAL_SNAPSHOT);
+
+    if (len >= end && strcmp(name + len - end, INTERNAL_SNAPSHOT) == 0)
+        (void)snprintf(opaque, DISKS_NAME_BYTES, "%s", value);
 }
 
 static void keep_last(struct machine_snapshots *s, const char *prefix, unsigned keep)
@@ -469,8 +482,12 @@ static void keep_last(struct machine_snapshots *s, const char *prefix, unsigned 
         struct oldest o = {.prefix = prefix};
         if (!keep || snapshot_each(s->store, note_oldest, &o, &err) || o.count <= keep)
             return;
+        char disks[DISKS_NAME_BYTES] = "";
         pthread_mutex_lock(&s->lock);
+        (void)!snapshot_settings(s->store, o.id, note_disks, disks, NULL);
         int rc = snapshot_delete(s->store, o.name, &err);
+        if (rc == 0 && disks[0])
+            forget_disks(s, disks, false);
         pthread_mutex_unlock(&s->lock);
         if (rc) {
             log_warn(LOG_SNAPSHOT, "snapshot '%s' stays: %s", o.name, err.text);

@@ -111,10 +111,13 @@ static int read_table(struct qcow2 *q, struct table *table, struct error *err)
 static bool next_row(const struct table *table, struct row *row)
 {
     size_t at = row->at + row->bytes;
-    const uint8_t *head = table->bytes + at;
+    const uint8_t *head;
 
     /* Somebody may change the file between two reads. */
-    if (at >= table->size || table->size - at < ROW_FIXED_BYTES || row_bytes(head) > table->size - at)
+    if (at >= table->size || table->size - at < ROW_FIXED_BYTES)
+        return false;
+    head = table->bytes + at;
+    if (row_bytes(head) > table->size - at || be32_at(head + 36) > ROW_EXTRA_MAX)
         return false;
     uint32_t extra = be32_at(head + 36);
     *row = (struct row){.l1_offset = be64_at(head),
@@ -450,30 +453,30 @@ static int add_row(const struct qcow2 *q, const struct table *old, const char *n
 {
     char id[ID_BYTES];
     struct timespec now;
-    size_t bytes;
+    size_t bytes, id_bytes, name_bytes = strlen(name);
     uint8_t *row;
 
     choose_id(old, id);
+    id_bytes = strlen(id);
     clock_gettime(CLOCK_REALTIME, &now);
-    bytes = round_up_u64(ROW_FIXED_BYTES + ROW_EXTRA_BYTES + strlen(id) + strlen(name), 8);
+    bytes = round_up_u64(ROW_FIXED_BYTES + ROW_EXTRA_BYTES + id_bytes + name_bytes, 8);
     rows->size = old->size + bytes;
     if (rows->size > TABLE_BYTES_MAX)
         return -EFBIG;
-    rows->bytes = calloc(1, rows->size);
+    rows->bytes = calloc(1, rows->size + 1);
     if (!rows->bytes)
         return -ENOMEM;
     if (old->size)
         memcpy(rows->bytes, old->bytes, old->size);
     row = rows->bytes + old->size;
     be32_put(row + 8, q->l1_size);
-    row[13] = (uint8_t)strlen(id);
-    row[15] = (uint8_t)strlen(name);
+    row[13] = (uint8_t)id_bytes;
+    row[15] = (uint8_t)name_bytes;
     be32_put(row + 16, (uint32_t)now.tv_sec);
     be32_put(row + 20, (uint32_t)now.tv_nsec);
     be32_put(row + 36, ROW_EXTRA_BYTES);
     be64_put(row + ROW_FIXED_BYTES + 8, q->node.size_bytes);
-    memcpy(row + ROW_FIXED_BYTES + ROW_EXTRA_BYTES, id, strlen(id));
-    memcpy(row + ROW_FIXED_BYTES + ROW_EXTRA_BYTES + strlen(id), name, strlen(name));
+    (void)snprintf((char *)row + ROW_FIXED_BYTES + ROW_EXTRA_BYTES, id_bytes + name_bytes + 1, "%s%s", id, name);
     return 0;
 }
 

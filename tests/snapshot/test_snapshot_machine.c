@@ -463,7 +463,7 @@ static int run_pc(void)
 
 /* ---- disks that are written ---- */
 
-enum { DISK_BYTES = 64 << 10, DISK_AT = 4000000 };
+enum { DISK_BYTES = 64 << 10, DISK_AT = 3000000 };
 
 /* A guest that finds on its disk what its memory says was written there, and is content only then. */
 static void disk_config(struct machine_config *config, const char *image)
@@ -560,7 +560,7 @@ START_TEST(a_disk_that_is_written_is_restored_as_it_was)
     store = open_newest("vm.snap", &info);
     ck_assert_int_eq(snapshot_settings(store, info.id, note_internal, internal, &err), 0);
     snapshot_close(store);
-    ck_assert_msg(strncmp(internal, "tuff-insns-4000000-", 19) == 0, "'%s'", internal);
+    ck_assert_msg(strncmp(internal, "tuff-insns-3000000-", 19) == 0, "'%s'", internal);
 
     /* The guest went on after the snapshot. */
     read_disk(image, NULL, first);
@@ -590,6 +590,64 @@ START_TEST(a_disk_that_is_written_is_restored_as_it_was)
     ck_assert_int_eq(node_close(node), 0);
     ck_assert_int_eq(try_restore(snap, &again, false, &err), -ENOENT);
     ck_assert_msg(strstr(err.text, internal) && strstr(err.text, "no internal snapshot"), "%s", err.text);
+}
+END_TEST
+
+static void count_snapshot(void *opaque, const struct snapshot_info *info)
+{
+    ++*(unsigned *)opaque;
+}
+
+static void count_event(void *opaque, const struct snapshot_event *event)
+{
+    *(unsigned *)opaque += strcmp(event->kind, "snapshot") == 0;
+}
+
+static unsigned count_internal(const char *path)
+{
+    const struct node_options options = {0};
+    struct block_node *node;
+    struct error err = {""};
+    unsigned count = 0;
+    size_t size = 0;
+    char *text = NULL;
+    FILE *out = open_memstream(&text, &size);
+
+    ck_assert_ptr_nonnull(out);
+    ck_assert_int_eq(node_open(path, &options, &node, &err), 0);
+    node_info(node, out);
+    ck_assert_int_eq(node_close(node), 0);
+    ck_assert_int_eq(fclose(out), 0);
+    for (const char *at = strstr(text, "tuff-auto-"); at; at = strstr(at + 1, "tuff-auto-"))
+        count++;
+    free(text);
+    return count;
+}
+
+/* A machine that ends meanwhile leaves one, at most. As often as it takes to be sure. */
+START_TEST(disks_keep_no_more_than_the_file_does)
+{
+    struct machine_config config = {0};
+    unsigned taken = 0, stored = 0, runs = 0;
+    struct snapshot_info info;
+    struct snapshot_store *store;
+    struct error err = {""};
+    char image[128], snap[128];
+
+    create_image(file("disk.qcow2", image), BLOCK_FORMAT_QCOW2);
+    disk_config(&config, image);
+    config.snapshots = (struct machine_snapshot_config){.file = file("vm.snap", snap), .every_ns = 50000000, .keep = 1};
+    do {
+        expect_content(&config);
+        store = open_newest("vm.snap", &info);
+        taken = stored = 0;
+        ck_assert_int_eq(snapshot_events(store, count_event, &taken, &err), 0);
+        ck_assert_int_eq(snapshot_each(store, count_snapshot, &stored, &err), 0);
+        snapshot_close(store);
+        ck_assert_uint_lt(++runs, 50);
+    } while (taken < stored + runs + 2);
+    ck_assert_uint_ge(count_internal(image), 1);
+    ck_assert_uint_le(count_internal(image), stored + runs);
 }
 END_TEST
 
@@ -630,6 +688,7 @@ int main(void)
     tcase_add_test(state, a_board_that_is_not_known_is_refused_by_name);
     tcase_add_loop_test(state, a_restored_guest_reports_the_same_at_its_end, 0, BOARDS_RISCV);
     tcase_add_test(state, a_disk_that_is_written_is_restored_as_it_was);
+    tcase_add_test(state, disks_keep_no_more_than_the_file_does);
     tcase_add_loop_test(state, disks_that_cannot_be_saved_are_refused, 0, 2);
     suite_add_tcase(suite, state);
     return run_suite(suite);
