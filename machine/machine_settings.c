@@ -305,15 +305,20 @@ static void read_disks(struct reading *r, struct machine_config *config)
                           config->disk_count, n);
 }
 
+/* Twelve hexadecimal digits. */
 static void read_mac(struct reading *r, const char *name, uint8_t mac[6])
 {
     const char *text = machine_settings_get(r->settings, name);
-    int end = 0;
 
-    if (text && (sscanf(text, "%2hhx%2hhx%2hhx%2hhx%2hhx%2hhx%n", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5],
-                        &end) != 6 ||
-                 text[end]))
+    if (!text)
+        return;
+    if (strlen(text) != 12 || strspn(text, "0123456789abcdefABCDEF") != 12) {
         refuse(r, name, text);
+        return;
+    }
+    uint64_t value = strtoull(text, NULL, 16);
+    for (int i = 0; i < 6; i++)
+        mac[i] = (uint8_t)(value >> (40 - 8 * i));
 }
 
 /* The same holds for networks, of which only what the guest sees is the snapshot's. */

@@ -304,7 +304,7 @@ static void *work(void *opaque)
             w->last = &w->first;
         w->waiting--;
         w->under_way++;
-        bool failed = w->rc != 0;
+        bool failed = !k || w->rc != 0;
         pthread_mutex_unlock(&w->lock);
         if (!failed)
             (void)store_batch(k, b);
