@@ -30,6 +30,7 @@ struct tier {
     pthread_cond_t work;
     /* under the lock */
     struct region **queue;
+    uint32_t room; /* entries of the queue */
     uint32_t waiting;
     bool stopping;
     bool freed; /* code was given up: a thread frees it */
@@ -166,7 +167,9 @@ static int create(const struct tier_config *config, struct region_cache *cache, 
     pthread_mutex_init(&tier->lock, NULL);
     pthread_mutex_init(&tier->sync_lock, NULL);
     pthread_cond_init(&tier->work, NULL);
-    tier->queue = calloc(config->tunables.queue, sizeof(struct region *));
+    /* The cache chooses as many as may wait and be compiled at once: before a worker took one, all of them wait. */
+    tier->room = config->tunables.queue + config->tunables.workers;
+    tier->queue = calloc(tier->room, sizeof(struct region *));
     if (!tier->queue)
         rc = error_set(err, -ENOMEM, "no memory for a queue of %u regions", config->tunables.queue);
     for (unsigned i = 0; i < workers && rc == 0; i++)
@@ -202,7 +205,7 @@ static bool submit(struct tier *tier, struct region *region)
         return true;
     }
     pthread_mutex_lock(&tier->lock);
-    bool room = !tier->stopping && tier->waiting < tier->config.tunables.queue;
+    bool room = !tier->stopping && tier->waiting < tier->room;
     if (room) {
         tier->queue[tier->waiting++] = region;
         pthread_cond_signal(&tier->work);
