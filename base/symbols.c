@@ -1,6 +1,8 @@
 /* A sorted array and one pool of names; see symbols.h. */
 #include "base/symbols.h"
 
+#include "base/hex.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -94,15 +96,6 @@ struct text_line {
     const char *name;
     size_t name_len;
 };
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
 
 static bool is_blank(char c)
 {

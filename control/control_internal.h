@@ -10,7 +10,7 @@
 #include "base/loop.h"
 #include "control/control.h"
 #include "control/framing.h"
-#include "control/listener.h"
+#include "control/listen.h"
 #include "machine/machine_snapshot.h"
 
 #include <jansson.h>

@@ -2,7 +2,7 @@
  * are collected first. `lock` guards `machine`, and is held while they are read. */
 #include "control/metrics.h"
 
-#include "control/listener.h"
+#include "control/listen.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -220,7 +220,7 @@ int metrics_create(const struct metrics_config *config, struct metrics **out, st
     metrics->config = *config;
     metrics->listener.fd = -1;
     pthread_mutex_init(&metrics->lock, NULL);
-    int rc = listener_open("--metrics", config->where, true, &metrics->listener, err);
+    int rc = control_listen("--metrics", config->where, true, &metrics->listener, err);
     if (!rc) {
         metrics->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request, metrics,
                                            MHD_OPTION_LISTEN_SOCKET, metrics->listener.fd, MHD_OPTION_CONNECTION_LIMIT,

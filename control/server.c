@@ -347,7 +347,7 @@ int control_create(const struct control_config *config, struct control **out, st
     control->listener.fd = -1;
     pthread_mutex_init(&control->lock, NULL);
     pthread_cond_init(&control->job_ended, NULL);
-    int rc = listener_open("--control", config->where, false, &control->listener, err);
+    int rc = control_listen("--control", config->where, false, &control->listener, err);
     if (!rc) {
         rc = start(control);
         if (rc)

@@ -1,6 +1,8 @@
 /* The socket and the thread; see server.h. The thread waits for the client, for harts that stop, and for the end. */
 #include "gdb/server.h"
 
+#include "base/listener.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
@@ -15,17 +17,14 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum { SEND_TIMEOUT_S = 5 }; /* a client that does not read for so long is gone */
 
 struct gdb_server {
-    int listener;
+    struct listener listener;
     int event; /* eventfd: something to look at */
     char address[160];
-    char *socket_path; /* NULL: TCP */
     struct gdb_stub *stub;
     pthread_t thread;
     bool started;
@@ -50,10 +49,11 @@ static int listen_tcp(struct gdb_server *server, const char *host, const char *p
     int rc = getaddrinfo(host, port, &hints, &found);
     if (rc)
         return error_set(err, -EINVAL, "--gdb, '%s:%s', is no address: %s", host, port, gai_strerror(rc));
-    server->listener = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool ok = server->listener >= 0 && setsockopt(server->listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0 &&
-              bind(server->listener, found->ai_addr, found->ai_addrlen) == 0 && listen(server->listener, 1) == 0 &&
-              getsockname(server->listener, (struct sockaddr *)&bound, &len) == 0;
+    server->listener.fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok =
+        server->listener.fd >= 0 && setsockopt(server->listener.fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0 &&
+        bind(server->listener.fd, found->ai_addr, found->ai_addrlen) == 0 && listen(server->listener.fd, 1) == 0 &&
+        getsockname(server->listener.fd, (struct sockaddr *)&bound, &len) == 0;
     rc = ok ? 0 : -errno;
     freeaddrinfo(found);
     if (rc)
@@ -66,52 +66,16 @@ static int listen_tcp(struct gdb_server *server, const char *host, const char *p
     return 0;
 }
 
-/* Left behind by a program that was killed? */
-static bool is_abandoned(const struct sockaddr_un *address)
-{
-    struct stat about;
-    int fd = lstat(address->sun_path, &about) == 0 && S_ISSOCK(about.st_mode)
-                 ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)
-                 : -1;
-    bool abandoned =
-        fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0 && errno == ECONNREFUSED;
-
-    if (fd >= 0)
-        close(fd);
-    return abandoned;
-}
-
-static int listen_unix(struct gdb_server *server, const char *path, struct error *err)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-    if (!*path || strlen(path) >= sizeof(address.sun_path))
-        return error_set(err, -EINVAL, "--gdb, unix:%s, needs a path of 1 to %zu bytes", path,
-                         sizeof(address.sun_path) - 1);
-    memcpy(address.sun_path, path, strlen(path));
-    server->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (server->listener < 0)
-        return error_set(err, -errno, "--gdb, unix:%s, cannot be made: %s", path, strerror(errno));
-    if (is_abandoned(&address))
-        (void)unlink(path);
-    /* Nobody can connect before listen(). */
-    if (bind(server->listener, (const struct sockaddr *)&address, sizeof(address)) != 0)
-        return error_set(err, -errno, "--gdb, unix:%s, cannot be made: %s", path, strerror(errno));
-    server->socket_path = strdup(path);
-    if (chmod(path, 0600) != 0 || listen(server->listener, 1) != 0)
-        return error_set(err, -errno, "--gdb, unix:%s, cannot be listened at: %s", path, strerror(errno));
-    snprintf(server->address, sizeof(server->address), "%s", path);
-    return server->socket_path ? 0 : error_set(err, -ENOMEM, "no memory for --gdb");
-}
-
 static int listen_at(struct gdb_server *server, const char *address, struct error *err)
 {
     char host[128];
     const char *colon = strrchr(address, ':');
     size_t len = colon ? (size_t)(colon - address) : 0;
 
-    if (strncmp(address, "unix:", 5) == 0)
-        return listen_unix(server, address + 5, err);
+    if (strncmp(address, "unix:", 5) == 0) {
+        snprintf(server->address, sizeof(server->address), "%s", address + 5);
+        return listener_open_unix("--gdb", address + 5, 1, &server->listener, err);
+    }
     if (!colon || !colon[1] || len >= sizeof(host) || strspn(colon + 1, "0123456789") != strlen(colon + 1))
         return error_set(err, -EINVAL, "--gdb, '%s', is not understood: give :PORT, HOST:PORT or unix:PATH", address);
     if (len >= 2 && address[0] == '[' && address[len - 1] == ']')
@@ -127,7 +91,7 @@ int gdb_server_create(const char *address, struct gdb_server **out, struct error
 
     if (!server)
         return error_set(err, -ENOMEM, "no memory for --gdb");
-    server->listener = server->client = -1;
+    server->listener.fd = server->client = -1;
     server->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int rc = server->event < 0 ? error_set(err, -errno, "--gdb: no event descriptor: %s", strerror(errno))
                                : listen_at(server, address, err);
@@ -145,13 +109,9 @@ void gdb_server_destroy(struct gdb_server *server)
         return;
     gdb_server_stop(server, 0);
     gdb_stub_destroy(server->stub);
-    if (server->listener >= 0)
-        close(server->listener);
+    listener_close(&server->listener);
     if (server->event >= 0)
         close(server->event);
-    if (server->socket_path)
-        (void)unlink(server->socket_path);
-    free(server->socket_path);
     free(server);
 }
 
@@ -194,7 +154,7 @@ static void take_client(struct gdb_server *server)
 {
     const struct timeval timeout = {.tv_sec = SEND_TIMEOUT_S};
     const int yes = 1;
-    int fd = accept4(server->listener, NULL, NULL, SOCK_CLOEXEC);
+    int fd = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC);
 
     if (fd < 0)
         return;
@@ -229,7 +189,7 @@ static void *serve(void *opaque)
 
     for (;;) {
         struct pollfd fds[] = {{.fd = server->event, .events = POLLIN},
-                               {.fd = server->listener, .events = POLLIN},
+                               {.fd = server->listener.fd, .events = POLLIN},
                                {.fd = server->client, .events = POLLIN}};
         uint64_t count;
         if (poll(fds, TUFF_ARRAY_LEN(fds), -1) < 0)

@@ -29,8 +29,7 @@ struct channel {
     /* The loop's thread: what was read and the guest had no room for; while there is some, no more is read. */
     uint8_t buffer[BUFFER_BYTES];
     size_t at, len;
-    int listen_fd;
-    char path[VSOCK_PATH_MAX + 1];
+    struct listener listener;
 };
 
 static void hang_up(struct channel *channel)
@@ -130,11 +129,9 @@ void channel_destroy(struct channel *channel)
     if (!channel)
         return;
     loop_work_cancel(channel->loop, &channel->work);
-    if (channel->listen_fd >= 0) {
-        loop_fd_remove(channel->loop, channel->listen_fd);
-        unlink(channel->path);
-        close(channel->listen_fd);
-    }
+    if (channel->listener.fd >= 0)
+        loop_fd_remove(channel->loop, channel->listener.fd);
+    listener_close(&channel->listener);
     hang_up(channel);
     pthread_mutex_destroy(&channel->lock);
     free(channel);
@@ -154,14 +151,13 @@ int channel_create(struct loop *loop, const char *path, channel_receive_fn recei
     channel->work = (struct loop_work){.fn = room_in_guest, .opaque = channel};
     channel->fd = -1;
     pthread_mutex_init(&channel->lock, NULL);
-    channel->listen_fd = rc = vsock_host_listen(path, err);
-    if (rc >= 0) {
-        strcpy(channel->path, path);
-        rc = loop_fd_add(loop, channel->listen_fd, EPOLLIN, somebody_connects, channel);
+    rc = vsock_host_listen(path, &channel->listener, err);
+    if (rc == 0) {
+        rc = loop_fd_add(loop, channel->listener.fd, EPOLLIN, somebody_connects, channel);
         if (rc)
             error_set(err, rc, "the socket '%s' cannot be waited for: %s", path, strerror(-rc));
     }
-    if (rc < 0) {
+    if (rc) {
         channel_destroy(channel);
         return rc;
     }

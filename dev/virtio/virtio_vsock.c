@@ -128,7 +128,7 @@ struct virtio_vsock {
     struct virtq_chain chain; /* within one call */
     /* Constant. */
     uint32_t cid;
-    int listen_fd;
+    struct listener listener;
     char path[VSOCK_PATH_MAX + 1];
 };
 
@@ -819,11 +819,9 @@ static void vsock_destroy(struct virtio_device *dev)
 {
     struct virtio_vsock *v = (struct virtio_vsock *)dev;
 
-    if (v->listen_fd >= 0) {
-        loop_fd_remove(dev->loop, v->listen_fd);
-        unlink(v->path);
-        close(v->listen_fd);
-    }
+    if (v->listener.fd >= 0)
+        loop_fd_remove(dev->loop, v->listener.fd);
+    listener_close(&v->listener);
     vsock_drain(dev, UINT_MAX);
     virtio_fini(dev);
     free(v);
@@ -846,13 +844,12 @@ static const struct virtio_ops vsock_ops = {
 
 static int listen_at(struct virtio_vsock *v, const char *path, struct error *err)
 {
-    int fd = vsock_host_listen(path, err);
+    int rc = vsock_host_listen(path, &v->listener, err);
 
-    if (fd < 0)
-        return fd;
-    v->listen_fd = fd;
+    if (rc)
+        return rc;
     strcpy(v->path, path);
-    int rc = loop_fd_add(v->dev.loop, fd, EPOLLIN, somebody_connects, v);
+    rc = loop_fd_add(v->dev.loop, v->listener.fd, EPOLLIN, somebody_connects, v);
     return rc ? error_set(err, rc, "the socket '%s' cannot be waited for: %s", path, strerror(-rc)) : 0;
 }
 
@@ -866,7 +863,7 @@ int virtio_vsock_create(const struct virtio_vsock_config *config, struct virtio_
     if (!v)
         return error_set(err, -ENOMEM, "no memory for a vsock");
     v->cid = config->cid;
-    v->listen_fd = -1;
+    v->listener.fd = -1;
     v->next_port = first_port;
     TAILQ_INIT(&v->ready);
     int rc =

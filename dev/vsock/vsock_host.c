@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -23,43 +22,13 @@ static int new_socket(void)
     return fd < 0 ? -errno : fd;
 }
 
-/* Is there a socket that nobody listens at? */
-static bool is_stale(const struct sockaddr_un *address)
+int vsock_host_listen(const char *path, struct listener *out, struct error *err)
 {
-    struct stat st;
-    int fd;
-
-    if (lstat(address->sun_path, &st) || !S_ISSOCK(st.st_mode))
-        return false;
-    fd = new_socket();
-    if (fd < 0)
-        return false;
-    bool stale = connect(fd, (const struct sockaddr *)address, sizeof(*address)) && errno == ECONNREFUSED;
-    close(fd);
-    return stale;
-}
-
-int vsock_host_listen(const char *path, struct error *err)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd, rc;
-
+    *out = (struct listener){.fd = -1};
     if (!path[0] || strlen(path) > VSOCK_PATH_MAX)
         return error_set(err, -ENAMETOOLONG, "'%.100s' cannot be the path of such a socket: it has 1 to %d bytes", path,
                          VSOCK_PATH_MAX);
-    strcpy(address.sun_path, path);
-    fd = new_socket();
-    if (fd < 0)
-        return error_set(err, fd, "the socket '%s' cannot be made: %s", path, strerror(-fd));
-    if (is_stale(&address))
-        unlink(path);
-    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) || listen(fd, BACKLOG)) {
-        rc = -errno;
-        close(fd);
-        return error_set(err, rc, "the socket '%s' cannot be made: %s%s", path, strerror(-rc),
-                         rc == -EADDRINUSE ? " (another machine has it, or the file is something else)" : "");
-    }
-    return fd;
+    return listener_open_unix("the socket", path, BACKLOG, out, err);
 }
 
 int vsock_host_connect(const char *path, uint32_t port)

@@ -10,16 +10,15 @@
 
 #include "base/compiler.h"
 #include "base/error.h"
+#include "base/listener.h"
 
 #include <stdint.h>
 
 /* How long a path may be: room for '_' and a port behind it. */
 enum { VSOCK_PATH_MAX = 96, VSOCK_GREETING_BYTES = 32 };
 
-/* Listens at `path`. A socket that nobody listens at any more is replaced; any other file is left alone. Returns the
- * descriptor, which the caller closes (and unlinks the path), or -EADDRINUSE, -ENAMETOOLONG or another negative errno
- * with a line in `err`. */
-TUFF_MUST_CHECK int vsock_host_listen(const char *path, struct error *err);
+/* listener_open_unix() where there also is room for paths of ports. */
+TUFF_MUST_CHECK int vsock_host_listen(const char *path, struct listener *out, struct error *err);
 
 /* Connects to what listens for a guest's connections to `port`. Returns the descriptor or a negative errno. */
 TUFF_MUST_CHECK int vsock_host_connect(const char *path, uint32_t port);

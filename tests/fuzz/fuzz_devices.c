@@ -475,7 +475,7 @@ static void step(struct board *b, struct reader *r)
         do_htif(b, r);
         break;
     case 4:
-        restore(device_at(b, (unsigned)take(r, 1)), r);
+        reload(device_at(b, (unsigned)take(r, 1)), r, change_often);
         break;
     case 5:
         do_load(b, r);

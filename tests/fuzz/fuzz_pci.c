@@ -299,7 +299,7 @@ static void step(struct bus *b, struct reader *r)
         interrupt(b, r);
         break;
     case 5:
-        restore(device_at(b, take(r, 1)), r);
+        reload(device_at(b, take(r, 1)), r, change_often);
         break;
     case 6: {
         struct device *dev = device_at(b, take(r, 1));

@@ -1,31 +1,15 @@
 /* A file of snapshots that somebody changed: the input is edits (three bytes of place, one of value, repeated) to a
  * good file. Whatever the reader makes of it, it neither crashes nor gives out a page that is not what was stored under
  * its number, and what it refuses it refuses with a line. */
-#include "fuzz.h"
+#include "fuzz_file.h"
 #include "snapshot/snapshot.h"
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { PAGES = 1100, EDIT_BYTES = 4 };
+enum { PAGES = 1100 };
 
-static uint8_t *good;
-static size_t good_bytes;
-static char path[64];
-
-static void remove_files(void)
-{
-    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
-    char name[80];
-
-    for (unsigned i = 0; i < TUFF_ARRAY_LEN(suffixes); i++) {
-        (void)snprintf(name, sizeof(name), "%s%s", path, suffixes[i]);
-        (void)unlink(name);
-    }
-}
+static struct fuzz_file file;
 
 static void fill(uint8_t bytes[SNAPSHOT_PAGE_BYTES], unsigned seed)
 {
@@ -53,27 +37,17 @@ static void save(struct snapshot_store *store, const char *name, int64_t parent,
     require(snapshot_write_commit(w, &moment, NULL, NULL) == 0);
 }
 
-static void make_good(void)
+static void make_good(const char *path)
 {
     const struct snapshot_event event = {.time_ns = 1, .kind = "created", .detail = ""};
     const struct snapshot_setting setting = {"memory", "4505600"};
     struct snapshot_store *store;
 
-    (void)snprintf(path, sizeof(path), "/dev/shm/tuff-fuzz-snapshot.%d", (int)getpid());
-    remove_files();
     require(snapshot_open(path, SNAPSHOT_CREATE, &store, NULL) == 0);
     require(snapshot_event_add(store, &event, &setting, 1, NULL) == 0);
     save(store, "one", 0, 1);
     save(store, "two", 1, 9);
     snapshot_close(store);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    off_t end = lseek(fd, 0, SEEK_END);
-    require(fd >= 0 && end > 0);
-    good_bytes = (size_t)end;
-    good = malloc(good_bytes);
-    require(good && pread(fd, good, good_bytes, 0) == (ssize_t)good_bytes);
-    (void)close(fd);
-    remove_files();
 }
 
 static void ignore_pair(void *opaque, const char *name, const char *value)
@@ -136,23 +110,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct snapshot_store *store = NULL;
     struct error err = {""};
 
-    if (!good)
-        make_good();
-    uint8_t *bytes = malloc(good_bytes);
-    require(bytes != NULL);
-    memcpy(bytes, good, good_bytes);
-    for (size_t i = 0; i + EDIT_BYTES <= size; i += EDIT_BYTES) {
-        size_t place = (size_t)data[i] | (size_t)data[i + 1] << 8 | (size_t)data[i + 2] << 16;
-        bytes[place % good_bytes] = data[i + 3];
-    }
-    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-    require(fd >= 0 && write(fd, bytes, good_bytes) == (ssize_t)good_bytes && close(fd) == 0);
-    free(bytes);
-    if (snapshot_open(path, SNAPSHOT_READ, &store, &err) == 0)
+    if (!file.good)
+        fuzz_file_make(&file, "snapshot", make_good);
+    fuzz_file_write(&file, data, size);
+    if (snapshot_open(file.path, SNAPSHOT_READ, &store, &err) == 0)
         use(store);
     else
         require(err.text[0]);
     snapshot_close(store);
-    remove_files();
+    fuzz_file_remove(&file);
     return 0;
 }

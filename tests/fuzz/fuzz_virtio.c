@@ -16,7 +16,7 @@
 #include "dev/virtio/virtio_scsi.h"
 #include "dev/virtio/virtio_sound.h"
 #include "dev/virtio/virtio_vsock.h"
-#include "fuzz.h"
+#include "fuzz_device.h"
 #include "mem/mem.h"
 
 #include <fcntl.h>
@@ -422,29 +422,6 @@ static void drain(struct driver *d)
         d->dev->ops->drain(d->dev, UINT_MAX);
 }
 
-/* Saves, changes bytes of fields, makes the checksum right again, and loads. */
-static void restore(struct driver *d, struct reader *r)
-{
-    struct device *dev = &d->dev->base;
-    size_t len = device_state_size(dev), at = 48;
-    uint8_t *buf = malloc(len);
-
-    drain(d);
-    require(buf && device_state_save(dev, buf, len) == 0);
-    for (const struct device_field *f = dev->ops->fields; f->name; f++) {
-        size_t bytes = (size_t)f->element_bytes * f->count;
-        at += 40;
-        uint64_t choice = take(r, 1);
-        if (choice % 4 == 0 && choice)
-            buf[at + choice / 4 % bytes] = (uint8_t)take(r, 1);
-        at += bytes;
-    }
-    uint32_t crc = (uint32_t)crc32_z(0, buf, len - 4);
-    memcpy(buf + len - 4, &crc, 4);
-    require(device_state_load(dev, buf, len, NULL) == 0);
-    free(buf);
-}
-
 static void access_config(struct driver *d, struct reader *r)
 {
     uint64_t value = take(r, 4);
@@ -475,7 +452,8 @@ static void operate(struct driver *d, struct reader *r)
         start(d, take(r, 5));
         break;
     case 3:
-        restore(d, r);
+        drain(d);
+        reload(&d->dev->base, r, change_rarely);
         break;
     case 4:
         drain(d);

@@ -12,7 +12,7 @@
 #include "dev/virtio/virtio_balloon.h"
 #include "dev/virtio/virtio_mmio.h"
 #include "dev/virtio/virtio_rng.h"
-#include "fuzz.h"
+#include "fuzz_device.h"
 #include "mem/mem.h"
 
 #include <errno.h>
@@ -251,27 +251,11 @@ static void turn(struct board *b, unsigned slot)
     b->devices[slot]->work.fn(b->devices[slot]->work.opaque);
 }
 
-/* Saves, changes bytes of fields, makes the checksum right again, and loads. */
 static void do_restore(struct board *b, struct reader *r)
 {
     unsigned which = (unsigned)take(r, 1) % (2 * SLOTS);
-    struct device *dev = which < SLOTS ? b->slots[which] : &b->devices[which - SLOTS]->base;
-    size_t len = device_state_size(dev), at = 48;
-    uint8_t *buf = malloc(len);
 
-    require(device_state_save(dev, buf, len) == 0);
-    for (const struct device_field *f = dev->ops->fields; f->name; f++) {
-        size_t bytes = (size_t)f->element_bytes * f->count;
-        at += 40;
-        uint64_t choice = take(r, 1);
-        if (choice % 4 == 0 && choice)
-            buf[at + choice / 4 % bytes] = (uint8_t)take(r, 1);
-        at += bytes;
-    }
-    uint32_t crc = (uint32_t)crc32_z(0, buf, len - 4);
-    memcpy(buf + len - 4, &crc, 4);
-    require(device_state_load(dev, buf, len, NULL) == 0);
-    free(buf);
+    reload(which < SLOTS ? b->slots[which] : &b->devices[which - SLOTS]->base, r, change_rarely);
 }
 
 static void do_host(struct board *b, struct reader *r)

@@ -180,19 +180,13 @@ int vcpu_translate(struct vcpu *vcpu, uint64_t gva, uint64_t *gpa)
     struct hart *h = HART_OF(vcpu);
     const struct tlb_view *view = &h->bank->view;
     uint64_t at = tlb_effective(view, gva);
-    struct walk_params params = {
-        .mem = h->mem,
-        .root_gpa = (h->satp & ((1ull << 44) - 1)) << MEM_PAGE_SHIFT,
-        .levels = SATP_MODE_LEVELS(h->satp >> SATP_MODE_SHIFT),
-        .napot = h->isa & ISA_EXT(SVNAPOT),
-        .pbmt = h->menvcfg & MENVCFG_PBMTE,
-        .shadow_pages = h->menvcfg & ENVCFG_SSE,
-        .peek = true,
-        .access = MEM_READ,
-        .pte_allowed = always_allowed,
-    };
+    struct walk_params params = mmu_walk_params(h, view, MEM_READ);
     struct walk_leaf leaf;
 
+    /* A debugger sees what is mapped, whoever may access it, and changes nothing. */
+    params.peek = true;
+    params.update_ad = false;
+    params.pte_allowed = always_allowed;
     *gpa = at;
     if (!view->translated)
         return 0;

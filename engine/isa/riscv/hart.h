@@ -301,6 +301,9 @@ struct mmu_target {
 bool mmu_translate(struct hart *h, uint64_t gva, enum mem_access access, unsigned size_bytes,
                    struct mmu_target *target);
 
+/* What a walk of the page table at satp needs for an access under `view`. */
+struct walk_params mmu_walk_params(struct hart *h, const struct tlb_view *view, enum mem_access access);
+
 /* The host address of the page at `gva` if it is RAM that may be accessed so now without anything having to change, A
  * and D bits included: what a TLB entry would allow. Else NULL; h->trap is kept. */
 uint8_t *mmu_peek(struct hart *h, uint64_t gva, bool write);

@@ -38,7 +38,7 @@ static bool leaf_usable(const struct walk_leaf *leaf, enum mem_access access, co
            walk_permits(leaf->pte, access, view->priv == VCPU_PRIV_U, view->sum, view->mxr);
 }
 
-static struct walk_params walk_params(struct hart *h, const struct tlb_view *view, enum mem_access access)
+struct walk_params mmu_walk_params(struct hart *h, const struct tlb_view *view, enum mem_access access)
 {
     return (struct walk_params){
         .mem = h->mem,
@@ -62,7 +62,7 @@ static bool find_leaf(struct hart *h, uint64_t gva, enum mem_access access, cons
 {
     if (tlb_leaf_find(h->tlb, gva, view->asid, leaf) && leaf_usable(leaf, access, view))
         return true;
-    struct walk_params params = walk_params(h, view, access);
+    struct walk_params params = mmu_walk_params(h, view, access);
 
     HART_EVENT(h, page_walks);
     switch (walk_page_table(&params, gva, leaf)) {
@@ -134,7 +134,7 @@ uint8_t *mmu_peek(struct hart *h, uint64_t gva, bool write)
 {
     const struct tlb_view *view = &h->bank->view;
     enum mem_access access = write ? MEM_WRITE : MEM_READ;
-    struct walk_params params = walk_params(h, view, access);
+    struct walk_params params = mmu_walk_params(h, view, access);
     struct walk_leaf leaf;
     uint64_t page = tlb_effective(view, gva) & TLB_PAGE_MASK;
     uint64_t gpa = page;
@@ -457,7 +457,7 @@ static bool translate_shadow(struct hart *h, uint64_t gva, enum mem_access acces
 {
     const struct tlb_view *view = &h->bank->view;
     uint64_t at = tlb_effective(view, gva);
-    struct walk_params params = walk_params(h, view, access);
+    struct walk_params params = mmu_walk_params(h, view, access);
     struct walk_leaf leaf;
 
     params.shadow = true;

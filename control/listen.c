@@ -1,5 +1,5 @@
-/* See listener.h. */
-#include "control/listener.h"
+/* See listen.h. */
+#include "control/listen.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -8,60 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 enum { BACKLOG = 64 };
-
-/* Is somebody there? */
-static bool answers(const struct sockaddr_un *address)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool there = fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN);
-
-    if (fd >= 0)
-        close(fd);
-    return there;
-}
-
-static int make_way(const char *what, const struct sockaddr_un *address, struct error *err)
-{
-    struct stat st;
-
-    if (lstat(address->sun_path, &st))
-        return 0;
-    if (!S_ISSOCK(st.st_mode))
-        return error_set(err, -EEXIST, "%s, %s, is there and no socket: name another file", what, address->sun_path);
-    if (answers(address))
-        return error_set(err, -EADDRINUSE, "%s, %s, is in use by another program: name another file", what,
-                         address->sun_path);
-    unlink(address->sun_path);
-    return 0;
-}
-
-/* Nobody can connect before listen(), so the mode is in force when it matters. */
-static int listen_unix(const char *what, const char *path, struct listener *l, struct error *err)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct stat st;
-
-    if (!*path || strlen(path) >= sizeof(address.sun_path))
-        return error_set(err, -EINVAL, "%s, 'unix:%s', has no name of a socket: 1 to %zu bytes", what, path,
-                         sizeof(address.sun_path) - 1);
-    strcpy(address.sun_path, path);
-    int rc = make_way(what, &address, err);
-    if (rc)
-        return rc;
-    l->path = strdup(path);
-    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (!l->path || l->fd < 0 || bind(l->fd, (const struct sockaddr *)&address, sizeof(address)) ||
-        chmod(path, S_IRUSR | S_IWUSR) || lstat(path, &st) || listen(l->fd, BACKLOG))
-        return error_set(err, -errno, "%s, %s, cannot be made (%s): name another file", what, path, strerror(errno));
-    l->device = st.st_dev;
-    l->inode = st.st_ino;
-    return 0;
-}
 
 static bool is_loopback(const struct addrinfo *at)
 {
@@ -124,31 +72,18 @@ static int listen_tcp(const char *what, const char *where, struct listener *l, s
     return rc;
 }
 
-int listener_open(const char *what, const char *where, bool tcp, struct listener *out, struct error *err)
+int control_listen(const char *what, const char *where, bool tcp, struct listener *out, struct error *err)
 {
     static const char prefix[] = "unix:";
     int rc;
 
-    *out = (struct listener){.fd = -1};
     if (strncmp(where, prefix, strlen(prefix)) == 0)
-        rc = listen_unix(what, where + strlen(prefix), out, err);
-    else if (tcp)
-        rc = listen_tcp(what, where, out, err);
-    else
-        rc = error_set(err, -EINVAL, "%s, '%s', is no socket: give unix:PATH", what, where);
+        return listener_open_unix(what, where + strlen(prefix), BACKLOG, out, err);
+    *out = (struct listener){.fd = -1};
+    if (!tcp)
+        return error_set(err, -EINVAL, "%s, '%s', is no socket: give unix:PATH", what, where);
+    rc = listen_tcp(what, where, out, err);
     if (rc)
         listener_close(out);
     return rc;
-}
-
-void listener_close(struct listener *l)
-{
-    struct stat st;
-
-    if (l->fd >= 0)
-        close(l->fd);
-    if (l->inode && lstat(l->path, &st) == 0 && st.st_dev == l->device && st.st_ino == l->inode)
-        unlink(l->path);
-    free(l->path);
-    *l = (struct listener){.fd = -1};
 }
