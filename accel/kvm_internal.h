@@ -11,8 +11,25 @@
 #include <stdatomic.h>
 
 enum { KVM_LINES_MAX = 24, KVM_DEVICE_FD_NONE = -1 };
+enum { KVM_DEBUG_REGISTERS_MAX = 4, KVM_PATCH_BYTES_MAX = 4 };
 
+struct kvm_debug_arch;
 struct kvm_vcpu;
+
+/* A breakpoint instruction in the guest's memory (kvm_debug.h). */
+struct kvm_patch {
+    uint64_t gva, gpa;
+    uint64_t vcpus; /* bit n: vCPU n stops there */
+    bool stands;
+    uint8_t bytes[KVM_PATCH_BYTES_MAX]; /* the guest's own, while it stands */
+};
+
+struct kvm_debug {
+    pthread_mutex_t lock; /* guards what follows */
+    unsigned running;     /* vCPUs in run() */
+    uint32_t patch_count;
+    struct kvm_patch patches[VCPU_POINTS_MAX];
+};
 
 /* One architecture's side of a back end. */
 struct kvm_arch {
@@ -31,6 +48,7 @@ struct kvm_arch {
     uint64_t (*pc)(const struct kvm_vcpu *v); /* for messages */
     void (*get_state)(struct kvm_vcpu *v, struct vcpu_state *state);
     int (*set_state)(struct kvm_vcpu *v, const struct vcpu_state *state);
+    const struct kvm_debug_arch *debug; /* NULL: guests cannot be debugged */
     /* A line of RISC-V's; NULL elsewhere. */
     void (*set_irq)(struct kvm_vcpu *v, enum vcpu_irq irq, bool level);
 };
@@ -52,6 +70,7 @@ struct accel_vm {
     struct device *chip;
     bool dirty_log;
     uint64_t *dirty_words;
+    struct kvm_debug debug;
 };
 
 struct kvm_vcpu {
@@ -64,6 +83,13 @@ struct kvm_vcpu {
     struct vcpu_counters counters; /* written by the vCPU's thread */
     int stats_fd;                  /* KVM's own; KVM_DEVICE_FD_NONE: none */
     uint64_t interrupts_at;        /* in that file */
+
+    /* Of a debugger; changed while the vCPU does not run. */
+    struct vcpu_point debug_registers[KVM_DEBUG_REGISTERS_MAX];
+    unsigned debug_register_count;
+    bool stepping;
+    struct kvm_patch *lifted;
+    struct vcpu_stop last_stop;
 
     /* An access to a port or to memory is finished by the kernel when the vCPU is entered the next time. */
     bool unfinished;

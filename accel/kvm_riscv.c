@@ -104,9 +104,6 @@ static bool handle(struct kvm_vcpu *v, enum vcpu_exit *exit)
     case KVM_EXIT_SYSTEM_EVENT:
         *exit = VCPU_EXIT_STOPPED;
         return false;
-    case KVM_EXIT_DEBUG:
-        *exit = VCPU_EXIT_DEBUG;
-        return false;
     }
     log_write(LOG_LEVEL_ERROR, LOG_ACCEL,
               "hart %" PRIu32 ": KVM gave a reason for leaving the guest that is not known"

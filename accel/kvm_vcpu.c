@@ -4,7 +4,7 @@
  * A kick sets `kicked`, then the flag by which the kernel does not enter the guest, then sends a signal whose handler
  * does nothing, which ends a stay in the guest. Whichever comes too late, an earlier one was seen.
  */
-#include "accel/kvm_internal.h"
+#include "accel/kvm_debug.h"
 
 #include "base/log.h"
 
@@ -178,7 +178,14 @@ static bool handle(struct kvm_vcpu *v, enum vcpu_exit *exit)
                   v->config.hart_id, (unsigned long long)v->run->fail_entry.hardware_entry_failure_reason);
         *exit = VCPU_EXIT_ERROR;
         return false;
+    case KVM_EXIT_DEBUG:
+        *exit = VCPU_EXIT_DEBUG;
+        return !kvm_debug_stopped(v);
     case KVM_EXIT_INTERNAL_ERROR:
+        if (kvm_debug_stopped(v)) {
+            *exit = VCPU_EXIT_DEBUG;
+            return false;
+        }
         log_write(LOG_LEVEL_ERROR, LOG_ACCEL, "vCPU %u: KVM failed (%u) at 0x%llx: an instruction it does not emulate?",
                   v->config.hart_id, v->run->internal.suberror, (unsigned long long)v->vm->arch->pc(v));
         *exit = VCPU_EXIT_ERROR;
@@ -187,14 +194,14 @@ static bool handle(struct kvm_vcpu *v, enum vcpu_exit *exit)
     return v->vm->arch->handle(v, exit);
 }
 
-/* So that the vCPU's state is that between two instructions. */
-static void finish_access(struct kvm_vcpu *v)
+/* So that the vCPU's state is that between two instructions. True: the instruction was a debugger's step. */
+static bool finish_access(struct kvm_vcpu *v)
 {
     if (!v->unfinished)
-        return;
+        return false;
     __atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-    (void)enter(v);
     v->unfinished = false;
+    return enter(v) == 0 && v->run->exit_reason == KVM_EXIT_DEBUG && kvm_debug_stopped(v);
 }
 
 static enum vcpu_exit run(struct vcpu *vcpu, uint64_t max_insns)
@@ -204,6 +211,7 @@ static enum vcpu_exit run(struct vcpu *vcpu, uint64_t max_insns)
 
     (void)max_insns; /* KVM does not count instructions; machines that want them counted are refused */
     set_running(v, true);
+    kvm_debug_enter(v);
     for (;;) {
         __atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
         if (atomic_exchange(&v->kicked, false))
@@ -220,7 +228,9 @@ static enum vcpu_exit run(struct vcpu *vcpu, uint64_t max_insns)
         if (!handle(v, &exit))
             break;
     }
-    finish_access(v);
+    if (finish_access(v))
+        exit = VCPU_EXIT_DEBUG;
+    kvm_debug_leave(v);
     log_debug(LOG_ACCEL, "vCPU %u left the guest at 0x%llx", v->config.hart_id, (unsigned long long)v->vm->arch->pc(v));
     set_running(v, false);
     return exit;
@@ -337,4 +347,9 @@ const struct vcpu_ops kvm_vcpu_ops = {
     .set_irq = set_irq,
     .counters_read = counters_read,
     .hart_id = hart_id,
+    .set_points = kvm_debug_set_points,
+    .last_stop = kvm_debug_last_stop,
+    .step = kvm_debug_step,
+    .translate = kvm_debug_translate,
+    .memory = kvm_debug_memory,
 };

@@ -1,5 +1,5 @@
 /* A virtual machine of KVM: RAM, lines of interrupts, doorbells, which pages were stored to. */
-#include "accel/kvm_internal.h"
+#include "accel/kvm_debug.h"
 
 #include "base/log.h"
 
@@ -12,20 +12,34 @@
 
 /* ---- RAM ---- */
 
-/* The one slot, with or without a log of stores. */
+/* RAM's parts before and behind its hole are slots 0 and 1. */
+enum { SLOTS = 2 };
+
+static bool has_slot(const struct accel_vm *vm, uint32_t slot)
+{
+    return slot == 0 || mem_ram_low_bytes(vm->config.mem) < mem_ram_bytes(vm->config.mem);
+}
+
+/* With or without a log of stores. */
 static int set_ram(struct accel_vm *vm, bool log)
 {
     struct mem *mem = vm->config.mem;
-    uint64_t bytes = mem_ram_bytes(mem);
-    struct kvm_userspace_memory_region region = {
-        .slot = 0,
-        .flags = log ? KVM_MEM_LOG_DIRTY_PAGES : 0,
-        .guest_phys_addr = mem_ram_base(mem),
-        .memory_size = bytes,
-        .userspace_addr = (uint64_t)(uintptr_t)mem_ram_ptr(mem, mem_ram_base(mem), bytes),
-    };
+    uint64_t low = mem_ram_low_bytes(mem);
+    int rc = 0;
 
-    return kvm_ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
+    for (uint32_t slot = 0; slot < SLOTS && rc == 0 && has_slot(vm, slot); slot++) {
+        uint64_t gpa = slot ? mem_ram_high_base(mem) : mem_ram_base(mem);
+        uint64_t bytes = slot ? mem_ram_bytes(mem) - low : low;
+        struct kvm_userspace_memory_region region = {
+            .slot = slot,
+            .flags = log ? KVM_MEM_LOG_DIRTY_PAGES : 0,
+            .guest_phys_addr = gpa,
+            .memory_size = bytes,
+            .userspace_addr = (uint64_t)(uintptr_t)mem_ram_ptr(mem, gpa, bytes),
+        };
+        rc = kvm_ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
+    }
+    return rc;
 }
 
 static size_t dirty_words(const struct accel_vm *vm)
@@ -33,11 +47,17 @@ static size_t dirty_words(const struct accel_vm *vm)
     return ((mem_ram_bytes(vm->config.mem) >> MEM_PAGE_SHIFT) + 63) / 64;
 }
 
+/* A hole begins at a multiple of 64 pages (mem/mem.h), so that slots begin with a word. */
 static int fetch_dirty(struct accel_vm *vm)
 {
-    struct kvm_dirty_log log = {.slot = 0, .dirty_bitmap = vm->dirty_words};
+    size_t low_words = mem_ram_low_bytes(vm->config.mem) >> MEM_PAGE_SHIFT >> 6;
+    int rc = 0;
 
-    return kvm_ioctl(vm->vm_fd, KVM_GET_DIRTY_LOG, &log);
+    for (uint32_t slot = 0; slot < SLOTS && rc == 0 && has_slot(vm, slot); slot++) {
+        struct kvm_dirty_log log = {.slot = slot, .dirty_bitmap = vm->dirty_words + (slot ? low_words : 0)};
+        rc = kvm_ioctl(vm->vm_fd, KVM_GET_DIRTY_LOG, &log);
+    }
+    return rc;
 }
 
 static int dirty_start(void *opaque)
@@ -197,6 +217,7 @@ int accel_vm_create(const struct accel_vm_config *config, struct accel_vm **out,
     vm->config = *config;
     vm->arch = kvm_arch_host;
     vm->kvm_fd = vm->vm_fd = -1;
+    kvm_debug_init(vm);
     for (unsigned i = 0; i < KVM_LINES_MAX; i++)
         vm->lines[i] = (struct kvm_line){.vm = vm, .fd = KVM_DEVICE_FD_NONE};
     rc = init(vm, err);
@@ -223,6 +244,7 @@ void accel_vm_destroy(struct accel_vm *vm)
         close(vm->kvm_fd);
     if (vm->chip)
         vm->chip->ops->destroy(vm->chip);
+    kvm_debug_fini(vm);
     free(vm->dirty_words);
     free(vm);
 }

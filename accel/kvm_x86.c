@@ -90,9 +90,6 @@ static bool handle(struct kvm_vcpu *v, enum vcpu_exit *exit)
     case KVM_EXIT_SHUTDOWN: /* a fault, a fault while taking it, and one more */
         *exit = VCPU_EXIT_CRITICAL;
         return false;
-    case KVM_EXIT_DEBUG:
-        *exit = VCPU_EXIT_DEBUG;
-        return false;
     }
     log_write(LOG_LEVEL_ERROR, LOG_ACCEL,
               "vCPU %" PRIu32 ": KVM gave a reason for leaving the guest that is not known"
@@ -112,6 +109,7 @@ static const struct kvm_arch arch = {
     .pc = pc,
     .get_state = kvm_x86_get_state,
     .set_state = kvm_x86_set_state,
+    .debug = &kvm_x86_debug,
 };
 
 const struct kvm_arch *const kvm_arch_host = &arch;

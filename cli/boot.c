@@ -151,6 +151,18 @@ static int parse_virtio(const char *text, enum machine_virtio *out)
 }
 
 /* `tier` is --tier's value, or NULL. */
+static int parse_huge_pages(const char *text, enum machine_huge_pages *out)
+{
+    static const char *const names[] = {[MACHINE_HUGE_PAGES_AUTO] = "auto",
+                                        [MACHINE_HUGE_PAGES_OFF] = "off",
+                                        [MACHINE_HUGE_PAGES_RESERVED] = "reserved"};
+    unsigned chosen = *out;
+    int rc = parse_choice("--huge-pages", text, names, TUFF_ARRAY_LEN(names), "auto, off or reserved", &chosen);
+
+    *out = (enum machine_huge_pages)chosen;
+    return rc;
+}
+
 static int parse_accel(const char *text, const char *tier, struct machine_config *config)
 {
     static const char *const names[] = {"auto", "kvm", "jit", "interp"};
@@ -407,6 +419,8 @@ static int parse_values(const struct option_values *values, struct boot *boot)
     }
     if (!rc)
         rc = jit_parse(values, config);
+    if (!rc && value[OPTION_HUGE_PAGES])
+        rc = parse_huge_pages(value[OPTION_HUGE_PAGES], &config->huge_pages);
     if (!rc && value[OPTION_ACCEL])
         rc = parse_accel(value[OPTION_ACCEL], value[OPTION_TIER], config);
     boot->say_accel = value[OPTION_ACCEL] && config->accel == MACHINE_ACCEL_AUTO;

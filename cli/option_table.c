@@ -153,6 +153,13 @@ const struct option_row option_rows[] = {
      "lists like vcpu=0-3+8,io=4,compile=5; vCPUs take theirs in turn"},
     {OPTION_NUMA, BOOT | RUN, OPTION_VALUE, "Run", "numa", 0, "NODE",
      "where RAM is: on this NUMA node alone, or interleave"},
+    {OPTION_HUGE_PAGES, BOOT | RUN, OPTION_VALUE, "Run", "huge-pages", 0, "WHICH",
+     "pages that RAM is made of (default: auto); --stats says how much is:\n"
+     "  auto      huge ones where this computer gives them to shared\n"
+     "            memory (/sys/kernel/mm/transparent_hugepage)\n"
+     "  off       none\n"
+     "  reserved  those of this computer's pool (vm.nr_hugepages), all of\n"
+     "            RAM at once"},
     {OPTION_CLOCK, BOOT | RUN, OPTION_VALUE, "Run", "clock", 0, "CLOCK",
      "what the guest's time follows (default: host):\n"
      "  host    this computer's clock\n"

@@ -444,8 +444,8 @@ static void set_wake(struct vcpu *vcpu, void (*wake)(void *opaque), void *opaque
     HART_OF(vcpu)->wake_opaque = opaque;
 }
 
-void vcpu_remote_fence(struct vcpu *self, struct vcpu *const *vcpus, uint32_t count, uint64_t mask,
-                       const struct vcpu_fence *fence)
+static void remote_fence(struct vcpu *self, struct vcpu *const *vcpus, uint32_t count, uint64_t mask,
+                         const struct vcpu_fence *fence)
 {
     uint64_t tickets[MEM_HARTS_MAX] = {0};
     struct hart *own = self ? HART_OF(self) : NULL;
@@ -757,6 +757,11 @@ int vcpu_read_virtual(struct vcpu *vcpu, uint64_t gva, void *buf, uint32_t len)
     return 0;
 }
 
+static struct mem *memory(struct vcpu *vcpu)
+{
+    return HART_OF(vcpu)->mem;
+}
+
 const struct vcpu_ops vcpu_riscv_ops = {
     .name = "interp",
     .create = create,
@@ -775,4 +780,10 @@ const struct vcpu_ops vcpu_riscv_ops = {
     .set_peers = set_peers,
     .book_tiers = book_tiers,
     .instret = instret,
+    .remote_fence = remote_fence,
+    .set_points = debug_set_points,
+    .last_stop = debug_last_stop,
+    .step = debug_step,
+    .translate = debug_translate,
+    .memory = memory,
 };

@@ -85,3 +85,10 @@ void vcpu_book_tiers(struct vcpu *vcpu)
     if (vcpu->ops->book_tiers)
         vcpu->ops->book_tiers(vcpu);
 }
+
+void vcpu_remote_fence(struct vcpu *self, struct vcpu *const *vcpus, uint32_t count, uint64_t mask,
+                       const struct vcpu_fence *fence)
+{
+    if (count && vcpus[0]->ops->remote_fence)
+        vcpus[0]->ops->remote_fence(self, vcpus, count, mask, fence);
+}

@@ -251,6 +251,16 @@ struct vcpu_counters {
 #undef X
 };
 
+struct vcpu_fence;
+struct vcpu_point;
+
+/* Why the last VCPU_EXIT_DEBUG came. */
+enum vcpu_stop_kind { VCPU_STOP_STEP, VCPU_STOP_BREAKPOINT, VCPU_STOP_READ, VCPU_STOP_WRITE, VCPU_STOP_ACCESS };
+struct vcpu_stop {
+    enum vcpu_stop_kind kind; /* ACCESS: a point on both reads and writes */
+    uint64_t gva;             /* the breakpoint, or the first byte of the range that was accessed */
+};
+
 /* A back end: the interpreter and its JIT tiers, or KVM. */
 struct vcpu_ops {
     const char *name;
@@ -273,6 +283,14 @@ struct vcpu_ops {
     int (*set_peers)(struct vcpu *vcpu, struct vcpu *const *vcpus, uint32_t count);
     void (*book_tiers)(struct vcpu *vcpu);
     uint64_t (*instret)(const struct vcpu *vcpu);
+    void (*remote_fence)(struct vcpu *self, struct vcpu *const *vcpus, uint32_t count, uint64_t mask,
+                         const struct vcpu_fence *fence);
+    /* For a debugger; all there, or none. `memory` is what the vCPU was created with. */
+    int (*set_points)(struct vcpu *vcpu, const struct vcpu_point *points, uint32_t count);
+    struct vcpu_stop (*last_stop)(const struct vcpu *vcpu);
+    enum vcpu_exit (*step)(struct vcpu *vcpu);
+    int (*translate)(struct vcpu *vcpu, uint64_t gva, uint64_t *gpa);
+    struct mem *(*memory)(struct vcpu *vcpu);
 };
 
 extern const struct vcpu_ops vcpu_riscv_ops; /* the engine's own */
@@ -317,7 +335,8 @@ int vcpu_set_peers(struct vcpu *vcpu, struct vcpu *const *vcpus, uint32_t count)
 /* Ticks at which the next of the hart's timers fires, UINT64_MAX for none. Own thread. */
 uint64_t vcpu_next_deadline(struct vcpu *vcpu);
 
-/* ---- of vcpu_riscv_ops only ---- */
+/* ---- of vcpu_riscv_ops only, but for vcpu_remote_fence(), which does nothing where vCPUs see changed code at once
+ * ---- */
 
 /* Quick access to the integer registers x0..x31 for the ecall callback (own thread). x[0] must stay 0. */
 uint64_t *vcpu_x(struct vcpu *vcpu);
@@ -350,6 +369,9 @@ int vcpu_read_virtual(struct vcpu *vcpu, uint64_t gva, void *buf, uint32_t len) 
 
 /* ---- for a debugger: while nobody runs the vCPU, but for vcpu_step() ---- */
 
+/* Can the back end do any of it? If not, the functions below must not be called. */
+bool vcpu_can_debug(struct vcpu *vcpu);
+
 /* Where vcpu_run() ends with VCPU_EXIT_DEBUG: before an instruction whose address is in the range, and after one that
  * reads or writes a byte of it. Addresses are virtual, in whatever address space the hart runs. */
 enum { VCPU_POINT_EXECUTE = 1, VCPU_POINT_READ = 2, VCPU_POINT_WRITE = 4, VCPU_POINT_KINDS = 7, VCPU_POINTS_MAX = 256 };
@@ -358,15 +380,11 @@ struct vcpu_point {
     uint32_t kinds; /* VCPU_POINT_* */
 };
 /* Replaces the vCPU's points by these (copied). Costs what is cached about memory if anything differs from the last
- * call. Returns 0, -ENOSPC (too many), -EINVAL (an empty or endless range, unknown kinds), -ENOMEM. */
+ * call. Returns 0, -ENOSPC (too many), -EINVAL (an empty or endless range, unknown kinds), -ENOMEM, -EFAULT (KVM: a
+ * breakpoint beyond the processor's own where nothing is mapped). Under KVM points on reads and writes are few (x86:
+ * four ranges of 1, 2, 4 or 8 bytes), and those on reads alone see writes, too. */
 int vcpu_set_points(struct vcpu *vcpu, const struct vcpu_point *points, uint32_t count) TUFF_MUST_CHECK;
 
-/* Why the last VCPU_EXIT_DEBUG came. */
-enum vcpu_stop_kind { VCPU_STOP_STEP, VCPU_STOP_BREAKPOINT, VCPU_STOP_READ, VCPU_STOP_WRITE, VCPU_STOP_ACCESS };
-struct vcpu_stop {
-    enum vcpu_stop_kind kind; /* ACCESS: a point on both reads and writes */
-    uint64_t gva;             /* the breakpoint, or the first byte of the range that was accessed */
-};
 struct vcpu_stop vcpu_last_stop(const struct vcpu *vcpu);
 
 /* Runs one instruction, also one with a breakpoint on it, or takes the exception it raises: VCPU_EXIT_DEBUG. Interrupts

@@ -1,4 +1,5 @@
 /* `monitor` in gdb: what its own commands do not reach. */
+#include "gdb/registers.h"
 #include "gdb/stub_internal.h"
 
 #include <inttypes.h>
@@ -26,14 +27,13 @@ TUFF_PRINTF(2, 3) static void say(struct gdb_stub *stub, const char *format, ...
 
 static void say_harts(struct gdb_stub *stub)
 {
-    static const char *const modes[] = {"U", "S", "?", "M"};
-
     for (uint32_t i = 0; i < stub->target.hart_count; i++) {
         struct vcpu_state state;
+        char text[256];
         vcpu_get_state(stub->target.vcpus[i], &state);
-        say(stub, "%c hart %" PRIu32 ": %s, mode %s, pc 0x%" PRIx64 ", satp 0x%" PRIx64 ", %" PRIu64 " instructions\n",
-            i == stub->hart ? '*' : ' ', i, stub->target.hart_text(stub->target.opaque, i), modes[state.priv & 3],
-            state.pc, state.satp, state.instret);
+        gdb_registers_of(&state)->summarise(&state, text, sizeof(text));
+        say(stub, "%c hart %" PRIu32 ": %s, %s\n", i == stub->hart ? '*' : ' ', i,
+            stub->target.hart_text(stub->target.opaque, i), text);
     }
 }
 

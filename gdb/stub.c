@@ -305,7 +305,7 @@ static void do_go(struct gdb_stub *stub, const char *at, enum gdb_action action)
 
     if (*at && gdb_parse_number(&at, &pc)) {
         vcpu_get_state(stub->target.vcpus[stub->hart], &state);
-        state.pc = pc & ~1ull;
+        gdb_registers_of(&state)->set_pc(&state, pc);
         if (vcpu_set_state(stub->target.vcpus[stub->hart], &state) != 0) {
             gdb_reply_error(stub, EINVAL);
             return;
@@ -320,25 +320,32 @@ static void read_all(struct gdb_stub *stub)
 {
     struct gdb_writer *w = gdb_reply(stub);
     struct vcpu_state state;
-    uint64_t value = 0;
+    uint8_t value[GDB_REGISTER_BYTES_MAX];
 
     vcpu_get_state(stub->target.vcpus[stub->hart], &state);
-    for (unsigned i = 0; i < GDB_REGISTER_COUNT_G; i++) {
-        (void)gdb_register_read(&state, i, &value);
-        gdb_writer_hex(w, &value, sizeof(value));
+    const struct gdb_registers *registers = gdb_registers_of(&state);
+    for (unsigned i = 0; i < registers->count_g; i++) {
+        (void)registers->read(&state, i, value);
+        gdb_writer_hex(w, value, registers->bytes(i));
     }
     gdb_reply_end(stub);
 }
 
 static void write_all(struct gdb_stub *stub, const char *at, const char *end)
 {
-    uint64_t values[GDB_REGISTER_COUNT_G];
+    enum { COUNT_G_MAX = 64 };
+    uint8_t values[COUNT_G_MAX * GDB_REGISTER_BYTES_MAX];
     struct vcpu_state state;
-    bool ok = gdb_parse_hex(at, (size_t)(end - at), (uint8_t *)values, sizeof(values)) == sizeof(values);
+    size_t len = 0;
 
     vcpu_get_state(stub->target.vcpus[stub->hart], &state);
-    for (unsigned i = 0; ok && i < GDB_REGISTER_COUNT_G; i++)
-        (void)gdb_register_write(&state, i, values[i]);
+    const struct gdb_registers *registers = gdb_registers_of(&state);
+    for (unsigned i = 0; i < registers->count_g; i++)
+        len += registers->bytes(i);
+    bool ok = gdb_parse_hex(at, (size_t)(end - at), values, sizeof(values)) == (long)len;
+    const uint8_t *value = values;
+    for (unsigned i = 0; ok && i < registers->count_g; value += registers->bytes(i++))
+        (void)registers->write(&state, i, value);
     if (ok && vcpu_set_state(stub->target.vcpus[stub->hart], &state) == 0)
         gdb_reply_text(stub, "OK");
     else
@@ -348,27 +355,30 @@ static void write_all(struct gdb_stub *stub, const char *at, const char *end)
 static void read_one(struct gdb_stub *stub, const char *at)
 {
     struct vcpu_state state;
-    uint64_t number, value;
+    uint8_t value[GDB_REGISTER_BYTES_MAX];
+    uint64_t number;
 
     vcpu_get_state(stub->target.vcpus[stub->hart], &state);
-    if (!gdb_parse_number(&at, &number) || *at || !gdb_register_read(&state, number, &value)) {
+    const struct gdb_registers *registers = gdb_registers_of(&state);
+    if (!gdb_parse_number(&at, &number) || *at || !registers->read(&state, number, value)) {
         gdb_reply_error(stub, EINVAL);
         return;
     }
-    gdb_writer_hex(gdb_reply(stub), &value, gdb_register_bytes(number));
+    gdb_writer_hex(gdb_reply(stub), value, registers->bytes(number));
     gdb_reply_end(stub);
 }
 
 static void write_one(struct gdb_stub *stub, const char *at, const char *end)
 {
     struct vcpu_state state;
-    uint64_t number, value = 0;
+    uint8_t value[GDB_REGISTER_BYTES_MAX] = {0};
+    uint64_t number;
 
     vcpu_get_state(stub->target.vcpus[stub->hart], &state);
-    bool ok =
-        gdb_parse_number(&at, &number) && gdb_parse_char(&at, '=') &&
-        gdb_parse_hex(at, (size_t)(end - at), (uint8_t *)&value, sizeof(value)) == (long)gdb_register_bytes(number) &&
-        gdb_register_write(&state, number, value);
+    const struct gdb_registers *registers = gdb_registers_of(&state);
+    bool ok = gdb_parse_number(&at, &number) && gdb_parse_char(&at, '=') &&
+              gdb_parse_hex(at, (size_t)(end - at), value, sizeof(value)) == (long)registers->bytes(number) &&
+              registers->write(&state, number, value);
     if (ok && vcpu_set_state(stub->target.vcpus[stub->hart], &state) == 0)
         gdb_reply_text(stub, "OK");
     else

@@ -2,13 +2,13 @@
  * of the MultiProcessor table (Intel MultiProcessor Specification 1.4) from which kernels learn of processors and
  * interrupts.
  *
- *     0            RAM
+ *     0            RAM, up to 3 GiB
  *     0xc0000000   PCI memory, 32-bit
  *     0xd0000000   eight virtio-mmio slots
  *     0xd0010000   test device: ends the machine with an exit code
  *     0xe0000000   PCI configuration space
  *     0xfec00000   I/O APIC      0xfee00000   local APICs
- *     0x100000000  PCI memory, 64-bit
+ *     0x100000000  the rest of RAM, and from its end on PCI memory, 64-bit (16 GiB)
  *
  * Ports: 0x20, 0xa0 (8259), 0x40, 0x61 (8254), 0x60, 0x64 (8042: reset only), 0x70 (clock), 0x2f8, 0x3f8 (16550),
  * 0xcf8 (PCI configuration), 0xc000 to 0xffff (PCI). In RAM below 1 MiB: BOARD_PC_..._GPA.
@@ -30,8 +30,7 @@ struct mem;
     X(PCI_IO, 0xd0020000, 0x10000)       \
     X(PCI_ECAM, 0xe0000000, 0x10000000)  \
     X(IOAPIC, 0xfec00000, 0x1000)        \
-    X(LAPIC, 0xfee00000, 0x1000)         \
-    X(PCI_MEM64, 0x100000000, 0x400000000)
+    X(LAPIC, 0xfee00000, 0x1000)
 
 #define X(id, gpa, size_bytes)                       \
     static const uint64_t BOARD_PC_##id##_GPA = gpa; \
@@ -39,8 +38,12 @@ struct mem;
 BOARD_PC_RANGES(X)
 #undef X
 
-/* RAM ends below the devices. */
-static const uint64_t BOARD_PC_RAM_MAX_BYTES = 0xc0000000;
+/* RAM goes around the devices. Kernels that find no windows described put 64-bit BARs right behind the last RAM. */
+static const uint64_t BOARD_PC_HOLE_GPA = 0xc0000000, BOARD_PC_HOLE_BYTES = 0x40000000;
+static const uint64_t BOARD_PC_HIGH_RAM_GPA = 0x100000000;
+static const uint64_t BOARD_PC_PCI_MEM64_BYTES = 0x400000000;
+/* With the window behind it, below the 39 bits of address that every processor with KVM has. */
+static const uint64_t BOARD_PC_RAM_MAX_BYTES = 0x4000000000;
 
 enum {
     /* What the loader leaves in low memory. */

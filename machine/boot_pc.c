@@ -30,7 +30,7 @@ enum {
 
     MEMORY_RAM = 1,
     MEMORY_RESERVED = 2,
-    MAP_ENTRIES = 5,
+    MAP_ENTRIES = 6, /* the last only with RAM behind the devices */
 
     PVH_MAGIC = 0x336ec578,
     PVH_MAP_OFFSET = 0x100,
@@ -70,13 +70,14 @@ static unsigned memory_map(const struct mem *mem, struct memory_range out[MAP_EN
     const struct memory_range map[MAP_ENTRIES] = {
         {0, BOARD_PC_LOW_END, MEMORY_RAM},
         {BOARD_PC_LOW_END, BOARD_PC_HIGH_GPA - BOARD_PC_LOW_END, MEMORY_RESERVED},
-        {BOARD_PC_HIGH_GPA, mem_ram_bytes(mem) - BOARD_PC_HIGH_GPA, MEMORY_RAM},
+        {BOARD_PC_HIGH_GPA, mem_ram_low_bytes(mem) - BOARD_PC_HIGH_GPA, MEMORY_RAM},
         {BOARD_PC_VIRTIO_GPA, BOARD_PC_PCI_ECAM_GPA - BOARD_PC_VIRTIO_GPA, MEMORY_RESERVED},
         {BOARD_PC_PCI_ECAM_GPA, BOARD_PC_PCI_ECAM_BYTES, MEMORY_RESERVED},
+        {BOARD_PC_HIGH_RAM_GPA, mem_ram_bytes(mem) - mem_ram_low_bytes(mem), MEMORY_RAM},
     };
 
     memcpy(out, map, sizeof(map));
-    return MAP_ENTRIES;
+    return map[MAP_ENTRIES - 1].bytes ? MAP_ENTRIES : MAP_ENTRIES - 1;
 }
 
 static void put(uint8_t *at, uint64_t value, unsigned bytes)
@@ -178,7 +179,7 @@ static void fill_multiboot(uint8_t page[PAGE], const struct mem *mem, const stru
         MULTIBOOT_HAS_MEMORY | MULTIBOOT_HAS_CMDLINE | MULTIBOOT_HAS_MAP | (initrd->end ? MULTIBOOT_HAS_MODULES : 0),
         4);
     put(page + 4, BOARD_PC_LOW_END >> 10, 4);
-    put(page + 8, (mem_ram_bytes(mem) - BOARD_PC_HIGH_GPA) >> 10, 4);
+    put(page + 8, (mem_ram_low_bytes(mem) - BOARD_PC_HIGH_GPA) >> 10, 4);
     put(page + 16, BOARD_PC_CMDLINE_GPA, 4);
     if (initrd->end) {
         put(page + 20, 1, 4);

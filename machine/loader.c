@@ -130,7 +130,7 @@ int loader_load_initrd(struct mem *mem, const char *path, const struct boot_imag
                        struct error *err)
 {
     struct loader_file file;
-    uint64_t top = mem_ram_base(mem) + mem_ram_bytes(mem);
+    uint64_t top = mem_ram_base(mem) + mem_ram_low_bytes(mem);
     int rc = loader_file_open(&file, "initrd", path, err);
 
     if (rc)
@@ -222,7 +222,7 @@ static uint64_t place_below(uint64_t low, uint64_t high, uint64_t len, uint64_t 
 int loader_place_dtb(struct mem *mem, const void *dtb, size_t len, const struct boot_image *kernel,
                      const struct boot_range *initrd, uint64_t *gpa, struct error *err)
 {
-    uint64_t base = mem_ram_base(mem), top = base + mem_ram_bytes(mem);
+    uint64_t base = mem_ram_base(mem), top = base + mem_ram_low_bytes(mem);
 
     if (initrd && initrd->end)
         top = initrd->start;

@@ -158,7 +158,7 @@ static int move_into_ram(struct program *p, const struct mem *mem, struct error 
 
 static int check_in_ram(const struct program *p, const struct mem *mem, struct error *err)
 {
-    uint64_t base = mem_ram_base(mem), bytes = mem_ram_bytes(mem);
+    uint64_t base = mem_ram_base(mem), bytes = mem_ram_low_bytes(mem);
 
     for (uint32_t i = 0; i < p->count; i++) {
         const struct segment *s = &p->segments[i];

@@ -125,7 +125,7 @@ int loader_image_load(struct mem *mem, const char *name, const uint8_t *data, si
                       struct error *err)
 {
     uint64_t text_offset, image_size = read64(data + 16);
-    uint64_t ram_bytes = mem_ram_bytes(mem);
+    uint64_t ram_bytes = mem_ram_low_bytes(mem);
     int rc = loader_image_text_offset(name, data, len, &text_offset, err);
 
     if (rc == 0 && has_efi_stub(data))

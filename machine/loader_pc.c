@@ -185,7 +185,7 @@ static int load_linux(struct mem *mem, const char *name, const uint8_t *data, si
         return error_set(err, -EFBIG,
                          "kernel '%s' needs %" PRIu64 " bytes at 0x%" PRIx64 ", the guest has memory up to"
                          " 0x%" PRIx64 "; give a larger --memory",
-                         name, want, gpa, mem_ram_bytes(mem));
+                         name, want, gpa, mem_ram_low_bytes(mem));
     out->how = LOADER_PC_LINUX;
     out->image =
         (struct boot_image){.kind = BOOT_IMAGE_LINUX, .entry = gpa + ENTRY_64_OFFSET, .start = gpa, .end = gpa + want};

@@ -8,6 +8,7 @@
 #ifdef TUFF_LLVM
 #include "llvm/tier.h"
 #endif
+#include "machine/board_pc.h"
 #include "machine/boot_state.h"
 #include "machine/firmware.h"
 #include "machine/machine_internal.h"
@@ -319,6 +320,32 @@ static int create_loops(struct machine *m, struct error *err)
     return 0;
 }
 
+static int create_memory(struct machine *m, bool pc, struct error *err)
+{
+    static const enum mem_pages pages[] = {[MACHINE_HUGE_PAGES_AUTO] = MEM_PAGES_AUTO,
+                                           [MACHINE_HUGE_PAGES_OFF] = MEM_PAGES_SMALL,
+                                           [MACHINE_HUGE_PAGES_RESERVED] = MEM_PAGES_RESERVED};
+    const struct mem_ram_config ram = {
+        .gpa = pc ? 0 : BOARD_RAM_GPA,
+        .size_bytes = m->config.memory_bytes,
+        .hole_gpa = pc ? BOARD_PC_HOLE_GPA : 0,
+        .hole_bytes = pc ? BOARD_PC_HOLE_BYTES : 0,
+        .pages = pages[m->config.huge_pages],
+    };
+    int rc = mem_create(&m->mem);
+
+    if (rc == 0)
+        rc = mem_add_ram_as(m->mem, &ram);
+    if (rc && ram.pages == MEM_PAGES_RESERVED)
+        return error_set(err, rc,
+                         "%" PRIu64 " MiB of guest memory in reserved huge pages of 2 MiB: %s; set vm.nr_hugepages and"
+                         " give a multiple of 2M, or leave --huge-pages=reserved out",
+                         m->config.memory_bytes >> 20, strerror(-rc));
+    if (rc)
+        return error_set(err, rc, "%" PRIu64 " MiB of guest memory: %s", m->config.memory_bytes >> 20, strerror(-rc));
+    return placement_bind(&m->placement, mem_ram_ptr(m->mem, ram.gpa, 1), ram.size_bytes, err);
+}
+
 static int create_parts(struct machine *m, struct error *err)
 {
     const struct placement_config places = {
@@ -326,23 +353,18 @@ static int create_parts(struct machine *m, struct error *err)
     bool pc = machine_is_pc(&m->config);
     int rc = placement_make(&places, &m->placement, err);
 
-    if (rc)
-        return rc;
-    rc = mem_create(&m->mem);
     if (rc == 0)
-        rc = mem_add_ram(m->mem, pc ? 0 : BOARD_RAM_GPA, m->config.memory_bytes);
-    if (rc)
-        return error_set(err, rc, "%" PRIu64 " MiB of guest memory: %s", m->config.memory_bytes >> 20, strerror(-rc));
-    rc = placement_bind(&m->placement, mem_ram_ptr(m->mem, mem_ram_base(m->mem), m->config.memory_bytes),
-                        m->config.memory_bytes, err);
+        rc = create_memory(m, pc, err);
     if (rc == 0)
         rc = machine_pflash_create(m, err);
     if (rc == 0)
         rc = create_loops(m, err);
     if (rc == 0 && pc)
         rc = machine_pc_create(m, err);
+    if (rc == 0 && pc)
+        rc = machine_snapshots_create(m, err);
     if (rc || pc)
-        return rc ? rc : machine_snapshots_create(m, err);
+        return rc ? rc : machine_gdb_create(m, err);
     if (m->config.restore)
         machine_restore_image(m);
     else

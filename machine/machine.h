@@ -24,6 +24,9 @@ enum machine_aia { MACHINE_AIA_NONE, MACHINE_AIA_APLIC, MACHINE_AIA_APLIC_IMSIC 
 
 /* What runs the guest's code. AUTO: the host's processor through KVM where the guest is of its instruction set and KVM
  * works, else the tiers that the configuration says. */
+/* What RAM is made of: transparent huge pages where the host has them, none, or those of the host's pool. */
+enum machine_huge_pages { MACHINE_HUGE_PAGES_AUTO, MACHINE_HUGE_PAGES_OFF, MACHINE_HUGE_PAGES_RESERVED };
+
 enum machine_accel { MACHINE_ACCEL_AUTO, MACHINE_ACCEL_KVM, MACHINE_ACCEL_TIERS };
 
 /* How the guest reaches its virtio devices: as functions of the PCI bus, or in the board's slots. */
@@ -137,7 +140,8 @@ struct machine_config {
     uint64_t max_insns; /* per hart; UINT64_MAX: no limit */
     isa_set isa;        /* ISA_EXT bits */
     enum machine_accel accel;
-    const char *affinity, *numa;   /* machine/placement.h; NULL: nothing is asked for */
+    const char *affinity, *numa; /* machine/placement.h; NULL: nothing is asked for */
+    enum machine_huge_pages huge_pages;
     bool interpret;                /* no LLVM tier */
     bool baseline;                 /* blocks are compiled one by one, where this build can; not with jit.verify */
     struct tier_config jit;        /* its `symbols` are the machine's to fill in */

@@ -44,7 +44,7 @@ bool machine_runs_on_kvm(const struct machine *m)
 
 void machine_placement_describe(const struct machine *m, char *text, size_t size)
 {
-    placement_describe(&m->placement, text, size);
+    placement_describe(&m->placement, m->mem, text, size);
 }
 
 int machine_accel_create(struct machine *m, struct error *err)

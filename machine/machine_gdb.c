@@ -53,8 +53,8 @@ int machine_gdb_create(struct machine *m, struct error *err)
 {
     if (!m->config.gdb)
         return 0;
-    if (m->accel)
-        return error_set(err, -ENOTSUP, "--gdb debugs riscv64 guests only, not what KVM runs: leave it out");
+    if (!vcpu_can_debug(m->vcpus[0]))
+        return error_set(err, -ENOTSUP, "this KVM has no debugger's breakpoints and steps: leave --gdb out");
     int rc = gdb_server_create(m->config.gdb, &m->gdb, err);
     if (rc == 0 && m->config.wait_gdb && machine_pause(m) != 0)
         return error_set(err, -ECANCELED, "the machine ended before it began");

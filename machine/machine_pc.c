@@ -47,7 +47,7 @@ int machine_pc_check(const struct machine_config *config, struct error *err)
     if (config->accel == MACHINE_ACCEL_TIERS)
         return error_set(err, -ENOTSUP, "the guest is for x86, and only KVM runs it: give --accel=kvm or auto");
     if (config->memory_bytes > BOARD_PC_RAM_MAX_BYTES || config->memory_bytes < (UINT64_C(4) << 20))
-        return error_set(err, -EINVAL, "%" PRIu64 " MiB of memory: an x86 machine has 4M to 3G",
+        return error_set(err, -EINVAL, "%" PRIu64 " MiB of memory: an x86 machine has 4M to 256G",
                          config->memory_bytes >> 20);
     if (config->cpus > BOARD_PC_VCPUS_MAX)
         return error_set(err, -EINVAL, "%u vCPUs: an x86 machine has 1 to %d", config->cpus, BOARD_PC_VCPUS_MAX);
@@ -65,8 +65,6 @@ int machine_pc_check(const struct machine_config *config, struct error *err)
         return error_set(err, -EINVAL, "KVM does not count instructions: leave --clock=insns and --max-insns out");
     if (config->snapshots.at_insns)
         return error_set(err, -EINVAL, "KVM does not count instructions: leave --snapshot-at out");
-    if (config->gdb)
-        return error_set(err, -ENOTSUP, "--gdb debugs riscv64 guests only, not what KVM runs: leave it out");
     if (config->jit.verify)
         return error_set(err, -EINVAL, "KVM runs the guest: there is no compiled code to verify");
     return accel_probe(VCPU_GUEST_X86_64, config->cpus, err);
@@ -174,6 +172,11 @@ static void send_message(void *opaque, uint64_t gpa, uint32_t data)
         accel_message(m->accel, gpa, data);
 }
 
+static uint64_t high_ram_end(const struct mem *mem)
+{
+    return BOARD_PC_HIGH_RAM_GPA + (mem_ram_bytes(mem) - mem_ram_low_bytes(mem));
+}
+
 static int create_pci(struct machine *m)
 {
     struct pcie_host_config config = {
@@ -181,7 +184,7 @@ static int create_pci(struct machine *m)
         .ecam_gpa = BOARD_PC_PCI_ECAM_GPA,
         .io = {BOARD_PC_PCI_IO_GPA, BOARD_PC_PCI_IO_BYTES},
         .mem32 = {BOARD_PC_PCI_MEM32_GPA, BOARD_PC_PCI_MEM32_BYTES},
-        .mem64 = {BOARD_PC_PCI_MEM64_GPA, BOARD_PC_PCI_MEM64_BYTES},
+        .mem64 = {high_ram_end(m->mem), BOARD_PC_PCI_MEM64_BYTES},
         .message = send_message,
         .opaque = m,
     };

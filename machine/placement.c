@@ -3,9 +3,12 @@
  */
 #include "machine/placement.h"
 
+#include "mem/mem.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <hwloc.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <numa.h>
 #include <stdio.h>
@@ -264,6 +267,22 @@ static void huge_pages(char *text, size_t size)
         snprintf(text, size, "not known");
 }
 
+static void append_pages(char *text, size_t size, const struct mem *mem)
+{
+    static const char *const asked[] = {[MEM_PAGES_AUTO] = "huge pages asked for",
+                                        [MEM_PAGES_SMALL] = "no huge pages",
+                                        [MEM_PAGES_RESERVED] = "reserved huge pages"};
+    int64_t bytes = mem_ram_huge_bytes(mem);
+    char host[32];
+
+    huge_pages(host, sizeof(host));
+    size_t len = strlen(text);
+    snprintf(text + len, size - len, ", %s (host: %s)", asked[mem_ram_pages(mem)], host);
+    len = strlen(text);
+    if (bytes >= 0)
+        snprintf(text + len, size - len, ", %" PRId64 " MiB in them", bytes >> 20);
+}
+
 static void append_set(char *text, size_t size, const cpu_set_t *set)
 {
     bool first = true;
@@ -279,10 +298,8 @@ static void append_set(char *text, size_t size, const cpu_set_t *set)
         snprintf(text + strlen(text), size - strlen(text), "any");
 }
 
-void placement_describe(const struct placement *placement, char *text, size_t size)
+void placement_describe(const struct placement *placement, const struct mem *mem, char *text, size_t size)
 {
-    char huge[32];
-
     text[0] = '\0';
     for (unsigned kind = 0; kind < PLACEMENT_KINDS; kind++) {
         size_t len = strlen(text);
@@ -295,7 +312,5 @@ void placement_describe(const struct placement *placement, char *text, size_t si
         snprintf(text + len, size - len, "RAM on node %d", placement->numa_node);
     else
         snprintf(text + len, size - len, "RAM %s", placement->interleave ? "interleaved" : "on any node");
-    huge_pages(huge, sizeof(huge));
-    len = strlen(text);
-    snprintf(text + len, size - len, ", huge pages asked for (host: %s)", huge);
+    append_pages(text, size, mem);
 }

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct mem;
+
 /* Strings are borrowed. NULL: nothing is asked for. */
 struct placement_config {
     /* "auto", or KIND=CPUS[,KIND=CPUS..] with kinds vcpu, io and compile, and CPUS numbers or ranges joined by '+', as
@@ -44,7 +46,8 @@ void placement_leave(const cpu_set_t *before);
 /* Binds RAM. Before it is touched. Returns 0, or a negative errno with a line in `err`. */
 TUFF_MUST_CHECK int placement_bind(const struct placement *placement, void *host, size_t size_bytes, struct error *err);
 
-/* One line for the user: CPUs of each kind, RAM's nodes, and whether the host gives shared memory huge pages. */
-void placement_describe(const struct placement *placement, char *text, size_t size);
+/* One line for the user: CPUs of each kind, RAM's nodes, what huge pages were asked for and how much of RAM is in them
+ * now, and whether the host gives them to shared memory. */
+void placement_describe(const struct placement *placement, const struct mem *mem, char *text, size_t size);
 
 #endif

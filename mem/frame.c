@@ -87,7 +87,7 @@ void mem_frame_stored(struct mem *mem, uint32_t frame, unsigned offset, unsigned
         stale_append(mem, frame);
     }
     if (frame == mem->watched_frame)
-        mem->watch(mem->watch_opaque, mem->ram_gpa + ((uint64_t)frame << MEM_PAGE_SHIFT) + offset, len_bytes);
+        mem->watch(mem->watch_opaque, mem_ram_gpa_at(mem, (uint64_t)frame << MEM_PAGE_SHIFT) + offset, len_bytes);
 }
 
 uint64_t mem_stale_head(const struct mem *mem)

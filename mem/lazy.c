@@ -175,8 +175,9 @@ static int start_threads(struct mem_lazy *l)
 
 int mem_lazy_start(struct mem *mem, mem_lazy_fn fn, void (*done)(void *opaque), void *opaque)
 {
+    if (mem->ram_pages == MEM_PAGES_RESERVED)
+        return -ENOTSUP; /* whole huge pages would have to come at once */
     struct mem_lazy *l = calloc(1, sizeof(*l));
-
     if (!l)
         return -ENOMEM;
     *l = (struct mem_lazy){.mem = mem,

@@ -17,7 +17,8 @@ typedef int (*mem_lazy_fn)(void *opaque, uint64_t page, uint8_t bytes[MEM_PAGE_B
 
 /* Begins, with RAM that nobody has touched: starts two threads, one for faults and one that fills. `done` is called
  * once, on the latter, when every page is there or the filling was given up (mem_lazy_stop()). Returns 0, or a negative
- * errno where the host does not let us (-EPERM, -ENOSYS, ..): then everything is as before. */
+ * errno where the host does not let us (-EPERM, -ENOSYS, ..) or RAM is of reserved huge pages (-ENOTSUP): then
+ * everything is as before. */
 TUFF_MUST_CHECK int mem_lazy_start(struct mem *mem, mem_lazy_fn fn, void (*done)(void *opaque), void *opaque);
 /* Waits until every page is there. Any thread but a hart's. Nothing where it has not begun. */
 void mem_lazy_wait(struct mem *mem);

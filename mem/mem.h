@@ -46,6 +46,32 @@ TUFF_MUST_CHECK int mem_create_ports(struct mem **out);
  * MEM_PAGE_BYTES. Returns 0, -EINVAL (alignment, overflow), -EEXIST (overlaps a range), -ENOMEM. Before vCPUs run. */
 TUFF_MUST_CHECK int mem_add_ram(struct mem *mem, uint64_t gpa, uint64_t size_bytes);
 
+/* What RAM is made of. Huge pages are 2 MiB. */
+enum mem_pages {
+    MEM_PAGES_AUTO,  /* huge pages where the host gives them to shared memory (transparent ones) */
+    MEM_PAGES_SMALL, /* none */
+    /* Huge pages of the host's pool (vm.nr_hugepages), all of them set aside at once. Such RAM has no mirrors and is
+     * not lazy (mem/mirror.h, mem/lazy.h), and mem_discard() clears it without giving anything back. */
+    MEM_PAGES_RESERVED,
+};
+enum { MEM_HUGE_PAGE_SHIFT = 21, MEM_HUGE_PAGE_BYTES = 1 << MEM_HUGE_PAGE_SHIFT };
+
+/* mem_add_ram() with more to say. With `hole_bytes` the RAM that would reach beyond `hole_gpa` goes on behind
+ * [hole_gpa, hole_gpa + hole_bytes): two ranges of addresses, one after the other in offsets, frames and the dirty log.
+ * The hole begins and ends at multiples of 64 pages. */
+struct mem_ram_config {
+    uint64_t gpa, size_bytes;
+    uint64_t hole_gpa, hole_bytes;
+    enum mem_pages pages;
+};
+/* Errors as mem_add_ram(). With MEM_PAGES_RESERVED also -EINVAL (size not in huge pages) and -ENOMEM, -ENOSYS,
+ * -EOPNOTSUPP (the host's pool has too few, or there is none). */
+TUFF_MUST_CHECK int mem_add_ram_as(struct mem *mem, const struct mem_ram_config *config);
+
+enum mem_pages mem_ram_pages(const struct mem *mem);
+/* How much of RAM is in huge pages now, or -errno where the kernel does not say. */
+int64_t mem_ram_huge_bytes(const struct mem *mem);
+
 /* Adds a device range. `ops` and `opaque` are borrowed and outlive `mem`. Errors as mem_add_ram(). */
 TUFF_MUST_CHECK int mem_add_mmio(struct mem *mem, uint64_t gpa, uint64_t size_bytes, const struct mem_ops *ops,
                                  void *opaque);
@@ -87,9 +113,13 @@ TUFF_MUST_CHECK int mem_discard(struct mem *mem, uint64_t gpa, uint64_t size_byt
 TUFF_MUST_CHECK int mem_mmio_read(const struct mem *mem, uint64_t gpa, unsigned size_bytes, uint64_t *value);
 TUFF_MUST_CHECK int mem_mmio_write(const struct mem *mem, uint64_t gpa, unsigned size_bytes, uint64_t value);
 
-/* The lowest RAM range: where it starts, how large it is. 0 bytes when there is none. */
+/* RAM: where it starts, how large it is, and how much of it lies before its hole (all, without one). 0 bytes when there
+ * is none. */
 uint64_t mem_ram_base(const struct mem *mem);
 uint64_t mem_ram_bytes(const struct mem *mem);
+uint64_t mem_ram_low_bytes(const struct mem *mem);
+/* Where the part behind the hole starts; only with a hole. */
+uint64_t mem_ram_high_base(const struct mem *mem);
 
 /* Looks from byte *start of RAM on for what may hold something but zeroes: sets [*start, *end), whole pages, and
  * returns true, or false when there is nothing more. Memory that nobody has touched is passed over without touching it.
@@ -101,7 +131,7 @@ bool mem_ram_data(const struct mem *mem, uint64_t *start, uint64_t *end);
 void mem_watch_stores(struct mem *mem, uint64_t gpa, void (*fn)(void *opaque, uint64_t gpa, unsigned len_bytes),
                       void *opaque);
 
-/* Dirty log, one bit a RAM page of the first RAM range (bit 0 of word 0 is the first page). Starting and fetching need
+/* Dirty log, one bit a RAM page (bit 0 of word 0 is the first page; a hole has none). Starting and fetching need
  * the vCPUs to be outside run(): their TLBs may hold write permission for pages, which the next run drops.
  * mem_dirty_fetch() copies (len_words words of 64 pages) and clears. Returns 0, -EINVAL (not started, wrong length),
  * -ENOMEM. */
@@ -109,7 +139,7 @@ TUFF_MUST_CHECK int mem_dirty_start(struct mem *mem);
 void mem_dirty_stop(struct mem *mem);
 TUFF_MUST_CHECK int mem_dirty_fetch(struct mem *mem, uint64_t *words, size_t len_words);
 
-/* Whoever else knows of stores to the first RAM range (hardware that runs the guest). start() and stop() follow the
+/* Whoever else knows of stores to RAM (hardware that runs the guest). start() and stop() follow the
  * log's; collect() ORs the pages stored to since the last time into `words`, laid out as above. They return 0 or a
  * negative errno, which mem_dirty_start() and mem_dirty_fetch() hand on. Before vCPUs run; borrowed. */
 struct mem_dirty_source {

@@ -36,9 +36,12 @@ struct mem {
     unsigned range_count;
     uint64_t range_mask; /* bits that are 0 in starts and sizes of ranges */
 
-    /* The one RAM range. A second is refused: boards of this kind have one. */
+    /* RAM: one mapping, at one range of addresses or, around a hole, at two. */
     uint64_t ram_gpa;
     uint64_t ram_bytes;
+    uint64_t ram_low_bytes; /* before the hole; ram_bytes without one */
+    uint64_t ram_high_gpa;  /* of the byte at ram_low_bytes, with one */
+    enum mem_pages ram_pages;
     uint8_t *ram_host;
     void *ram_mapping; /* with the guard pages */
     size_t ram_mapping_bytes;
@@ -73,6 +76,21 @@ struct mem {
 static inline uint64_t mem_frames_bytes(uint64_t ram_bytes)
 {
     return ram_bytes + MEM_PAGE_BYTES + MEM_ROM_BYTES_MAX;
+}
+
+/* Of an address in RAM: how far from the first byte. */
+static inline uint64_t mem_ram_offset(const struct mem *mem, uint64_t gpa)
+{
+    uint64_t offset = gpa - mem->ram_gpa;
+
+    return TUFF_LIKELY(offset < mem->ram_low_bytes) ? offset : gpa - mem->ram_high_gpa + mem->ram_low_bytes;
+}
+
+/* And back. */
+static inline uint64_t mem_ram_gpa_at(const struct mem *mem, uint64_t offset)
+{
+    return TUFF_LIKELY(offset < mem->ram_low_bytes) ? mem->ram_gpa + offset
+                                                    : mem->ram_high_gpa + (offset - mem->ram_low_bytes);
 }
 
 static inline bool mem_frame_is_ram(const struct mem *mem, uint32_t frame)

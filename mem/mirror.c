@@ -71,6 +71,8 @@ int mirror_create(struct mem *mem, struct mirror **out)
 {
     if (!mem->ram_host)
         return -EINVAL;
+    if (mem->ram_pages == MEM_PAGES_RESERVED)
+        return -ENOTSUP; /* they cannot be mapped in parts */
     struct mirror *m = calloc(1, sizeof(*m));
     if (m)
         m->stored_at = calloc(mem->ram_bytes >> MEM_PAGE_SHIFT, sizeof(*m->stored_at));

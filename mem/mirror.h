@@ -32,8 +32,8 @@ enum {
     MIRROR_AROUND_MAX = 512, /* pages that may come in together */
 };
 
-/* Reserves the range. `mem` is borrowed, and outlives the mirror. Returns 0 or a negative errno: without RAM, or where
- * the host has no room. */
+/* Reserves the range. `mem` is borrowed, and outlives the mirror. Returns 0 or a negative errno: without RAM, where
+ * RAM is of reserved huge pages, or where the host has no room. */
 TUFF_MUST_CHECK int mirror_create(struct mem *mem, struct mirror **out);
 void mirror_destroy(struct mirror *mirror);
 

@@ -109,3 +109,16 @@ taken:
     incb 0x500
     out %al, $0xf4
 1:  jmp 1b
+
+    .org 0x700                  # memory behind a hole, and the hole
+    mov $0x8000, %ax
+    mov %ax, %es
+    movb $0x33, %es:0x1234
+    mov %es:0x3000, %al
+    mov %al, 0x500
+    mov $0x4000, %ax
+    mov %ax, %es
+    mov %es:0x1234, %al
+    mov %al, 0x501
+    out %al, $0xf4
+1:  jmp 1b

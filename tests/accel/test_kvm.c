@@ -26,6 +26,9 @@ enum {
     ENTRY_MSR = 0x1400,
     ENTRY_CPUID = 0x1500,
     ENTRY_INTERRUPT = 0x1600,
+    ENTRY_BEHIND_HOLE = 0x1700,
+    HOLE_GPA = 0x40000,
+    HIGH_GPA = 0x80000,
 };
 
 /* A virtual machine of one vCPU, and what its program did. */
@@ -100,19 +103,26 @@ static void load(struct machine *m)
     ck_assert_int_eq(mem_write(m->mem, 0x1000, bytes, len), 0);
 }
 
-static void make(struct machine *m)
+static void make_with(struct machine *m, const struct mem_ram_config *ram)
 {
     struct error err = {""};
 
     memset(m, 0, sizeof(*m));
     ck_assert_int_eq(mem_create(&m->mem), 0);
-    ck_assert_int_eq(mem_add_ram(m->mem, 0, RAM_BYTES), 0);
+    ck_assert_int_eq(mem_add_ram_as(m->mem, ram), 0);
     ck_assert_int_eq(mem_add_mmio(m->mem, MMIO_GPA, MEM_PAGE_BYTES, &device_ops, m), 0);
     struct accel_vm_config config = {.mem = m->mem, .guest = VCPU_GUEST_X86_64, .vcpu_count = 1};
     ck_assert_msg(accel_vm_create(&config, &m->vm, &err) == 0, "%s", err.text);
     struct vcpu_config vcpu = {.hart_count = 1, .mem = m->mem, .env = &env, .env_opaque = m, .accel = m->vm};
     ck_assert_int_eq(vcpu_create(accel_vcpu_ops(VCPU_GUEST_X86_64), &vcpu, &m->vcpu), 0);
     load(m);
+}
+
+static void make(struct machine *m)
+{
+    const struct mem_ram_config ram = {.size_bytes = RAM_BYTES};
+
+    make_with(m, &ram);
 }
 
 static void destroy(struct machine *m)
@@ -194,6 +204,28 @@ START_TEST(stores_of_guest_and_devices_are_in_the_dirty_log)
     ck_assert_int_eq(run_at(&a, ENTRY_STORES), VCPU_EXIT_INTERRUPTED);
     mem_dirty_stop(a.mem);
     ck_assert_int_eq(mem_dirty_fetch(a.mem, words, 1), -EINVAL);
+}
+END_TEST
+
+START_TEST(memory_behind_a_hole_is_the_guests_and_in_the_dirty_log)
+{
+    const struct mem_ram_config ram = {
+        .size_bytes = 2 * HOLE_GPA, .hole_gpa = HOLE_GPA, .hole_bytes = HIGH_GPA - HOLE_GPA};
+    uint64_t words[2];
+    uint8_t byte = 0x44;
+
+    make_with(&b, &ram);
+    ck_assert_int_eq(mem_write(b.mem, HIGH_GPA + 0x3000, &byte, 1), 0);
+    ck_assert_int_eq(mem_dirty_start(b.mem), 0);
+    ck_assert_int_eq(run_at(&b, ENTRY_BEHIND_HOLE), VCPU_EXIT_INTERRUPTED);
+    ck_assert_uint_eq(result(&b, 0) & 0xffff, 0xff44);
+    ck_assert_int_eq(mem_read(b.mem, HIGH_GPA + 0x1234, &byte, 1), 0);
+    ck_assert_uint_eq(byte, 0x33);
+    ck_assert_int_eq(mem_dirty_fetch(b.mem, words, 2), 0);
+    ck_assert_uint_eq(words[0], 1);
+    ck_assert_uint_eq(words[1], 1 << 1);
+    mem_dirty_stop(b.mem);
+    destroy(&b);
 }
 END_TEST
 
@@ -409,6 +441,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, accesses_reach_ports_and_devices_with_their_size);
     tcase_add_test(tcase, stores_of_guest_and_devices_are_in_the_dirty_log);
+    tcase_add_test(tcase, memory_behind_a_hole_is_the_guests_and_in_the_dirty_log);
     tcase_add_test(tcase, triple_fault_is_a_critical_end);
     tcase_add_test(tcase, unknown_model_specific_register_faults_and_is_counted);
     tcase_add_test(tcase, cpuid_says_hypervisor_and_hides_what_is_not_carried_along);

@@ -1,4 +1,6 @@
 /* The address space: which ranges are taken, what an access reaches, what a device is asked. */
+#include "mem/lazy.h"
+#include "mem/mirror.h"
 #include "mem_test.h"
 
 struct probe {
@@ -138,6 +140,97 @@ START_TEST(discarded_pages_are_zero_and_dirty)
 }
 END_TEST
 
+START_TEST(ram_goes_around_its_hole)
+{
+    const uint64_t hole = 64 * (uint64_t)MEM_PAGE_BYTES, high = 3 * hole;
+    struct mem_ram_config config = {.size_bytes = hole + 2 * MEM_PAGE_BYTES, .hole_gpa = hole, .hole_bytes = 2 * hole};
+    struct mem *ram;
+    uint64_t words[2], value = 1;
+
+    ck_assert_int_eq(mem_create(&ram), 0);
+    ck_assert_int_eq(mem_add_mmio(ram, high + MEM_PAGE_BYTES, MEM_PAGE_BYTES, &probe_ops, NULL), 0);
+    ck_assert_int_eq(mem_add_ram_as(ram, &config), -EEXIST);
+    config.hole_bytes += MEM_PAGE_BYTES; /* not words of the dirty log */
+    ck_assert_int_eq(mem_add_ram_as(ram, &config), -EINVAL);
+    mem_destroy(ram);
+    config.hole_bytes = 2 * hole;
+    ck_assert_int_eq(mem_create(&ram), 0);
+    ck_assert_int_eq(mem_add_ram_as(ram, &config), 0);
+    ck_assert_int_eq(mem_add_mmio(ram, hole, 2 * hole, &probe_ops, NULL), 0);
+    ck_assert_uint_eq(mem_ram_bytes(ram), config.size_bytes);
+    ck_assert_uint_eq(mem_ram_low_bytes(ram), hole);
+    ck_assert_uint_eq(mem_ram_high_base(ram), high);
+
+    uint8_t *host = mem_ram_ptr(ram, 0, hole);
+    ck_assert_ptr_nonnull(host);
+    ck_assert_ptr_null(mem_ram_ptr(ram, hole - 1, 2));
+    ck_assert_ptr_null(mem_ram_ptr(ram, hole, 1));
+    ck_assert_ptr_null(mem_ram_ptr(ram, high - 1, 2));
+    ck_assert_ptr_eq(mem_ram_ptr(ram, high, 2 * MEM_PAGE_BYTES), host + hole);
+    ck_assert_ptr_null(mem_ram_ptr(ram, high, 2 * MEM_PAGE_BYTES + 1));
+    ck_assert_uint_eq(mem_host_to_gpa(ram, host + hole - 1), hole - 1);
+    ck_assert_uint_eq(mem_host_to_gpa(ram, host + hole + 5), high + 5);
+
+    ck_assert_int_eq(mem_dirty_start(ram), 0);
+    ck_assert_int_eq(mem_write(ram, high + MEM_PAGE_BYTES, &value, sizeof(value)), 0);
+    ck_assert_int_eq(mem_write(ram, 8, &value, sizeof(value)), 0);
+    ck_assert_int_eq(mem_dirty_fetch(ram, words, 2), 0);
+    ck_assert_uint_eq(words[0], 1);
+    ck_assert_uint_eq(words[1], 2);
+    ck_assert_int_eq(mem_discard(ram, high + MEM_PAGE_BYTES, MEM_PAGE_BYTES), 0);
+    ck_assert_uint_eq(host[hole + MEM_PAGE_BYTES], 0);
+    ck_assert_uint_eq(host[8], 1);
+    mem_destroy(ram);
+}
+END_TEST
+
+START_TEST(ram_that_ends_before_the_hole_has_none)
+{
+    const struct mem_ram_config config = {
+        .size_bytes = 8 * MEM_PAGE_BYTES, .hole_gpa = 8 * MEM_PAGE_BYTES, .hole_bytes = MEM_PAGE_BYTES};
+    struct mem *ram;
+
+    ck_assert_int_eq(mem_create(&ram), 0);
+    ck_assert_int_eq(mem_add_ram_as(ram, &config), 0);
+    ck_assert_uint_eq(mem_ram_low_bytes(ram), config.size_bytes);
+    ck_assert_ptr_null(mem_ram_ptr(ram, config.hole_gpa + config.hole_bytes, 1));
+    mem_destroy(ram);
+}
+END_TEST
+
+/* The host's pool is mostly empty: then RAM is refused, and nothing stays of it. */
+START_TEST(reserved_huge_pages_are_all_there_or_refused)
+{
+    struct mem_ram_config config = {.gpa = RAM_GPA, .size_bytes = 2 * MEM_HUGE_PAGE_BYTES, .pages = MEM_PAGES_RESERVED};
+    struct mirror *mirror;
+    struct mem *ram;
+
+    ck_assert_int_eq(mem_create(&ram), 0);
+    config.size_bytes += MEM_PAGE_BYTES;
+    ck_assert_int_eq(mem_add_ram_as(ram, &config), -EINVAL);
+    config.size_bytes -= MEM_PAGE_BYTES;
+    int rc = mem_add_ram_as(ram, &config);
+    if (rc) {
+        ck_assert_msg(rc == -ENOMEM || rc == -ENOSYS || rc == -EOPNOTSUPP || rc == -ENOENT, "%s", strerror(-rc));
+        ck_assert_uint_eq(mem_ram_bytes(ram), 0);
+        config.pages = MEM_PAGES_SMALL;
+        ck_assert_int_eq(mem_add_ram_as(ram, &config), 0);
+        ck_assert_int_eq(mem_ram_huge_bytes(ram), 0);
+    } else {
+        uint8_t *host = mem_ram_ptr(ram, RAM_GPA, config.size_bytes);
+        memset(host, 7, MEM_HUGE_PAGE_BYTES + 1);
+        ck_assert_int_eq(mem_ram_huge_bytes(ram), 2 * MEM_HUGE_PAGE_BYTES);
+        ck_assert_int_eq(mem_discard(ram, RAM_GPA + MEM_PAGE_BYTES, MEM_PAGE_BYTES), 0);
+        ck_assert_uint_eq(host[MEM_PAGE_BYTES - 1], 7);
+        ck_assert_uint_eq(host[MEM_PAGE_BYTES], 0);
+        ck_assert_uint_eq(host[2 * MEM_PAGE_BYTES], 7);
+        ck_assert_int_eq(mirror_create(ram, &mirror), -ENOTSUP);
+        ck_assert_int_eq(mem_lazy_start(ram, NULL, NULL, NULL), -ENOTSUP);
+    }
+    mem_destroy(ram);
+}
+END_TEST
+
 START_TEST(devices_get_offset_size_and_value)
 {
     struct probe p = {.value = 0x1234};
@@ -231,6 +324,9 @@ int main(void)
         ram_is_zeroed_and_ends_where_it_ends,
         copies_are_all_or_nothing,
         discarded_pages_are_zero_and_dirty,
+        ram_goes_around_its_hole,
+        ram_that_ends_before_the_hole_has_none,
+        reserved_huge_pages_are_all_there_or_refused,
         devices_get_offset_size_and_value,
         devices_are_not_asked_for_what_they_refuse,
         every_range_is_found,

@@ -105,6 +105,25 @@ START_TEST(bzimage_goes_where_it_prefers_to_be_and_is_entered_in_long_mode)
 }
 END_TEST
 
+START_TEST(memory_map_has_what_lies_behind_the_devices)
+{
+    const struct mem_ram_config config = {
+        .size_bytes = BOARD_PC_HOLE_GPA + (64 << 20), .hole_gpa = BOARD_PC_HOLE_GPA, .hole_bytes = BOARD_PC_HOLE_BYTES};
+    struct boot_range initrd = {0};
+
+    mem_destroy(ram);
+    ck_assert_int_eq(mem_create(&ram), 0);
+    ck_assert_int_eq(mem_add_ram_as(ram, &config), 0);
+    ck_assert_int_eq(load(make_linux()), 0);
+    ck_assert_int_eq(boot_pc_write(ram, &image, "", &initrd, &test_err), 0);
+    ck_assert_uint_eq(guest(BOARD_PC_PARAMS_GPA + 0x1e8, 1), 6);
+    ck_assert_uint_eq(guest(BOARD_PC_PARAMS_GPA + 0x2d0 + 2 * 20 + 8, 8), BOARD_PC_HOLE_GPA - BOARD_PC_HIGH_GPA);
+    ck_assert_uint_eq(guest(BOARD_PC_PARAMS_GPA + 0x2d0 + 5 * 20, 8), BOARD_PC_HIGH_RAM_GPA);
+    ck_assert_uint_eq(guest(BOARD_PC_PARAMS_GPA + 0x2d0 + 5 * 20 + 8, 8), 64 << 20);
+    ck_assert_uint_eq(guest(BOARD_PC_PARAMS_GPA + 0x2d0 + 5 * 20 + 16, 4), 1);
+}
+END_TEST
+
 START_TEST(bzimage_that_is_damaged_or_old_is_refused_by_what_is_wrong)
 {
     ck_assert_int_eq(load(make_linux() - 1), -ENOEXEC);
@@ -299,6 +318,7 @@ int main(void)
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, bzimage_goes_where_it_prefers_to_be_and_is_entered_in_long_mode);
+    tcase_add_test(tcase, memory_map_has_what_lies_behind_the_devices);
     tcase_add_test(tcase, bzimage_that_is_damaged_or_old_is_refused_by_what_is_wrong);
     tcase_add_test(tcase, elf_is_entered_by_its_note_or_by_multiboot);
     tcase_add_test(tcase, elf_that_says_no_entry_or_is_foreign_is_refused);

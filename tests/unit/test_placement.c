@@ -1,5 +1,6 @@
 /* Lists of CPUs, the host's topology, NUMA nodes, and threads that go where they were put. */
 #include "machine/placement.h"
+#include "mem/mem.h"
 #include "run_suite.h"
 
 #include <errno.h>
@@ -35,10 +36,14 @@ START_TEST(nothing_asked_for_leaves_threads_where_they_are)
     placement_enter(&p, PLACEMENT_VCPU, 0, NULL);
     ck_assert_int_eq(sched_getaffinity(0, sizeof(now), &now), 0);
     ck_assert(CPU_EQUAL(&now, &usable));
-    placement_describe(&p, text, sizeof(text));
+    struct mem *mem;
+    ck_assert_int_eq(mem_create(&mem), 0);
+    ck_assert_int_eq(mem_add_ram(mem, 0, MEM_PAGE_BYTES), 0);
+    placement_describe(&p, mem, text, sizeof(text));
+    mem_destroy(mem);
     ck_assert_ptr_nonnull(strstr(text, "vcpu CPUs any"));
     ck_assert_ptr_nonnull(strstr(text, "RAM on any node"));
-    ck_assert_ptr_nonnull(strstr(text, "huge pages"));
+    ck_assert_ptr_nonnull(strstr(text, "huge pages asked for (host: "));
 }
 END_TEST
 

@@ -120,7 +120,7 @@ bool debug_stops_access(struct hart *h, uint64_t gva, unsigned size_bytes, unsig
 
 /* ---- the debugger's side ---- */
 
-int vcpu_set_points(struct vcpu *vcpu, const struct vcpu_point *points, uint32_t count)
+int debug_set_points(struct vcpu *vcpu, const struct vcpu_point *points, uint32_t count)
 {
     struct hart *h = HART_OF(vcpu);
     struct debug_range ranges[VCPU_POINTS_MAX] = {0};
@@ -146,7 +146,7 @@ int vcpu_set_points(struct vcpu *vcpu, const struct vcpu_point *points, uint32_t
     return 0;
 }
 
-enum vcpu_exit vcpu_step(struct vcpu *vcpu)
+enum vcpu_exit debug_step(struct vcpu *vcpu)
 {
     struct hart *h = HART_OF(vcpu);
 
@@ -161,7 +161,7 @@ enum vcpu_exit vcpu_step(struct vcpu *vcpu)
     return exit == VCPU_EXIT_BUDGET || exit == VCPU_EXIT_HALTED ? VCPU_EXIT_DEBUG : exit;
 }
 
-struct vcpu_stop vcpu_last_stop(const struct vcpu *vcpu)
+struct vcpu_stop debug_last_stop(const struct vcpu *vcpu)
 {
     const struct hart *h = (const struct hart *)vcpu;
 
@@ -175,7 +175,7 @@ static bool always_allowed(void *opaque, uint64_t gpa, bool write)
     return !write;
 }
 
-int vcpu_translate(struct vcpu *vcpu, uint64_t gva, uint64_t *gpa)
+int debug_translate(struct vcpu *vcpu, uint64_t gva, uint64_t *gpa)
 {
     struct hart *h = HART_OF(vcpu);
     const struct tlb_view *view = &h->bank->view;
@@ -194,55 +194,4 @@ int vcpu_translate(struct vcpu *vcpu, uint64_t gva, uint64_t *gpa)
         return -EFAULT;
     *gpa = leaf.gpa | (at & ~TLB_PAGE_MASK);
     return 0;
-}
-
-/* Calls fn for each page's part of [gva, gva + len). */
-static int each_page(struct vcpu *vcpu, uint64_t gva, uint8_t *bytes, uint32_t len,
-                     int (*fn)(struct mem *mem, uint64_t gpa, uint8_t *bytes, uint32_t len))
-{
-    for (uint32_t done = 0; done < len;) {
-        uint32_t room = MEM_PAGE_BYTES - (uint32_t)((gva + done) & (MEM_PAGE_BYTES - 1));
-        uint32_t piece = len - done < room ? len - done : room;
-        uint64_t gpa;
-        int rc = vcpu_translate(vcpu, gva + done, &gpa);
-        if (rc == 0)
-            rc = fn(HART_OF(vcpu)->mem, gpa, bytes + done, piece);
-        if (rc)
-            return rc;
-        done += piece;
-    }
-    return 0;
-}
-
-static int read_piece(struct mem *mem, uint64_t gpa, uint8_t *bytes, uint32_t len)
-{
-    const uint8_t *rom = mem_rom_ptr(mem, gpa, len, true);
-
-    if (!rom)
-        return mem_read(mem, gpa, bytes, len);
-    memcpy(bytes, rom, len);
-    return 0;
-}
-
-static int check_piece(struct mem *mem, uint64_t gpa, uint8_t *bytes, uint32_t len)
-{
-    return mem_ram_ptr(mem, gpa, len) ? 0 : -EFAULT;
-}
-
-static int write_piece(struct mem *mem, uint64_t gpa, uint8_t *bytes, uint32_t len)
-{
-    return mem_write(mem, gpa, bytes, len);
-}
-
-int vcpu_debug_read(struct vcpu *vcpu, uint64_t gva, void *buf, uint32_t len)
-{
-    return each_page(vcpu, gva, buf, len, read_piece);
-}
-
-int vcpu_debug_write(struct vcpu *vcpu, uint64_t gva, const void *buf, uint32_t len)
-{
-    uint8_t *bytes = (uint8_t *)(uintptr_t)buf; /* only read */
-    int rc = each_page(vcpu, gva, bytes, len, check_piece);
-
-    return rc ? rc : each_page(vcpu, gva, bytes, len, write_piece);
 }

@@ -40,6 +40,12 @@ struct debug {
     struct vcpu_stop stop;
 };
 
+/* vcpu_ops: of the debugger's side in engine/vcpu.h. */
+int debug_set_points(struct vcpu *vcpu, const struct vcpu_point *points, uint32_t count) TUFF_MUST_CHECK;
+enum vcpu_exit debug_step(struct vcpu *vcpu);
+struct vcpu_stop debug_last_stop(const struct vcpu *vcpu);
+int debug_translate(struct vcpu *vcpu, uint64_t gva, uint64_t *gpa) TUFF_MUST_CHECK;
+
 /* Creates what a hart keeps of points. Returns 0 or -ENOMEM. */
 int debug_create(struct hart *h) TUFF_MUST_CHECK;
 
