@@ -128,13 +128,6 @@ static uint64_t entry_page(const struct tlb_entry *entry)
     return entry->tag_write != TLB_TAG_NONE ? entry->tag_write : entry->tag_execute;
 }
 
-static void evict(struct tlb_bank *bank, struct tlb_entry *entry)
-{
-    if (entry->tag_execute != TLB_TAG_NONE)
-        drop_jumps_of_page(bank, entry->tag_execute);
-    clear_entry(entry);
-}
-
 static bool in_big_region(const struct tlb_bank *bank, uint64_t gva)
 {
     if (bank->big_count > TLB_BIG_REGIONS)
@@ -182,8 +175,12 @@ void tlb_fill(struct tlb_bank *bank, uint64_t gva, void *host_page, bool read, b
     uint64_t page = gva & TLB_PAGE_MASK;
     uint64_t addend = (uint64_t)host_page - page;
 
-    if (entry_page(entry) != page || entry->addend != addend)
-        evict(bank, entry);
+    if (entry_page(entry) != page || entry->addend != addend) {
+        /* Making room leaves the other page's jumps: they are as true as before. */
+        if (entry->tag_execute == page)
+            drop_jumps_of_page(bank, page);
+        clear_entry(entry);
+    }
     entry->addend = addend;
     if (read)
         entry->tag_read = page;
@@ -247,11 +244,14 @@ static void flush_bank_address(struct tlb *tlb, struct tlb_bank *bank, uint64_t 
     bank->stamp = ++tlb->stamps;
     if (bank->mirror && gva < MIRROR_BYTES)
         mirror_unmap(bank->mirror, gva);
-    if (in_big_region(bank, gva))
+    if (in_big_region(bank, gva)) {
         clear_bank(tlb, bank);
-    else if (entry_page(entry) == (gva & TLB_PAGE_MASK) ||
-             tlb_effective(&bank->view, entry_page(entry)) == (gva & TLB_PAGE_MASK))
-        evict(bank, entry);
+        return;
+    }
+    drop_jumps_of_page(bank, gva);
+    if (entry_page(entry) == (gva & TLB_PAGE_MASK) ||
+        tlb_effective(&bank->view, entry_page(entry)) == (gva & TLB_PAGE_MASK))
+        clear_entry(entry);
 }
 
 static void flush_first(struct tlb *tlb, const uint64_t *gva, const uint16_t *asid)

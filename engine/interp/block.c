@@ -539,7 +539,7 @@ struct block *block_lookup(struct hart *h, uint64_t pc)
     }
     if (!b)
         b = build(h, pc, ctx, host, second);
-    /* The jump cache must not outlive the execute entry that stands for the same page. */
+    /* Only while there is an execute entry: then the flushes that end the translation find the bank. */
     if (!b->straddling && ctx == h->ctx && h->exec_bank->entries[tlb_index(pc)].tag_execute == (pc & TLB_PAGE_MASK)) {
         struct tlb_jump *jump = &h->exec_bank->jumps[tlb_jump_index(pc)];
         jump->pc = pc;

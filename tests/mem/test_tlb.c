@@ -88,19 +88,38 @@ START_TEST(fills_add_permissions_to_the_same_page_only)
 }
 END_TEST
 
-START_TEST(evicting_code_drops_its_jumps)
+START_TEST(jumps_outlive_their_entry_but_no_flush)
 {
     struct tlb_bank *bank = bank_of(1);
-    uint64_t stamp = bank->stamp;
+    uint64_t stamp = bank->stamp, gva = GVA, other = OTHER_SLOT;
+
+    fill(bank, GVA, &private_leaf);
+    fill(bank, OTHER_SLOT, &private_leaf);
+    *jump(bank, GVA + 0x10) = (struct tlb_jump){GVA + 0x10, pages};
+    *jump(bank, OTHER_SLOT) = (struct tlb_jump){OTHER_SLOT, pages};
+    tlb_fill(bank, SAME_SLOT, pages[0], true, false, false, &private_leaf);
+    ck_assert_ptr_nonnull(jump(bank, GVA + 0x10)->target);
+    /* Making room ends no translation. */
+    ck_assert_uint_eq(bank->stamp, stamp);
+    tlb_flush(tlb, &gva, NULL);
+    ck_assert_ptr_null(jump(bank, GVA + 0x10)->target);
+    ck_assert(readable(bank, SAME_SLOT));
+    ck_assert_ptr_nonnull(jump(bank, OTHER_SLOT)->target);
+    tlb_flush(tlb, &other, NULL);
+    ck_assert_ptr_null(jump(bank, OTHER_SLOT)->target);
+}
+END_TEST
+
+/* The page tables changed and the guest has not said so yet: what is known of the page now is one thing. */
+START_TEST(another_page_at_the_same_address_drops_its_jumps)
+{
+    struct tlb_bank *bank = bank_of(1);
 
     fill(bank, GVA, &private_leaf);
     *jump(bank, GVA + 0x10) = (struct tlb_jump){GVA + 0x10, pages};
     *jump(bank, OTHER_SLOT) = (struct tlb_jump){OTHER_SLOT, pages};
-    tlb_fill(bank, SAME_SLOT, pages[0], true, false, false, &private_leaf);
+    tlb_fill(bank, GVA, pages[1], false, false, true, &private_leaf);
     ck_assert_ptr_null(jump(bank, GVA + 0x10)->target);
-    ck_assert_ptr_nonnull(jump(bank, OTHER_SLOT)->target);
-    /* Making room ends no translation. */
-    ck_assert_uint_eq(bank->stamp, stamp);
     tlb_flush_jumps(tlb);
     ck_assert_ptr_null(jump(bank, OTHER_SLOT)->target);
 }
@@ -328,7 +347,8 @@ int main(void)
     const TTest *const tests[] = {
         new_banks_allow_nothing,
         fills_add_permissions_to_the_same_page_only,
-        evicting_code_drops_its_jumps,
+        jumps_outlive_their_entry_but_no_flush,
+        another_page_at_the_same_address_drops_its_jumps,
         views_do_not_see_each_other,
         flush_of_an_address_reaches_it_under_other_tags,
         banks_with_global_entries_alone_serve_every_asid,
