@@ -2,6 +2,7 @@
  * `lock` guards the descriptor between the two. */
 #include "machine/channel.h"
 
+#include "base/acceptor.h"
 #include "base/loop.h"
 #include "dev/vsock/vsock_host.h"
 
@@ -30,6 +31,7 @@ struct channel {
     uint8_t buffer[BUFFER_BYTES];
     size_t at, len;
     struct listener listener;
+    struct acceptor *acceptor; /* NULL: nobody is waited for yet */
 };
 
 static void hang_up(struct channel *channel)
@@ -80,13 +82,10 @@ static void room_in_guest(void *opaque)
     deliver(opaque);
 }
 
-static void somebody_connects(void *opaque, int listen_fd, uint32_t events)
+static void somebody_connects(void *opaque, int fd)
 {
     struct channel *channel = opaque;
-    int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-    if (fd < 0)
-        return;
     if (channel->fd >= 0 || loop_fd_add(channel->loop, fd, EPOLLIN, client_event, channel)) {
         close(fd);
         return;
@@ -129,8 +128,7 @@ void channel_destroy(struct channel *channel)
     if (!channel)
         return;
     loop_work_cancel(channel->loop, &channel->work);
-    if (channel->listener.fd >= 0)
-        loop_fd_remove(channel->loop, channel->listener.fd);
+    acceptor_destroy(channel->acceptor);
     listener_close(&channel->listener);
     hang_up(channel);
     pthread_mutex_destroy(&channel->lock);
@@ -153,7 +151,7 @@ int channel_create(struct loop *loop, const char *path, channel_receive_fn recei
     pthread_mutex_init(&channel->lock, NULL);
     rc = vsock_host_listen(path, &channel->listener, err);
     if (rc == 0) {
-        rc = loop_fd_add(loop, channel->listener.fd, EPOLLIN, somebody_connects, channel);
+        rc = acceptor_create(loop, channel->listener.fd, somebody_connects, channel, &channel->acceptor);
         if (rc)
             error_set(err, rc, "the socket '%s' cannot be waited for: %s", path, strerror(-rc));
     }

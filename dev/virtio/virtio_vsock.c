@@ -11,6 +11,7 @@
  */
 #include "dev/virtio/virtio_vsock.h"
 
+#include "base/acceptor.h"
 #include "base/log.h"
 #include "dev/iov.h"
 #include "dev/vsock/vsock_host.h"
@@ -129,6 +130,7 @@ struct virtio_vsock {
     /* Constant. */
     uint32_t cid;
     struct listener listener;
+    struct acceptor *acceptor; /* NULL: nobody is waited for yet */
     char path[VSOCK_PATH_MAX + 1];
 };
 
@@ -710,14 +712,11 @@ static void host_event(void *opaque, int fd, uint32_t events)
     pthread_mutex_unlock(&v->dev.lock);
 }
 
-static void somebody_connects(void *opaque, int listen_fd, uint32_t events)
+static void somebody_connects(void *opaque, int fd)
 {
     struct virtio_vsock *v = opaque;
-    int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     struct conn *conn;
 
-    if (fd < 0)
-        return;
     pthread_mutex_lock(&v->dev.lock);
     if (v->dev.running) {
         conn = conn_new(v, fd, GREETING, 0, 0);
@@ -819,8 +818,7 @@ static void vsock_destroy(struct virtio_device *dev)
 {
     struct virtio_vsock *v = (struct virtio_vsock *)dev;
 
-    if (v->listener.fd >= 0)
-        loop_fd_remove(dev->loop, v->listener.fd);
+    acceptor_destroy(v->acceptor);
     listener_close(&v->listener);
     vsock_drain(dev, UINT_MAX);
     virtio_fini(dev);
@@ -849,7 +847,7 @@ static int listen_at(struct virtio_vsock *v, const char *path, struct error *err
     if (rc)
         return rc;
     strcpy(v->path, path);
-    rc = loop_fd_add(v->dev.loop, v->listener.fd, EPOLLIN, somebody_connects, v);
+    rc = acceptor_create(v->dev.loop, v->listener.fd, somebody_connects, v, &v->acceptor);
     return rc ? error_set(err, rc, "the socket '%s' cannot be waited for: %s", path, strerror(-rc)) : 0;
 }
 
