@@ -319,9 +319,14 @@ static int log_help(void)
 
 static int isa_help(void)
 {
+    char asked[1024], named[256];
+
+    values_isa_format(ISA_COMPATIBLE & ~ISA_DEFAULT, asked, sizeof(asked));
+    values_isa_format(ISA_ALL & ~ISA_COMPATIBLE, named, sizeof(named));
     printf("--isa=[PROFILE|STRING][+NAME|-NAME|,...]; a profile is rva20s64, rva22s64 or rva23s64, a string is like\n"
-           "rv64imafdc_zicsr_zba. Extensions; all stands for every one:\n  %s\n",
-           values_isa_names());
+           "rv64imafdc_zicsr_zba. Extensions; all stands for every one:\n  %s\n"
+           "Off unless asked for:\n  %s\nOff with all, too:\n  %s\n",
+           values_isa_names(), asked, named);
     return CLI_EXIT_OK;
 }
 

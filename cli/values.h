@@ -32,4 +32,7 @@ const char *values_isa_absent(const char *text);
 /* The extensions' names with spaces between them, in a static string. */
 const char *values_isa_names(void);
 
+/* Writes the names of a set to `out` in the same form, as many as have room in `size` bytes. */
+void values_isa_format(isa_set isa, char *out, size_t size);
+
 #endif

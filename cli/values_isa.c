@@ -101,6 +101,23 @@ const char *values_isa_names(void)
     return &spaced[1];
 }
 
+void values_isa_format(isa_set isa, char *out, size_t size)
+{
+    size_t used = 0;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(extension_names); i++) {
+        if (!(isa & ISA_BIT(i)))
+            continue;
+        int len = snprintf(out + used, size - used, "%s%s", used ? " " : "", extension_names[i]);
+        if (len < 0 || (size_t)len >= size - used) {
+            out[used] = '\0';
+            return;
+        }
+        used += (size_t)len;
+    }
+}
+
 static bool is_name(const char *name, size_t len, const char *known)
 {
     return strlen(known) == len && memcmp(known, name, len) == 0;
