@@ -1,6 +1,6 @@
 /* KVM on riscv64 hosts: the hart's registers by ONE_REG, its interrupt line. Compiled
- * by CI for riscv64 and never run on hardware. The board for it is not there: machine/ makes no virtual machine of this
- * kind, and says so.
+ * by CI for riscv64; run once inside QEMU (docs/kvm.md), never on hardware. The board for it is not there: machine/
+ * makes no virtual machine of this kind, and says so.
  */
 #include "accel/kvm_internal.h"
 #include "accel/kvm_riscv_regs.h"

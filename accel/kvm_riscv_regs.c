@@ -54,6 +54,19 @@ static int set_fp(const struct kvm_riscv_access *access, const struct vcpu_state
     return rc ? rc : access->set(access->opaque, kvm_riscv_reg_id(KVM_RISCV_TYPE_FP_D, FP_D_FCSR, 4), &state->fcsr);
 }
 
+/* Linux (6.12 was seen) refuses to put out a timer that is out. */
+static int set_timer(const struct kvm_riscv_access *access, uint64_t compare)
+{
+    uint64_t now = TIMER_OFF, wanted = compare == UINT64_MAX ? TIMER_OFF : TIMER_ON;
+    int rc = get64(access, KVM_RISCV_TYPE_TIMER, TIMER_STATE, &now);
+
+    if (rc == 0)
+        rc = set64(access, KVM_RISCV_TYPE_TIMER, TIMER_COMPARE, compare);
+    if (rc == 0 && (wanted == TIMER_ON || now == TIMER_ON))
+        rc = set64(access, KVM_RISCV_TYPE_TIMER, TIMER_STATE, wanted);
+    return rc;
+}
+
 int kvm_riscv_get(const struct kvm_riscv_access *access, struct vcpu_state *state)
 {
     uint64_t mode = 0, timer = TIMER_OFF;
@@ -92,8 +105,6 @@ int kvm_riscv_set(const struct kvm_riscv_access *access, const struct vcpu_state
     CSRS(X)
 #undef X
     if (rc == 0)
-        rc = set64(access, KVM_RISCV_TYPE_TIMER, TIMER_COMPARE, state->stimecmp);
-    if (rc == 0)
-        rc = set64(access, KVM_RISCV_TYPE_TIMER, TIMER_STATE, state->stimecmp == UINT64_MAX ? TIMER_OFF : TIMER_ON);
+        rc = set_timer(access, state->stimecmp);
     return rc ? rc : set_fp(access, state);
 }

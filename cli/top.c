@@ -138,13 +138,39 @@ static void show_hart(struct top *top, size_t hart)
          rate(top, hart, "mmio_accesses"), rate(top, hart, "ecalls"), rate(top, hart, "wfis"));
 }
 
-static void show(struct top *top)
+/* Only KVM's vCPUs leave the guest by exits. */
+static bool is_kvm(const struct top *top)
+{
+    return counter(stats_of(top->now.harts, 0), "exits") != 0;
+}
+
+static void show_kvm_hart(struct top *top, size_t hart)
+{
+    line(top, "%4zu %9.1f %9.0f %9.0f %9.0f %9.0f %9.0f %9.0f", hart, rate(top, hart, "guest_ns") / 1e7,
+         rate(top, hart, "interrupts"), rate(top, hart, "exits"), rate(top, hart, "mmio_accesses"),
+         rate(top, hart, "port_accesses"), rate(top, hart, "msr_exits"), rate(top, hart, "signal_exits"));
+}
+
+static void show_kvm(struct top *top, size_t harts)
+{
+    double guest = 0;
+
+    for (size_t i = 0; i < harts; i++)
+        guest += rate(top, i, "guest_ns") / 1e9;
+    line(top, "%s: %s, %zu vCPUs under KVM, %.2f of them in it, halted ones too", top->who,
+         json_string_value(json_object_get(top->now.status, "status")), harts, guest);
+    if (top->screen)
+        line(top, " ");
+    line(top, "vCPU      KVM%%     irq/s    exit/s    mmio/s    port/s     msr/s  signal/s");
+    for (size_t i = 0; i < harts; i++)
+        show_kvm_hart(top, i);
+}
+
+static void show_tiers(struct top *top, size_t harts)
 {
     const json_t *machine = stats_of(top->now.machine, 0);
-    size_t harts = json_array_size(top->now.harts);
     double mips = 0;
 
-    top->row = 0;
     for (size_t i = 0; i < harts; i++)
         mips += rate(top, i, "insns") / 1e6;
     line(top, "%s: %s, %zu harts, %.1f MIPS; %llu regions compiled, %llu KiB of code, %llu waiting", top->who,
@@ -157,6 +183,17 @@ static void show(struct top *top)
     line(top, "hart      MIPS interp%%   base%%   llvm%%   irq/s     trap/s    mmio/s   ecall/s     wfi/s");
     for (size_t i = 0; i < harts; i++)
         show_hart(top, i);
+}
+
+static void show(struct top *top)
+{
+    size_t harts = json_array_size(top->now.harts);
+
+    top->row = 0;
+    if (is_kvm(top))
+        show_kvm(top, harts);
+    else
+        show_tiers(top, harts);
     if (top->screen) {
         line(top, " ");
         line(top, "q leaves, s stops the machine, c lets it go on");
@@ -287,7 +324,8 @@ const struct command command_top = {
     .description =
         "Shows each hart of a virtual machine that was started with a name or a control socket: millions of\n"
         "instructions a second, which tier ran them, interrupts, traps, device accesses, calls to the SBI and\n"
-        "sleeps, a second each. On a terminal the screen is drawn anew every interval; elsewhere lines are\n"
+        "sleeps, a second each; under KVM the time in it (halted or not), interrupts and\n"
+        "exits by reason. On a terminal the screen is drawn anew every interval; elsewhere lines are\n"
         "printed, until the machine ends.",
     .options = OPTION_FOR_LIVE,
     .examples = "  tuff top web\n"
