@@ -68,18 +68,19 @@ class Numbers(unittest.TestCase):
                          '       x\n--------\nlong   1\na     10')
 
 
-def summary_of(ratio):
-    row = {'class': 'integer', 'ratio': {'b': ratio}}
-    return {'programs': {'core': row}, 'geometric_means': {'integer': {'b': ratio}}}
+def rows_of(ratio):
+    compared = {'ratio': ratio, 'low': ratio / 1.1, 'high': ratio * 1.1} if ratio else None
+    return [('core', 'integer', compared, False), ('mean', 'integer', compared, True)]
 
 
 class Picture(unittest.TestCase):
     def bars(self, ratio):
-        svg = picture.draw(summary_of(ratio), 'a', 'b', 'made of <&>')
+        svg = picture.draw(rows_of(ratio), 'a against b', 'made of <&>')
         namespace = '{http://www.w3.org/2000/svg}'
         rectangles = ElementTree.fromstring(svg).findall(namespace + 'rect')[1:]
         lines = ElementTree.fromstring(svg).findall(namespace + 'line')
-        one = [float(line.get('x1')) for line in lines if line.get('stroke') == '#000']
+        # Black lines that stand: the axis; those that lie are intervals.
+        one = [float(line.get('x1')) for line in lines if line.get('stroke') == '#000' and line.get('x1') == line.get('x2')]
         return one, [(float(r.get('x')), float(r.get('width'))) for r in rectangles]
 
     def test_faster_is_right_of_one(self):
@@ -92,7 +93,7 @@ class Picture(unittest.TestCase):
         self.assertTrue(all(abs(x + width - one[0]) < 0.2 and width > 100 for x, width in bars), (one, bars))
 
     def test_no_ratio_no_picture(self):
-        self.assertIsNone(picture.draw(summary_of(None), 'a', 'b', ''))
+        self.assertIsNone(picture.draw(rows_of(None), 'a', ''))
 
 
 class Initrd(unittest.TestCase):

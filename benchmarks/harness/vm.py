@@ -1,6 +1,6 @@
 """Starting a virtual machine, pinned, and listening to its serial line.
 
-A side is one of the things compared: `tuff`, `qemu` or `native`, with the program and options of its own. All sides get the
+A side is one of the things compared: `tuff`, `old` (an earlier build of it), `qemu` or `native`, with the program and options of its own. All sides get the
 same kernel, initramfs, command line, memory and number of harts."""
 import copy
 import json
@@ -27,8 +27,13 @@ class Side:
 
     def __init__(self, spec, label, default_tuff):
         self.kind, _, rest = spec.partition('=')
-        if self.kind not in ('tuff', 'qemu', 'native'):
-            raise Failure("--vm %s: a side is tuff, qemu or native, with =PROGRAM where it is not the usual one" % spec)
+        if self.kind not in ('tuff', 'old', 'qemu', 'native'):
+            raise Failure("--vm %s: a side is tuff, old, qemu or native, with =PROGRAM where it is not the usual one" % spec)
+        if self.kind == 'old':
+            # An earlier build is run like any other.
+            if not rest:
+                raise Failure('--vm old: which? --vm old=PROGRAM')
+            self.kind = 'tuff'
         words = shlex.split(rest)
         self.label = label
         self.options = words[1:]
@@ -48,7 +53,8 @@ class Side:
         return 'native' if self.kind == 'native' else host.first_line([self.program, '--version'])
 
     def describe(self):
-        return {'label': self.label, 'kind': self.kind, 'version': self.version(), 'options': self.options}
+        return {'label': self.label, 'kind': self.kind, 'version': self.version(), 'options': self.options,
+                'program': self.program and host.digest(shutil.which(self.program))}
 
     def command(self, guest):
         if self.kind == 'qemu':
