@@ -231,12 +231,12 @@ const struct command command_ctl = {
         "Sends a command to a virtual machine that was started with a name or a control socket, and prints what it\n"
         "answers as JSON. The machine is given by its name or by the path of its socket.",
     .options = OPTION_FOR_CTL,
-    .examples = "  tuff ctl web                              does it run?\n"
-                "  tuff ctl web stop; tuff ctl web cont      stand still, go on\n"
-                "  tuff ctl web balloon value=512M           live with less memory\n"
-                "  tuff ctl web limit-disk id=disk0 iops=500 slow a disk down\n"
-                "  tuff ctl web events                       say what happens, until its end\n"
-                "  tuff ctl web monitor info cpus            QEMU's monitor's words\n",
+    .examples = "  tuff ctl web                               does it run?\n"
+                "  tuff ctl web stop; tuff ctl web cont       stand still, go on\n"
+                "  tuff ctl web balloon value=512M            live with less memory\n"
+                "  tuff ctl web limit-disk id=disk0 iops=500  slow a disk down\n"
+                "  tuff ctl web events                        say what happens, until its end\n"
+                "  tuff ctl web monitor info cpus             QEMU's monitor's words\n",
     .notes = "Commands:\n"
              "  help                    list those of the machine, with their arguments\n"
              "  events                  print events as they come, one JSON object a line\n"

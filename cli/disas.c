@@ -216,6 +216,6 @@ const struct command command_disas = {
     .options = OPTION_FOR_DISAS,
     .examples = "  tuff disas --hex 00a50533 4505\n"
                 "  tuff disas --address=0x80000000 firmware.bin\n"
-                "  tuff disas --isa=-c code.bin\n",
+                "  tuff disas --isa=rv64ima code.bin\n",
     .run = disas_run,
 };

@@ -1,5 +1,6 @@
 /* A program of the build: writes what comes out of the option table besides --help. `tuff-generate man` is the manual
- * page, `bash` the completion of that shell, `schema` a JSON schema of what --config takes. */
+ * page, `markdown` the same as a page of documentation, `bash` the completion of that shell, `schema` a JSON schema of
+ * what --config takes. */
 #include "cli/command.h"
 
 #include <jansson.h>
@@ -115,6 +116,55 @@ static void man(void)
         put_command(commands[i]);
 }
 
+/* ---- Markdown ---- */
+
+/* Text in which nothing is markup: what would be is escaped. */
+static void put_markdown(const char *text)
+{
+    for (const char *at = text; *at; at++) {
+        if (strchr("\\`*_<>[]|#", *at))
+            putchar('\\');
+        putchar(*at == '\n' ? ' ' : *at);
+    }
+}
+
+static void put_markdown_option(const struct option_row *row)
+{
+    fputs("- `", stdout);
+    if (row->letter)
+        printf("-%c, ", row->letter);
+    printf("--%s", row->name);
+    if (row->argument)
+        printf(row->kind == OPTION_CHOICE ? "[=%s]" : "=%s", row->argument);
+    fputs("`: ", stdout);
+    put_markdown(row->help);
+    putchar('\n');
+}
+
+static void markdown(void)
+{
+    puts("# Commands of tuff\n\nWritten by `tuff-generate markdown` from the option table, as `tuff help COMMAND` and "
+         "the manual page are.");
+    for (size_t i = 0; i < command_count; i++) {
+        const struct command *command = commands[i];
+        const char *section = "";
+        printf("\n## tuff %s\n\n```text\ntuff %s %s\n\n%s\n```\n", command->name, command->name, command->usage,
+               command->description);
+        for (size_t o = 0; o < option_row_count; o++) {
+            const struct option_row *row = &option_rows[o];
+            if (!(row->commands & command->options))
+                continue;
+            if (strcmp(section, row->section) != 0)
+                printf("\n### %s\n\n", row->section);
+            section = row->section;
+            put_markdown_option(row);
+        }
+        if (command->notes)
+            printf("\n### Notes\n\n```text\n%s```\n", command->notes);
+        printf("\n### Examples\n\n```text\n%s```\n", command->examples);
+    }
+}
+
 /* ---- bash ---- */
 
 static void bash_options(const struct command *command)
@@ -224,6 +274,8 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "man") == 0)
         man();
+    else if (argc == 2 && strcmp(argv[1], "markdown") == 0)
+        markdown();
     else if (argc == 2 && strcmp(argv[1], "bash") == 0)
         bash();
     else if (argc == 2 && strcmp(argv[1], "schema") == 0)

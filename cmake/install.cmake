@@ -32,6 +32,7 @@ install(TARGETS tuff RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tuff)
 install(FILES ${PROJECT_BINARY_DIR}/share/tuff.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT tuff)
 install(FILES ${PROJECT_BINARY_DIR}/share/tuff.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME tuff COMPONENT tuff)
 install(FILES ${PROJECT_BINARY_DIR}/share/config.schema.json DESTINATION ${CMAKE_INSTALL_DATADIR}/tuff COMPONENT tuff)
+install(FILES ${PROJECT_BINARY_DIR}/share/commands.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT tuff)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright COMPONENT tuff)
 
 # The archive is made when somebody installs it, not by each build.
