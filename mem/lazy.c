@@ -1,6 +1,10 @@
 /* RAM that is filled in on demand; see lazy.h. A page is given its contents once, by whoever takes its bit first: the
  * thread of faults, the filling thread, or who throws it away, after which it is zeroes. Taking and giving are one step
- * under `page_lock`, so that a page whose bit is taken has its contents or has been thrown away. */
+ * under `page_lock`, so that a page whose bit is taken has its contents or has been thrown away.
+ *
+ * A guest waits for each fault, so the filling thread stays out of the way: it reads a page before it takes the lock
+ * (a mutex is not fair: one that is let go and taken in a loop starves who waits for it), lets faults go first, and
+ * goes on behind the last one, where the guest is likely to be next. */
 #include "mem/lazy.h"
 
 #include "mem/mem_internal.h"
@@ -10,13 +14,20 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+enum {
+    NEAR_PAGES = 15, /* behind a fault: the rest of 64 KiB, on the average half of it */
+    FILLER_NICE = 5,
+};
 
 struct mem_lazy {
     struct mem *mem;
@@ -26,7 +37,9 @@ struct mem_lazy {
     int fd, stop_fd;
     uint64_t pages;
     pthread_mutex_t page_lock;
-    uint64_t *taken; /* under it: a bit a page */
+    uint64_t *taken;          /* under it: a bit a page */
+    _Atomic unsigned serving; /* faults that are being served */
+    _Atomic uint64_t near;    /* the page behind the last fault; UINT64_MAX: the filler has been there */
     pthread_t faults, filler;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -55,16 +68,43 @@ static void put(struct mem_lazy *l, uint64_t page, const uint8_t *bytes)
         (void)ioctl(l->fd, UFFDIO_WAKE, &range);
 }
 
+static bool is_taken(struct mem_lazy *l, uint64_t page)
+{
+    pthread_mutex_lock(&l->page_lock);
+    bool taken = l->taken[page / 64] >> page % 64 & 1;
+    pthread_mutex_unlock(&l->page_lock);
+    return taken;
+}
+
+/* Gives a page these bytes, unless it was taken. */
+static bool give(struct mem_lazy *l, uint64_t page, const uint8_t *bytes)
+{
+    pthread_mutex_lock(&l->page_lock);
+    bool is_ours = take(l, page);
+    if (is_ours)
+        put(l, page, bytes);
+    pthread_mutex_unlock(&l->page_lock);
+    return is_ours;
+}
+
 /* A page that somebody waits for. */
 static void serve(struct mem_lazy *l, uint64_t page)
 {
+    static const _Alignas(MEM_PAGE_BYTES) uint8_t zeroes[MEM_PAGE_BYTES];
     _Alignas(MEM_PAGE_BYTES) uint8_t bytes[MEM_PAGE_BYTES] = {0};
+    bool given = false;
 
-    pthread_mutex_lock(&l->page_lock);
-    if (take(l, page) && l->fn(l->opaque, page, bytes) < 0)
-        memset(bytes, 0, sizeof(bytes));
-    put(l, page, bytes);
-    pthread_mutex_unlock(&l->page_lock);
+    atomic_fetch_add(&l->serving, 1);
+    if (!is_taken(l, page)) {
+        if (l->fn(l->opaque, page, bytes) < 0)
+            memset(bytes, 0, sizeof(bytes));
+        given = give(l, page, bytes);
+    }
+    /* Taken by another, it is there and only needs the waking, or was thrown away and is zeroes now. */
+    if (!given)
+        put(l, page, zeroes);
+    atomic_store(&l->near, page + 1);
+    atomic_fetch_sub(&l->serving, 1);
 }
 
 static void *faults_main(void *opaque)
@@ -90,12 +130,10 @@ static void fill(struct mem_lazy *l, uint64_t page)
 {
     _Alignas(MEM_PAGE_BYTES) uint8_t bytes[MEM_PAGE_BYTES];
 
-    pthread_mutex_lock(&l->page_lock);
-    if (!(l->taken[page / 64] >> page % 64 & 1) && l->fn(l->opaque, page, bytes) > 0) {
-        (void)take(l, page);
-        put(l, page, bytes);
-    }
-    pthread_mutex_unlock(&l->page_lock);
+    while (atomic_load(&l->serving) && !atomic_load(&l->stopping))
+        sched_yield();
+    if (!is_taken(l, page) && l->fn(l->opaque, page, bytes) > 0)
+        (void)give(l, page, bytes);
 }
 
 static void *filler_main(void *opaque)
@@ -104,8 +142,13 @@ static void *filler_main(void *opaque)
     struct uffdio_range all = {.start = (uint64_t)l->mem->ram_host, .len = l->mem->ram_bytes};
     uint64_t one = 1;
 
-    for (uint64_t page = 0; page < l->pages && !atomic_load(&l->stopping); page++)
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), FILLER_NICE);
+    for (uint64_t page = 0; page < l->pages && !atomic_load(&l->stopping); page++) {
+        uint64_t near = atomic_exchange(&l->near, UINT64_MAX), end = near + NEAR_PAGES;
+        for (; near < l->pages && near < end && !atomic_load(&l->stopping); near++)
+            fill(l, near);
         fill(l, page);
+    }
     /* Wakes who still waits, and finds zeroes. */
     (void)ioctl(l->fd, UFFDIO_UNREGISTER, &all);
     (void)!write(l->stop_fd, &one, sizeof(one));
@@ -186,6 +229,7 @@ int mem_lazy_start(struct mem *mem, mem_lazy_fn fn, void (*done)(void *opaque), 
                            .opaque = opaque,
                            .fd = -1,
                            .stop_fd = eventfd(0, EFD_CLOEXEC),
+                           .near = UINT64_MAX,
                            .pages = mem->ram_bytes >> MEM_PAGE_SHIFT};
     pthread_mutex_init(&l->page_lock, NULL);
     pthread_mutex_init(&l->lock, NULL);
