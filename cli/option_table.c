@@ -195,6 +195,8 @@ const struct option_row option_rows[] = {
      "restore: what the guest's time does (default: continue):\n"
      "  continue  goes on where it stood\n"
      "  host      as much has passed as on this computer (not for a PC)"},
+    {OPTION_KEEP_DISKS, SNAPSHOT, OPTION_FLAG, "Snapshots", "keep-disks", 0, NULL,
+     "delete: leave alone what the images of its disks have"},
     {OPTION_EVENT, EVENTS, OPTION_VALUE, "Events", "event", 0, "N",
      "replay: the configuration after event N (default: the last)"},
     {OPTION_TIER, BOOT | RUN | SNAPSHOT, OPTION_VALUE, "Tiers", "tier", 0, "TIER",

@@ -115,9 +115,10 @@ static int info(const struct call *call)
 
 static int delete(const struct call *call)
 {
+    bool disks = !call->values->value[OPTION_KEEP_DISKS];
     struct error err;
 
-    return snapshot_delete(call->store, call->name, &err) ? refuse(&err) : CLI_EXIT_OK;
+    return machine_snapshot_delete(call->file, call->name, disks, &err) ? refuse(&err) : CLI_EXIT_OK;
 }
 
 static int compact(const struct call *call)
@@ -238,7 +239,7 @@ static const struct {
 } actions[] = {
     {"create", 1, 2, SNAPSHOT_READ, false, create},   {"list", 1, 1, SNAPSHOT_READ, true, list},
     {"info", 1, 2, SNAPSHOT_READ, true, info},        {"restore", 1, 2, SNAPSHOT_READ, false, restore},
-    {"delete", 2, 2, SNAPSHOT_WRITE, true, delete},   {"compact", 1, 1, SNAPSHOT_WRITE, true, compact},
+    {"delete", 2, 2, SNAPSHOT_WRITE, false, delete},  {"compact", 1, 1, SNAPSHOT_WRITE, true, compact},
     {"export", 3, 3, SNAPSHOT_READ, true, export_to}, {"verify", 1, 1, SNAPSHOT_READ, true, verify},
 };
 
@@ -301,7 +302,8 @@ const struct command command_snapshot = {
                    "--share), and images must be as they were. A reboot ends it.\n"
                    "A disk that the guest can write has to be a qcow2 image: each snapshot makes an internal one in\n"
                    "it (tuff image info), and a restore wants --disk=FILE,snapshot and throws away what is written.\n"
-                   "Deleting leaves it there (qemu-img snapshot -d), but for those of --snapshot-every,keep=N.",
+                   "Deleting takes that out of the image, too, unless a running machine has the image, or with\n"
+                   "--keep-disks, which is for snapshots that an exported file has as well.",
     .options = OPTION_FOR_SNAPSHOT,
     .examples = "  tuff snapshot create web before-update\n"
                 "  tuff snapshot list vm.snap\n"

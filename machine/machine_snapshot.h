@@ -41,6 +41,13 @@ struct machine_snapshot_result {
 TUFF_MUST_CHECK int machine_snapshot(struct machine *machine, const char *name, struct machine_snapshot_result *result,
                                      struct error *err);
 
+/* Takes a snapshot out of a file, and then what it has in the images of its machine's disks, which are found by the
+ * paths in its settings; only internal snapshots are deleted there whose names say that they were made for one of this
+ * name. What stays in an image (a running machine has it, it is gone, ..) is a warning in the log and no failure.
+ * `disks` false: images are left alone. Any thread. Returns 0, -ENOENT (no such snapshot) or another negative errno
+ * with a line in `err`. */
+TUFF_MUST_CHECK int machine_snapshot_delete(const char *file, const char *name, bool disks, struct error *err);
+
 /* Opens a snapshot to start from; `name` NULL: the newest. Everything but the memory is read and checked. Returns 0, or
  * a negative errno with a line in `err`. The caller owns *out. */
 TUFF_MUST_CHECK int machine_restore_open(const char *file, const char *name, enum machine_restore_time time,

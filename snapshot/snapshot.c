@@ -264,6 +264,13 @@ int snapshot_open(const char *path, enum snapshot_mode mode, struct snapshot_sto
     return rc;
 }
 
+void snapshot_empty_log(struct snapshot_store *store)
+{
+    (void)sqlite3_busy_timeout(store->db, 0);
+    (void)sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    (void)sqlite3_busy_timeout(store->db, BUSY_MS);
+}
+
 void snapshot_close(struct snapshot_store *store)
 {
     if (!store)

@@ -28,6 +28,10 @@ struct snapshot_store {
 void snapshot_lock(struct snapshot_store *store);
 void snapshot_unlock(struct snapshot_store *store);
 
+/* Moves what SQLite's log has into the file and empties the log, unless somebody reads there: whoever opens a file that
+ * a killed program left would have to read all of its log first. With the lock, outside a transaction. */
+void snapshot_empty_log(struct snapshot_store *store);
+
 /* Says what SQLite said. With the lock. */
 int snapshot_fail(struct snapshot_store *store, int rc, struct error *err);
 int snapshot_damaged(struct snapshot_store *store, struct error *err, const char *format, ...) TUFF_PRINTF(3, 4);

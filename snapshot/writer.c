@@ -693,6 +693,7 @@ static int commit(struct snapshot_writer *w, const struct snapshot_moment *momen
     if (rc != SQLITE_OK)
         return snapshot_fail(store, rc, err);
     store->writing = false;
+    snapshot_empty_log(store);
     return 0;
 }
 

@@ -12,6 +12,7 @@
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -603,6 +604,83 @@ START_TEST(a_disk_that_is_written_is_restored_as_it_was)
 }
 END_TEST
 
+static bool has_internal(const char *image, const char *name)
+{
+    const struct node_options options = {.at = name};
+    struct block_node *node;
+    struct error err = {""};
+    int rc = node_open(image, &options, &node, &err);
+
+    ck_assert_int_eq(rc == 0 || rc == -ENOENT, true);
+    return rc == 0 && node_close(node) == 0;
+}
+
+/* Saves a machine with a disk; returns the name of the disk's internal snapshot. */
+static const char *save_with_disk(const char *image, const char *snap, char internal[128])
+{
+    struct machine_config config = {0};
+    struct snapshot_store *store;
+    struct snapshot_info info;
+    struct error err = {""};
+
+    disk_config(&config, image);
+    config.snapshots = (struct machine_snapshot_config){.file = snap, .at_insns = DISK_AT};
+    expect_content(&config);
+    store = open_newest("vm.snap", &info);
+    ck_assert_int_eq(snapshot_settings(store, info.id, note_internal, internal, &err), 0);
+    snapshot_close(store);
+    ck_assert(has_internal(image, internal));
+    return internal;
+}
+
+/* A name in the file that could be anybody's. */
+static void set_internal(const char *snap, const char *name)
+{
+    sqlite3 *db;
+    char *sql = sqlite3_mprintf("UPDATE settings SET value = %Q WHERE name LIKE '%%.internal-snapshot'", name);
+
+    ck_assert_int_eq(sqlite3_open(snap, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+    sqlite3_free(sql);
+}
+
+START_TEST(deleting_a_snapshot_takes_along_what_its_disk_has)
+{
+    const struct node_options writable = {.writable = true};
+    static uint8_t now[DISK_BYTES];
+    struct block_node *node;
+    struct error err = {""};
+    char image[128], snap[128], internal[128] = "";
+
+    create_image(file("disk.qcow2", image), BLOCK_FORMAT_QCOW2);
+    save_with_disk(image, file("vm.snap", snap), internal);
+    ck_assert_msg(machine_snapshot_delete(snap, "insns-3000000", true, &err) == 0, "%s", err.text);
+    ck_assert(!has_internal(image, internal));
+    read_disk(image, NULL, now); /* sound, and nothing is leaked */
+    ck_assert_int_eq(machine_snapshot_delete(snap, "insns-3000000", true, &err), -ENOENT);
+
+    /* Where it is to stay, and where somebody has the image. */
+    save_with_disk(image, snap, internal);
+    ck_assert_msg(machine_snapshot_delete(snap, "insns-3000000", false, &err) == 0, "%s", err.text);
+    ck_assert(has_internal(image, internal));
+    save_with_disk(image, snap, internal);
+    ck_assert_int_eq(node_open(image, &writable, &node, &err), 0);
+    ck_assert_msg(machine_snapshot_delete(snap, "insns-3000000", true, &err) == 0, "%s", err.text);
+    ck_assert_int_eq(node_close(node), 0);
+    ck_assert(has_internal(image, internal));
+
+    /* A file that names what was not made for its snapshot deletes nothing. */
+    save_with_disk(image, snap, internal);
+    ck_assert_int_eq(node_open(image, &writable, &node, &err), 0);
+    ck_assert_int_eq(node_snapshot_create(node, "mine", &err), 0);
+    ck_assert_int_eq(node_close(node), 0);
+    set_internal(snap, "mine");
+    ck_assert_msg(machine_snapshot_delete(snap, "insns-3000000", true, &err) == 0, "%s", err.text);
+    ck_assert(has_internal(image, "mine"));
+}
+END_TEST
+
 static void count_snapshot(void *opaque, const struct snapshot_info *info)
 {
     ++*(unsigned *)opaque;
@@ -698,6 +776,7 @@ int main(void)
     tcase_add_test(state, a_board_that_is_not_known_is_refused_by_name);
     tcase_add_loop_test(state, a_restored_guest_reports_the_same_at_its_end, 0, BOARDS_RISCV);
     tcase_add_test(state, a_disk_that_is_written_is_restored_as_it_was);
+    tcase_add_test(state, deleting_a_snapshot_takes_along_what_its_disk_has);
     tcase_add_test(state, disks_keep_no_more_than_the_file_does);
     tcase_add_loop_test(state, disks_that_cannot_be_saved_are_refused, 0, 2);
     suite_add_tcase(suite, state);
