@@ -12,6 +12,8 @@
  */
 #include "base/loop.h"
 
+#include "base/sandbox.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -49,6 +51,7 @@ struct loop {
     pthread_t
         self; /* with `thread_runs`, under lock: set by the thread, which may run before pthread_create() returns */
     bool thread_runs;
+    bool service;  /* which sandbox */
     bool stopping; /* under lock */
     pthread_mutex_t lock;
     pthread_cond_t callback_done;
@@ -389,6 +392,7 @@ static void *loop_thread(void *opaque)
     bool stopping;
 
     pthread_setname_np(pthread_self(), loop->name);
+    sandbox_enter(loop->service ? SANDBOX_SERVICE : SANDBOX_DEVICE);
     pthread_mutex_lock(&loop->lock);
     loop->self = pthread_self();
     loop->thread_runs = true;
@@ -409,6 +413,11 @@ static void *loop_thread(void *opaque)
     posted_run(loop);
     work_run(loop);
     return NULL;
+}
+
+void loop_set_service(struct loop *loop)
+{
+    loop->service = true;
 }
 
 void loop_set_name(struct loop *loop, const char *name)

@@ -23,6 +23,9 @@ typedef void (*loop_fn)(void *opaque);
 /* Creates a loop whose thread does not run yet. Returns 0 or a negative errno. */
 int loop_create(struct loop **out) TUFF_MUST_CHECK;
 
+/* Its callbacks are no device's: they open files and sockets (SANDBOX_SERVICE). Before loop_start(). */
+void loop_set_service(struct loop *loop);
+
 /* The thread's name, at most 15 bytes; before loop_start(). Without it: "tuff-loop". */
 void loop_set_name(struct loop *loop, const char *name);
 

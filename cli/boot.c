@@ -7,6 +7,7 @@
 #include "cli/boot_disk.h"
 #include "cli/cache.h"
 #include "cli/command.h"
+#include "cli/confine.h"
 #include "cli/console.h"
 #include "cli/devices.h"
 #include "cli/disk.h"
@@ -659,6 +660,8 @@ static int boot_machine(struct boot *boot, const struct option_values *values)
         fprintf(stderr, "tuff: %s\n", err.text);
     }
     console_block_signals();
+    if (confine(values, &boot->config))
+        return CLI_EXIT_USAGE;
     if (machine_create(&boot->config, &machine, &err)) {
         report_error("%s", err.text);
         return CLI_EXIT_USAGE;
@@ -814,7 +817,7 @@ static const char run_notes[] =
     "  128+ ended by a signal (130: SIGINT, 143: SIGTERM)\n"
     "\n"
     "--stats=json: version, end (poweroff, reboot, max-insns, quit,\n"
-    "critical-error, error), placement, exit_code, boots,\n"
+    "critical-error, error), placement, sandbox, exit_code, boots,\n"
     "start_seconds, run_seconds, cpu_user_seconds, cpu_system_seconds, peak_rss_bytes,\n"
     "instructions, mips, total (sums over the harts), harts (one object each), machine,\n"
     "regions (one object each: boot, number, level, address, symbol, instructions, blocks, pages, ir_built,\n"

@@ -400,6 +400,7 @@ static int start(struct console *console)
         rc = watch_stdin(console);
     if (!rc && console->stdin_is_tty)
         rc = terminal_raw(STDIN_FILENO);
+    loop_set_service(console->loop);
     if (!rc)
         rc = loop_start(console->loop);
     return rc;

@@ -3,6 +3,8 @@
 
 #include "cli/regions.h"
 
+#include "base/sandbox.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <stdbool.h>
@@ -169,6 +171,7 @@ static void print_block(const struct stats *stats, uint32_t first, uint32_t end,
 void stats_print_table(const struct stats *stats, const struct stats_run *run, FILE *out)
 {
     struct host_use host = host_use_now();
+    char confined[160];
 
     fprintf(out, "\ntuff: statistics\n");
     fprintf(out, "%-*s%s, exit code %u, %u boot%s\n", NAME_COLUMN, "end", run->end, run->exit_code, run->boots,
@@ -178,6 +181,8 @@ void stats_print_table(const struct stats *stats, const struct stats_run *run, F
     fprintf(out, "%-*s%.3f s user, %.3f s system\n", NAME_COLUMN, "host CPU time", host.user_seconds,
             host.system_seconds);
     fprintf(out, "%-*s%s\n", NAME_COLUMN, "placement", run->placement);
+    sandbox_describe(confined, sizeof(confined));
+    fprintf(out, "%-*s%s\n", NAME_COLUMN, "sandbox", confined);
     fprintf(out, "%-*s%.1f MiB\n", NAME_COLUMN, "peak memory", (double)host.peak_rss_bytes / (1 << 20));
     fprintf(out, "%-*s%.1f million instructions a second (%llu)\n", NAME_COLUMN, "speed", mips(stats, run),
             (unsigned long long)stats_insns(stats));
@@ -233,13 +238,17 @@ static json_t *json_harts(const struct stats *stats)
 int stats_print_json(const struct stats *stats, struct regions *regions, const struct stats_run *run, FILE *out)
 {
     struct host_use host = host_use_now();
-    json_t *root = json_pack(
-        "{s:i, s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:o, s:o, s:o, s:o}", "version", 1, "end",
-        run->end, "placement", run->placement, "exit_code", (json_int_t)run->exit_code, "boots", (json_int_t)run->boots,
-        "start_seconds", (double)run->start_ns / 1e9, "run_seconds", (double)run->run_ns / 1e9, "cpu_user_seconds",
-        host.user_seconds, "cpu_system_seconds", host.system_seconds, "peak_rss_bytes", (json_int_t)host.peak_rss_bytes,
-        "instructions", (json_int_t)stats_insns(stats), "mips", mips(stats, run), "total", json_totals(stats), "harts",
-        json_harts(stats), "machine", json_counters(stats, UINT32_MAX), "regions", regions_json(regions));
+    char confined[160];
+
+    sandbox_describe(confined, sizeof(confined));
+    json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:o, s:o, s:o, s:o}",
+                             "version", 1, "end", run->end, "placement", run->placement, "sandbox", confined,
+                             "exit_code", (json_int_t)run->exit_code, "boots", (json_int_t)run->boots, "start_seconds",
+                             (double)run->start_ns / 1e9, "run_seconds", (double)run->run_ns / 1e9, "cpu_user_seconds",
+                             host.user_seconds, "cpu_system_seconds", host.system_seconds, "peak_rss_bytes",
+                             (json_int_t)host.peak_rss_bytes, "instructions", (json_int_t)stats_insns(stats), "mips",
+                             mips(stats, run), "total", json_totals(stats), "harts", json_harts(stats), "machine",
+                             json_counters(stats, UINT32_MAX), "regions", regions_json(regions));
     int rc = 0;
 
     if (!root || stats->out_of_memory)

@@ -17,7 +17,7 @@ static struct termios saved_mode, raw_mode;
 static int terminal_fd = -1;
 static atomic_bool is_raw;
 
-static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGQUIT};
+static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGQUIT};
 
 static int set_mode(const struct termios *mode)
 {

@@ -330,6 +330,7 @@ static int start(struct control *control)
     if (rc)
         return rc;
     loop_set_name(control->loop, "tuff-control");
+    loop_set_service(control->loop);
     rc = loop_timer_create(control->loop, accept_again, control, &control->accept_timer);
     if (!rc)
         rc = loop_fd_add(control->loop, control->listener.fd, EPOLLIN, on_connection, control);

@@ -2,6 +2,7 @@
 #include "gdb/server.h"
 
 #include "base/listener.h"
+#include "base/sandbox.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -187,6 +188,7 @@ static void *serve(void *opaque)
 {
     struct gdb_server *server = opaque;
 
+    sandbox_enter(SANDBOX_SERVICE);
     for (;;) {
         struct pollfd fds[] = {{.fd = server->event, .events = POLLIN},
                                {.fd = server->listener.fd, .events = POLLIN},

@@ -6,6 +6,7 @@
 #include "llvm/kept.h"
 #include "llvm/link.h"
 #include "llvm/profiler.h"
+#include "base/sandbox.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -101,6 +102,7 @@ static void *work(void *opaque)
 {
     struct tier *tier = opaque;
 
+    sandbox_enter(SANDBOX_COMPILE);
     pthread_mutex_lock(&tier->lock);
     struct compiler *compiler = tier->compilers[tier->next_worker++];
     while (!tier->stopping) {

@@ -4,6 +4,7 @@
 #include "machine/boot_state.h"
 #include "machine/machine_internal.h"
 #include "machine/machine_snapshots.h"
+#include "base/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -309,6 +310,7 @@ static void *hart_main(void *opaque)
         hart->schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
     machine_hart_enter(m);
     placement_enter(&m->placement, PLACEMENT_VCPU, hart->index, NULL);
+    sandbox_enter(SANDBOX_VCPU);
     while (!atomic_load(&m->ending)) {
         machine_hart_yield(m);
         if (atomic_load(&hart->state) == SBI_HSM_START_PENDING) {

@@ -18,6 +18,7 @@
 #include "machine/machine_snapshot.h"
 
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "dev/pflash.h"
 #include "machine/machine_internal.h"
 #include "machine/machine_settings.h"
@@ -530,6 +531,7 @@ static void *snapshots_main(void *opaque)
     uint64_t every_ns = s->m->config.snapshots.every_ns;
     uint64_t next_ns = every_ns ? loop_now_ns() + every_ns : UINT64_MAX;
 
+    sandbox_enter(SANDBOX_SERVICE);
     pthread_mutex_lock(&s->wait_lock);
     while (!s->ending) {
         struct timespec until = {.tv_sec = (time_t)(next_ns / 1000000000), .tv_nsec = (long)(next_ns % 1000000000)};

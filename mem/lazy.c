@@ -8,6 +8,7 @@
 #include "mem/lazy.h"
 
 #include "mem/mem_internal.h"
+#include "base/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -113,6 +114,7 @@ static void *faults_main(void *opaque)
     struct pollfd fds[] = {{.fd = l->fd, .events = POLLIN}, {.fd = l->stop_fd, .events = POLLIN}};
     struct uffd_msg msg;
 
+    sandbox_enter(SANDBOX_SERVICE);
     for (;;) {
         if (poll(fds, TUFF_ARRAY_LEN(fds), -1) < 0 && errno != EINTR)
             break;
@@ -142,6 +144,7 @@ static void *filler_main(void *opaque)
     struct uffdio_range all = {.start = (uint64_t)l->mem->ram_host, .len = l->mem->ram_bytes};
     uint64_t one = 1;
 
+    sandbox_enter(SANDBOX_SERVICE);
     (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), FILLER_NICE);
     for (uint64_t page = 0; page < l->pages && !atomic_load(&l->stopping); page++) {
         uint64_t near = atomic_exchange(&l->near, UINT64_MAX), end = near + NEAR_PAGES;

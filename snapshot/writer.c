@@ -9,6 +9,7 @@
  * Locks: the queue's and the store's, never both.
  */
 #include "snapshot/snapshot_internal.h"
+#include "base/sandbox.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -286,6 +287,7 @@ static void *work(void *opaque)
     struct worker *k = calloc(1, sizeof(*k));
     struct error why = {"no memory for compressing a snapshot"};
 
+    sandbox_enter(SANDBOX_DEVICE);
     if (w->background)
         (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), BACKGROUND_NICE);
     if (k)

@@ -4,6 +4,7 @@
 #include "store/store_internal.h"
 
 #include "base/log.h"
+#include "base/sandbox.h"
 
 #include <openssl/sha.h>
 #include <zlib.h>
@@ -509,6 +510,7 @@ static void *write_batches(void *opaque)
     struct store *s = opaque;
     struct statements st = {0};
 
+    sandbox_enter(SANDBOX_SERVICE);
     /* A thread's own on Linux. Not SCHED_IDLE: what it holds for a moment, an allocator's lock, others wait for. */
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), 19);
     int rc = prepare(s, &st);

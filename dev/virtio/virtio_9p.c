@@ -10,6 +10,7 @@
 #include "dev/virtio/virtio_9p.h"
 
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "dev/iov.h"
 #include "dev/share/p9_wire.h"
 
@@ -115,6 +116,7 @@ static void *worker(void *opaque)
     struct virtio_9p *p9 = opaque;
 
     pthread_setname_np(pthread_self(), "tuff-9p");
+    sandbox_enter(SANDBOX_SHARE);
     pthread_mutex_lock(&p9->dev.lock);
     for (;;) {
         struct request *request = p9->queue;

@@ -1,0 +1,42 @@
+/* See confine.h. What a machine without some device never does is refused to its threads. */
+#include "cli/confine.h"
+
+#include "cli/report.h"
+
+#include "base/sandbox.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+int confine(const struct option_values *values, const struct machine_config *config)
+{
+    const char *wanted = values->value[OPTION_SANDBOX];
+    struct sandbox_settings settings = {
+        .device_sockets = config->vsock.path || config->channel_count,
+        .device_files = config->sound.alsa,
+        .compile_files = config->cache || config->jit.dump.what || config->jit.jitdump || config->jit.perf_map,
+        .vcpu_compiles = config->jit.sync,
+        .report_fd = STDERR_FILENO,
+    };
+    struct error err;
+    int rc;
+
+    if (wanted && strcmp(wanted, "off") == 0)
+        return 0;
+    if (wanted && strcmp(wanted, "on") != 0) {
+        report_error("--sandbox, '%s', is not known: give on or off", wanted);
+        return -EINVAL;
+    }
+    for (unsigned i = 0; i < config->net_count; i++) {
+        settings.device_sockets |= config->nets[i].kind != MACHINE_NET_TAP;
+        settings.device_files |= config->nets[i].kind == MACHINE_NET_USER; /* the host's resolvers */
+        settings.network_admin |= config->nets[i].kind == MACHINE_NET_TAP;
+    }
+    for (unsigned i = 0; i < config->share_count; i++)
+        settings.shared[settings.shared_count++] = config->shares[i].path;
+    rc = sandbox_start(&settings, &err);
+    if (rc)
+        report_error("%s", err.text);
+    return rc;
+}
