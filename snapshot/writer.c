@@ -8,8 +8,8 @@
  *   4. with the lock: insert, unless another batch has just done so
  * Locks: the queue's and the store's, never both.
  */
-#include "snapshot/snapshot_internal.h"
 #include "base/sandbox.h"
+#include "snapshot/snapshot_internal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -287,7 +287,7 @@ static void *work(void *opaque)
     struct worker *k = calloc(1, sizeof(*k));
     struct error why = {"no memory for compressing a snapshot"};
 
-    sandbox_enter(SANDBOX_DEVICE);
+    sandbox_enter(SANDBOX_SERVICE);
     if (w->background)
         (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), BACKGROUND_NICE);
     if (k)

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { RING_ENTRIES = 256, THREADS_MAX = 8 };
@@ -318,9 +319,13 @@ static int restrict_ring(struct engine *e)
         {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV},
         {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV},
     };
-    int rc = io_uring_register_restrictions(&e->ring, allowed, TUFF_ARRAY_LEN(allowed));
+    int fd = e->ring.ring_fd;
 
-    return rc ? rc : io_uring_enable_rings(&e->ring);
+    /* liburing 2.3 does not export its functions for these. */
+    if (syscall(SYS_io_uring_register, fd, IORING_REGISTER_RESTRICTIONS, allowed, TUFF_ARRAY_LEN(allowed)) ||
+        syscall(SYS_io_uring_register, fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0))
+        return -errno;
+    return 0;
 }
 
 static int create_ring(struct engine *e)

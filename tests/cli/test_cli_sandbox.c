@@ -48,7 +48,7 @@ static unsigned long long field(const char *text, const char *name, int base)
 static struct thread_state read_thread(pid_t pid, const char *id)
 {
     char path[96], text[8192];
-    struct thread_state state = {""};
+    struct thread_state state = {0};
     FILE *file;
 
     snprintf(path, sizeof(path), "/proc/%d/task/%s/status", (int)pid, id);
