@@ -144,8 +144,8 @@ static void *filler_main(void *opaque)
     struct uffdio_range all = {.start = (uint64_t)l->mem->ram_host, .len = l->mem->ram_bytes};
     uint64_t one = 1;
 
-    sandbox_enter(SANDBOX_SERVICE);
     (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), FILLER_NICE);
+    sandbox_enter(SANDBOX_SERVICE);
     for (uint64_t page = 0; page < l->pages && !atomic_load(&l->stopping); page++) {
         uint64_t near = atomic_exchange(&l->near, UINT64_MAX), end = near + NEAR_PAGES;
         for (; near < l->pages && near < end && !atomic_load(&l->stopping); near++)
