@@ -20,77 +20,53 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+/* clang-format would put one call a line. */
+// clang-format off
 /* What every worker needs: memory, waiting, time, and I/O on what is open. */
-#define COMMON_CALLS(X)                                                                                               \
-    X(read)                                                                                                           \
-    X(write)                                                                                                          \
-    X(readv)                                                                                                          \
-    X(writev)                                                                                                         \
-    X(pread64)                                                                                                        \
-    X(pwrite64)                                                                                                       \
-    X(preadv) X(pwritev) X(preadv2) X(pwritev2) X(lseek) X(fsync) X(fdatasync) X(sync_file_range) X(fallocate)        \
-        X(ftruncate) X(fadvise64) X(copy_file_range) X(close) X(dup) X(fstat) X(newfstatat) X(statx) X(fstatfs)       \
-            X(fcntl) X(flock) X(splice) X(pipe2) X(munmap) X(mremap) X(madvise) X(brk) X(msync) X(mlock) X(munlock)   \
-                X(mbind) X(membarrier) X(memfd_create) X(arch_prctl) X(futex) X(futex_waitv) X(rseq)                  \
-                    X(set_robust_list) X(get_robust_list) X(restart_syscall) X(set_tid_address) X(exit) X(exit_group) \
-                        X(rt_sigaction) X(rt_sigprocmask) X(rt_sigreturn) X(rt_sigtimedwait) X(rt_sigpending)         \
-                            X(sigaltstack) X(gettid) X(getpid) X(getppid) X(getuid) X(geteuid) X(getgid) X(getegid)   \
-                                X(getcpu) X(getrusage) X(times) X(sysinfo) X(uname) X(prlimit64) X(getrlimit)         \
-                                    X(sched_yield) X(sched_getaffinity) X(sched_setaffinity) X(sched_getparam)        \
-                                        X(sched_getscheduler) X(set_mempolicy) X(get_mempolicy) X(setpriority)        \
-                                            X(getpriority) X(nanosleep) X(clock_nanosleep) X(clock_gettime)           \
-                                                X(clock_getres) X(gettimeofday) X(time) X(getrandom) X(epoll_create1) \
-                                                    X(epoll_ctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2)         \
-                                                        X(eventfd2) X(signalfd4) X(timerfd_create) X(timerfd_settime) \
-                                                            X(timerfd_gettime) X(poll) X(ppoll) X(select) X(pselect6) \
-                                                                X(io_uring_enter) X(recvmsg) X(recvfrom) X(recvmmsg)  \
-                                                                    X(sendmsg) X(sendmmsg) X(shutdown) X(accept4)     \
-                                                                        X(getsockopt) X(getsockname) X(getpeername)   \
-                                                                            X(capget) X(capset)                       \
-                                                                                X(landlock_create_ruleset)            \
-                                                                                    X(landlock_restrict_self)
+#define COMMON_CALLS(X) \
+    X(read) X(write) X(readv) X(writev) X(pread64) X(pwrite64) X(preadv) X(pwritev) X(preadv2) X(pwritev2) \
+    X(lseek) X(fsync) X(fdatasync) X(sync_file_range) X(fallocate) X(ftruncate) X(fadvise64) \
+    X(copy_file_range) X(close) X(dup) X(fstat) X(newfstatat) X(statx) X(fstatfs) X(fcntl) X(flock) X(splice) \
+    X(pipe2) X(munmap) X(mremap) X(madvise) X(brk) X(msync) X(mlock) X(munlock) X(mbind) X(membarrier) \
+    X(memfd_create) X(arch_prctl) X(futex) X(futex_waitv) X(rseq) X(set_robust_list) X(get_robust_list) \
+    X(restart_syscall) X(set_tid_address) X(exit) X(exit_group) X(rt_sigaction) X(rt_sigprocmask) \
+    X(rt_sigreturn) X(rt_sigtimedwait) X(rt_sigpending) X(sigaltstack) X(gettid) X(getpid) X(getppid) \
+    X(getuid) X(geteuid) X(getgid) X(getegid) X(getcpu) X(getrusage) X(times) X(sysinfo) X(uname) X(prlimit64) \
+    X(getrlimit) X(sched_yield) X(sched_getaffinity) X(sched_setaffinity) X(sched_getparam) \
+    X(sched_getscheduler) X(set_mempolicy) X(get_mempolicy) X(setpriority) X(getpriority) X(nanosleep) \
+    X(clock_nanosleep) X(clock_gettime) X(clock_getres) X(gettimeofday) X(time) X(getrandom) X(epoll_create1) \
+    X(epoll_ctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2) X(eventfd2) X(signalfd4) X(timerfd_create) \
+    X(timerfd_settime) X(timerfd_gettime) X(poll) X(ppoll) X(select) X(pselect6) X(io_uring_enter) X(recvmsg) \
+    X(recvfrom) X(recvmmsg) X(sendmsg) X(sendmmsg) X(shutdown) X(accept4) X(getsockopt) X(getsockname) \
+    X(getpeername) X(capget) X(capset) X(landlock_create_ruleset) X(landlock_restrict_self)
 
-#define SOCKET_CALLS(X) X(socket) X(socketpair) X(connect) X(bind) X(listen) X(accept) X(setsockopt) X(sendto)
+#define SOCKET_CALLS(X) \
+    X(socket) X(socketpair) X(connect) X(bind) X(listen) X(accept) X(setsockopt) X(sendto)
 
-#define FILE_CALLS(X)                                                                                                  \
-    X(open)                                                                                                            \
-    X(openat)                                                                                                          \
-    X(openat2)                                                                                                         \
-    X(creat)                                                                                                           \
-    X(access)                                                                                                          \
-    X(faccessat)                                                                                                       \
-    X(faccessat2) X(stat) X(lstat) X(statfs) X(readlink) X(readlinkat) X(getcwd) X(getdents64) X(mkdir) X(mkdirat)     \
-        X(rmdir) X(unlink) X(unlinkat) X(rename) X(renameat) X(renameat2) X(link) X(linkat) X(symlink) X(symlinkat)    \
-            X(truncate) X(mknod) X(mknodat) X(chmod) X(fchmod) X(fchmodat) X(chown) X(fchown) X(fchownat) X(utimensat) \
-                X(umask) X(syncfs) X(getxattr) X(lgetxattr) X(fgetxattr) X(setxattr) X(lsetxattr) X(fsetxattr)         \
-                    X(listxattr) X(llistxattr) X(flistxattr) X(removexattr) X(lremovexattr) X(fremovexattr)            \
-                        X(io_uring_setup) X(io_uring_register) X(landlock_add_rule)
+#define FILE_CALLS(X) \
+    X(open) X(openat) X(openat2) X(creat) X(access) X(faccessat) X(faccessat2) X(stat) X(lstat) X(statfs) \
+    X(readlink) X(readlinkat) X(getcwd) X(getdents64) X(mkdir) X(mkdirat) X(rmdir) X(unlink) X(unlinkat) \
+    X(rename) X(renameat) X(renameat2) X(link) X(linkat) X(symlink) X(symlinkat) X(truncate) X(mknod) \
+    X(mknodat) X(chmod) X(fchmod) X(fchmodat) X(chown) X(fchown) X(fchownat) X(utimensat) X(umask) X(syncfs) \
+    X(getxattr) X(lgetxattr) X(fgetxattr) X(setxattr) X(lsetxattr) X(fsetxattr) X(listxattr) X(llistxattr) \
+    X(flistxattr) X(removexattr) X(lremovexattr) X(fremovexattr) X(io_uring_setup) X(io_uring_register) \
+    X(landlock_add_rule)
 
 /* What no thread of the process does. (A new process it may start: what reads a guest's disk for its kernel is one.) */
-#define REFUSED_CALLS(X)                                                                                             \
-    X(execve)                                                                                                        \
-    X(execveat)                                                                                                      \
-    X(ptrace)                                                                                                        \
-    X(process_vm_readv)                                                                                              \
-    X(process_vm_writev)                                                                                             \
-    X(kcmp)                                                                                                          \
-    X(pidfd_getfd) X(process_madvise) X(open_by_handle_at) X(name_to_handle_at) X(mount) X(umount2) X(move_mount)    \
-        X(fsopen) X(fsmount) X(open_tree) X(mount_setattr) X(pivot_root) X(chroot) X(setns) X(unshare) X(bpf)        \
-            X(perf_event_open) X(kexec_load) X(kexec_file_load) X(init_module) X(finit_module) X(delete_module)      \
-                X(reboot) X(swapon) X(swapoff) X(add_key) X(request_key) X(keyctl) X(iopl) X(ioperm) X(modify_ldt)   \
-                    X(personality) X(acct) X(quotactl) X(settimeofday) X(clock_settime) X(clock_adjtime) X(adjtimex) \
-                        X(sethostname) X(setdomainname) X(syslog) X(vhangup) X(fanotify_init) X(lookup_dcookie)
+#define REFUSED_CALLS(X) \
+    X(execve) X(execveat) X(ptrace) X(process_vm_readv) X(process_vm_writev) X(kcmp) X(pidfd_getfd) \
+    X(process_madvise) X(open_by_handle_at) X(name_to_handle_at) X(mount) X(umount2) X(move_mount) X(fsopen) \
+    X(fsmount) X(open_tree) X(mount_setattr) X(pivot_root) X(chroot) X(setns) X(unshare) X(bpf) \
+    X(perf_event_open) X(kexec_load) X(kexec_file_load) X(init_module) X(finit_module) X(delete_module) \
+    X(reboot) X(swapon) X(swapoff) X(add_key) X(request_key) X(keyctl) X(iopl) X(ioperm) X(modify_ldt) \
+    X(personality) X(acct) X(quotactl) X(settimeofday) X(clock_settime) X(clock_adjtime) X(adjtimex) \
+    X(sethostname) X(setdomainname) X(syslog) X(vhangup) X(fanotify_init) X(lookup_dcookie)
 
 /* Names, besides those above, for the line about a refusal: what a thread out of control would try. */
-#define OTHER_CALLS(X)                                                                                         \
-    X(kill)                                                                                                    \
-    X(tkill)                                                                                                   \
-    X(tgkill)                                                                                                  \
-    X(fork)                                                                                                    \
-    X(vfork)                                                                                                   \
-    X(clone)                                                                                                   \
-    X(clone3) X(mmap) X(mprotect) X(ioctl) X(prctl) X(setuid) X(setgid) X(setresuid) X(userfaultfd) X(seccomp) \
-        X(chdir) X(fchdir) X(shmget) X(shmat)
+#define OTHER_CALLS(X) \
+    X(kill) X(tkill) X(tgkill) X(fork) X(vfork) X(clone) X(clone3) X(mmap) X(mprotect) X(ioctl) X(prctl) \
+    X(setuid) X(setgid) X(setresuid) X(userfaultfd) X(seccomp) X(chdir) X(fchdir) X(shmget) X(shmat)
+// clang-format on
 
 #define X(name) SCMP_SYS(name),
 static const int common_calls[] = {COMMON_CALLS(X)};

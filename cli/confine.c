@@ -22,9 +22,9 @@ int confine(const struct option_values *values, const struct machine_config *con
     struct error err;
     int rc;
 
-    if (wanted && strcmp(wanted, "off") == 0)
+    if (!wanted || strcmp(wanted, "off") == 0)
         return 0;
-    if (wanted && strcmp(wanted, "on") != 0) {
+    if (strcmp(wanted, "on") != 0) {
         report_error("--sandbox, '%s', is not known: give on or off", wanted);
         return -EINVAL;
     }

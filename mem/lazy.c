@@ -7,8 +7,8 @@
  * goes on behind the last one, where the guest is likely to be next. */
 #include "mem/lazy.h"
 
-#include "mem/mem_internal.h"
 #include "base/sandbox.h"
+#include "mem/mem_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

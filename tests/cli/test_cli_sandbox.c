@@ -147,7 +147,8 @@ END_TEST
 START_TEST(statistics_say_what_is_in_force)
 {
     int code;
-    struct process *process = process_run(PROCESS_ARGV("run", "--stats", files_guest("pass")), NULL, &code);
+    struct process *process =
+        process_run(PROCESS_ARGV("run", "--sandbox=on", "--stats", files_guest("pass")), NULL, &code);
 
     ck_assert_int_eq(code, 0);
     ck_assert_ptr_nonnull(strstr(process->err_text, "no new privileges, capabilities dropped"));
