@@ -145,6 +145,7 @@ const struct control_command control_query_commands[] = {
     {"query-name", "the virtual machine's name", false, query_name, {{0}}},
     {"query-target", "the guest's instruction set", true, query_target, {{0}}},
     {"query-commands", "the commands there are", false, query_commands, {{0}}},
+    {"query-qmp-schema", "what commands and events consist of", false, control_query_schema, {{0}}},
     {"x-query-help", "the commands with a line about each", false, query_help, {{0}}},
     {"query-memory-size-summary", "how much memory the machine has", false, query_memory, {{0}}},
     {"query-cpus-fast", "the harts and their threads", true, query_cpus, {{0}}},

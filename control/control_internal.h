@@ -92,6 +92,8 @@ struct control_command {
 /* The tables of commands, each ending with a name of NULL. */
 extern const struct control_command control_run_commands[], control_device_commands[], control_query_commands[],
     control_snapshot_commands[];
+/* schema.c: a command's run(). */
+int control_query_schema(struct control_call *call);
 /* Calls fn for each command. */
 void control_each_command(void (*fn)(void *opaque, const struct control_command *command), void *opaque);
 

@@ -287,6 +287,47 @@ static void expect_monitor(struct qmp *qmp, const char *line, const char *what)
     json_decref(answer);
 }
 
+static const json_t *find_entity(const json_t *schema, const char *name)
+{
+    for (size_t i = 0; i < json_array_size(schema); i++) {
+        if (strcmp(json_string_value(json_object_get(json_array_get(schema, i), "name")), name) == 0)
+            return json_array_get(schema, i);
+    }
+    return NULL;
+}
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    ck_assert_msg(text != NULL, "no %s", name);
+    return text;
+}
+
+/* Every command is there, and every type that one names. */
+static void expect_schema(struct qmp *qmp)
+{
+    json_t *listed = qmp_command(qmp, "query-commands"), *schema = qmp_command(qmp, "query-qmp-schema");
+
+    for (size_t i = 0; i < json_array_size(listed); i++) {
+        const json_t *command = find_entity(schema, text_of(json_array_get(listed, i), "name"));
+        ck_assert_msg(command && strcmp(text_of(command, "meta-type"), "command") == 0, "command %zu", i);
+        ck_assert_ptr_nonnull(find_entity(schema, text_of(command, "ret-type")));
+        const json_t *members = json_object_get(find_entity(schema, text_of(command, "arg-type")), "members");
+        ck_assert(json_is_array(members));
+        for (size_t k = 0; k < json_array_size(members); k++)
+            ck_assert_ptr_nonnull(find_entity(schema, text_of(json_array_get(members, k), "type")));
+    }
+    const json_t *balloon = json_object_get(find_entity(schema, "q_obj_balloon-arg"), "members");
+    ck_assert_uint_eq(json_array_size(balloon), 1);
+    ck_assert_str_eq(text_of(json_array_get(balloon, 0), "name"), "value");
+    ck_assert_str_eq(text_of(json_array_get(balloon, 0), "type"), "int");
+    ck_assert_ptr_null(json_object_get(json_array_get(balloon, 0), "default"));
+    ck_assert_str_eq(text_of(find_entity(schema, "SHUTDOWN"), "meta-type"), "event");
+    json_decref(schema);
+    json_decref(listed);
+}
+
 START_TEST(questions_have_answers_and_all_commands_are_listed)
 {
     static const char *const questions[] = {
@@ -315,6 +356,7 @@ START_TEST(questions_have_answers_and_all_commands_are_listed)
         json_decref(result);
     }
     json_decref(listed);
+    expect_schema(&qmp);
     expect_monitor(&qmp, "info status", "VM status: running");
     expect_monitor(&qmp, "  info   cpus ", "* CPU #0: thread_id=");
     expect_monitor(&qmp, "info name", "one");
