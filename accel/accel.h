@@ -50,9 +50,11 @@ TUFF_MUST_CHECK int accel_irq_edge(struct accel_vm *vm, uint32_t number, struct 
 /* Any thread: stores a message-signalled interrupt. */
 void accel_message(struct accel_vm *vm, uint64_t gpa, uint32_t data);
 
-/* Guest stores of `size_bytes` with value `value` at `gpa` write to the eventfd `fd` and do not come to the device.
- * Returns 0 or a negative errno. Before vCPUs run; until the virtual machine is destroyed. */
+/* Guest stores of `size_bytes` with value `value` at `gpa` write to the eventfd `fd` and do not come to the device,
+ * until accel_doorbell_remove() of the same or the virtual machine's destruction. Returns 0, -EEXIST where such stores
+ * go to another one, or another negative errno. Any thread. */
 TUFF_MUST_CHECK int accel_doorbell(struct accel_vm *vm, uint64_t gpa, unsigned size_bytes, uint32_t value, int fd);
+void accel_doorbell_remove(struct accel_vm *vm, uint64_t gpa, unsigned size_bytes, uint32_t value, int fd);
 
 /* The kernel's interrupt controllers and timer as a device, for what is saved: the caller's from the first call on,
  * which destroys it before the virtual machine. NULL: taken already, or there is none. */

@@ -168,6 +168,17 @@ int accel_doorbell(struct accel_vm *vm, uint64_t gpa, unsigned size_bytes, uint3
     return kvm_ioctl(vm->vm_fd, KVM_IOEVENTFD, &bell);
 }
 
+void accel_doorbell_remove(struct accel_vm *vm, uint64_t gpa, unsigned size_bytes, uint32_t value, int fd)
+{
+    struct kvm_ioeventfd bell = {.datamatch = value,
+                                 .addr = gpa,
+                                 .len = size_bytes,
+                                 .fd = fd,
+                                 .flags = KVM_IOEVENTFD_FLAG_DATAMATCH | KVM_IOEVENTFD_FLAG_DEASSIGN};
+
+    (void)kvm_ioctl(vm->vm_fd, KVM_IOEVENTFD, &bell);
+}
+
 struct device *accel_vm_take_chip(struct accel_vm *vm)
 {
     struct device *chip = vm->chip;

@@ -54,6 +54,7 @@ struct machine_hart {
 struct machine_pc;
 struct accel_vm;
 struct virtio_mmio_config;
+struct virtio_pci_config;
 
 struct machine {
     struct machine_config config;
@@ -162,6 +163,7 @@ int machine_accel_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 int machine_pc_check(const struct machine_config *config, struct error *err) TUFF_MUST_CHECK;
 int machine_pc_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 int machine_pc_slot(struct machine *m, unsigned n, struct virtio_mmio_config *config) TUFF_MUST_CHECK;
+int machine_pc_function(struct machine *m, struct virtio_pci_config *config) TUFF_MUST_CHECK;
 void machine_pc_destroy(struct machine *m);
 
 /* machine_irqs.c: the interrupt controllers, and the line into a source of the one that devices are wired to. */

@@ -1,14 +1,16 @@
 /* A PC: the board's parts around what KVM emulates itself (machine/board_pc.h has the map). Devices with registers in
- * memory are those of the other board; their interrupts go into the kernel's controllers, and the doorbells of
- * virtio-mmio queues come as eventfds to the devices' loop without waking the program's vCPU thread.
+ * memory are those of the other board; their interrupts go into the kernel's controllers, and the doorbells of virtio
+ * queues come as eventfds to the devices' loop without waking the program's vCPU thread.
  */
 #include "accel/accel.h"
 #include "base/log.h"
 #include "dev/ns16550a.h"
 #include "dev/pc/cmos_rtc.h"
 #include "dev/pc/pc_ports.h"
+#include "dev/pci/pci_device.h"
 #include "dev/pci/pcie_host.h"
 #include "dev/virtio/virtio_mmio.h"
+#include "dev/virtio/virtio_pci.h"
 #include "machine/board_pc.h"
 #include "machine/machine_internal.h"
 #include "machine/machine_snapshots.h"
@@ -32,12 +34,21 @@ struct bell {
     int fd;
 };
 
+/* A virtio device on the PCI bus. */
+struct function {
+    struct machine *machine;
+    uint64_t gpa; /* of queue 0's doorbell, or PCI_NOT_DECODED; under the function's lock */
+    const struct bell *bells;
+    unsigned bell_count;
+};
+
 struct machine_pc {
     struct mem *ports;
     struct loader_pc_image image;
     struct boot_range initrd;
     struct bell bells[BELLS_MAX];
     unsigned bell_count;
+    struct function functions[PCIE_HOST_SLOTS]; /* by slot */
 };
 
 int machine_pc_check(const struct machine_config *config, struct error *err)
@@ -241,31 +252,83 @@ static void rang(void *opaque, int fd, uint32_t events)
         virtio_kick(bell->device, bell->queue);
 }
 
-static int add_bell(struct machine *m, uint64_t slot_gpa, struct virtio_device *device, uint32_t queue)
+/* `*out`: NULL when there are enough; the queue is kicked by an access to the register then. */
+static int add_bell(struct machine *m, struct virtio_device *device, uint32_t queue, struct bell **out)
 {
     struct machine_pc *pc = m->pc;
 
+    *out = NULL;
     if (pc->bell_count == BELLS_MAX)
-        return 0; /* the queue is kicked by an access to the register */
+        return 0;
     struct bell *bell = &pc->bells[pc->bell_count];
     *bell = (struct bell){.device = device, .queue = queue, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     if (bell->fd < 0)
         return -errno;
     pc->bell_count++;
-    int rc = loop_fd_add(m->devices_loop, bell->fd, EPOLLIN, rang, bell);
-    return rc ? rc : accel_doorbell(m->accel, slot_gpa + VIRTIO_QUEUE_NOTIFY, 4, queue, bell->fd);
+    *out = bell;
+    return loop_fd_add(m->devices_loop, bell->fd, EPOLLIN, rang, bell);
+}
+
+/* Only where the bridge looks for functions: elsewhere a BAR means nothing, whatever is said there. */
+static bool in_windows(const struct machine *m, uint64_t gpa)
+{
+    uint64_t high = high_ram_end(m->mem);
+
+    return (gpa >= BOARD_PC_PCI_MEM32_GPA && gpa < BOARD_PC_PCI_MEM32_GPA + BOARD_PC_PCI_MEM32_BYTES) ||
+           (gpa >= high && gpa - high < BOARD_PC_PCI_MEM64_BYTES);
+}
+
+/* Of one that KVM does not take, stores come to the register. */
+static void doorbells_moved(void *opaque, uint64_t gpa)
+{
+    struct function *f = opaque;
+
+    for (unsigned i = 0; i < f->bell_count; i++) {
+        const struct bell *bell = &f->bells[i];
+        uint64_t offset = bell->queue * (uint64_t)VIRTIO_PCI_DOORBELL_BYTES;
+        if (in_windows(f->machine, f->gpa))
+            accel_doorbell_remove(f->machine->accel, f->gpa + offset, sizeof(uint16_t), bell->queue, bell->fd);
+        int rc = in_windows(f->machine, gpa)
+                     ? accel_doorbell(f->machine->accel, gpa + offset, sizeof(uint16_t), bell->queue, bell->fd)
+                     : 0;
+        if (rc)
+            log_guest_error("doorbell at 0x%" PRIx64 ": %s", gpa + offset, strerrordesc_np(-rc));
+    }
+    f->gpa = gpa;
+}
+
+int machine_pc_function(struct machine *m, struct virtio_pci_config *config)
+{
+    struct machine_pc *pc = m->pc;
+    struct function *f = &pc->functions[config->slot];
+    struct bell *bell;
+
+    *f = (struct function){.machine = m, .gpa = PCI_NOT_DECODED, .bells = &pc->bells[pc->bell_count]};
+    for (uint32_t q = 0; q < config->device->queue_count; q++) {
+        int rc = add_bell(m, config->device, q, &bell);
+        if (rc)
+            return rc;
+        f->bell_count += bell != NULL;
+    }
+    config->doorbells_moved = doorbells_moved;
+    config->doorbells_opaque = f;
+    return 0;
 }
 
 int machine_pc_slot(struct machine *m, unsigned n, struct virtio_mmio_config *config)
 {
+    struct bell *bell;
     int rc = 0;
 
     config->gpa = BOARD_PC_VIRTIO_GPA + n * (uint64_t)BOARD_PC_VIRTIO_SLOT_BYTES;
     config->irq_number = board_pc_virtio_irq(n);
     if (!config->device)
         return 0;
-    for (uint32_t q = 0; q < config->device->queue_count && rc == 0; q++)
-        rc = add_bell(m, config->gpa, config->device, q);
+    for (uint32_t q = 0; q < config->device->queue_count && rc == 0; q++) {
+        rc = add_bell(m, config->device, q, &bell);
+        if (rc == 0 && bell)
+            rc = accel_doorbell(m->accel, config->gpa + VIRTIO_QUEUE_NOTIFY, 4, q, bell->fd);
+    }
     return rc ? rc : accel_irq_edge(m->accel, config->irq_number, &config->irq);
 }
 

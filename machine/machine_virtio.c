@@ -195,8 +195,10 @@ static int create_slot(struct machine *m, unsigned n)
 static int create_function(struct machine *m, unsigned n)
 {
     struct virtio_pci_config config = {.host = m->pcie, .slot = n + 1, .device = m->virtio[n]};
-    int rc = virtio_pci_create(&config, &m->virtio_pci[n]);
+    int rc = m->pc ? machine_pc_function(m, &config) : 0;
 
+    if (rc == 0)
+        rc = virtio_pci_create(&config, &m->virtio_pci[n]);
     return rc ? rc : machine_device_keep(m, m->virtio_pci[n]);
 }
 

@@ -115,10 +115,22 @@ static uint64_t bar_address(const struct pci_device *dev, unsigned bar)
 
 static void update_bars(struct pci_device *dev)
 {
+    bool moved = false;
+
     for (unsigned bar = 0; bar < PCI_BARS; bar++) {
+        uint64_t now = bar_address(dev, bar);
         if (dev->bars[bar].decoded)
-            atomic_store_explicit(dev->bars[bar].decoded, bar_address(dev, bar), memory_order_release);
+            moved |= atomic_exchange_explicit(dev->bars[bar].decoded, now, memory_order_acq_rel) != now;
     }
+    if (moved && dev->ops->bars_moved)
+        dev->ops->bars_moved(dev);
+}
+
+uint64_t pci_bar_address(const struct pci_device *dev, unsigned bar)
+{
+    const struct pci_bar *b = &dev->bars[bar];
+
+    return b->decoded ? atomic_load_explicit(b->decoded, memory_order_acquire) : PCI_NOT_DECODED;
 }
 
 /* The device's own handler, where the access is inside the BAR. */

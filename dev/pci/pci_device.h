@@ -37,6 +37,8 @@ struct pci_ops {
     void (*config_reading)(struct pci_device *dev, unsigned offset, unsigned size_bytes);
     /* After it was written. `command` is what PCI_COMMAND was before. */
     void (*config_written)(struct pci_device *dev, unsigned offset, unsigned size_bytes, uint16_t command);
+    /* A BAR has moved, or is decoded or not decoded now. With the lock, on any thread. */
+    void (*bars_moved)(struct pci_device *dev);
 };
 
 struct pci_identity {
@@ -122,6 +124,9 @@ TUFF_MUST_CHECK int pci_bar_read(struct pci_device *dev, unsigned bar, uint64_t 
                                  uint64_t *value);
 TUFF_MUST_CHECK int pci_bar_write(struct pci_device *dev, unsigned bar, uint64_t offset, unsigned size_bytes,
                                   uint64_t value);
+
+/* Any thread: where a BAR is, or PCI_NOT_DECODED. */
+uint64_t pci_bar_address(const struct pci_device *dev, unsigned bar);
 
 /* ---- interrupts, from the device; any thread, with the lock held ---- */
 

@@ -21,7 +21,13 @@
 /* 4.1.2, and QEMU's subsystem. */
 enum { VENDOR = 0x1af4, DEVICE_ID_BASE = 0x1040, SUBSYSTEM = 0x1100, REVISION = 1 };
 
-enum { MSIX_BAR = 1, REGISTERS_BAR = 4, REGION_BYTES = 0x1000, REGIONS = 4, NOTIFY_MULTIPLIER = 4 };
+enum {
+    MSIX_BAR = 1,
+    REGISTERS_BAR = 4,
+    REGION_BYTES = 0x1000,
+    REGIONS = 4,
+    NOTIFY_MULTIPLIER = VIRTIO_PCI_DOORBELL_BYTES
+};
 enum region { REGION_COMMON, REGION_ISR, REGION_DEVICE, REGION_NOTIFY };
 
 enum { ISR_QUEUE = 1, ISR_CONFIG = 2, NO_VECTOR = 0xffff };
@@ -38,6 +44,8 @@ struct virtio_pci {
 
     struct virtio_device *device; /* constant, from here on */
     uint8_t window;               /* offset of the capability through which BARs can be accessed */
+    void (*doorbells_moved)(void *opaque, uint64_t gpa);
+    void *doorbells_opaque;
 };
 
 static const struct device_field virtio_pci_fields[] = {
@@ -489,11 +497,22 @@ static void config_written(struct pci_device *pci, unsigned offset, unsigned siz
         reset_device(vp);
 }
 
+static void bars_moved(struct pci_device *pci)
+{
+    const struct virtio_pci *vp = (const struct virtio_pci *)pci;
+    uint64_t gpa = pci_bar_address(pci, REGISTERS_BAR);
+
+    if (vp->doorbells_moved)
+        vp->doorbells_moved(vp->doorbells_opaque,
+                            gpa == PCI_NOT_DECODED ? gpa : gpa + (uint64_t)REGION_NOTIFY * REGION_BYTES);
+}
+
 static const struct pci_ops virtio_pci_pci_ops = {
     .bar_read = registers_read,
     .bar_write = registers_write,
     .config_reading = config_reading,
     .config_written = config_written,
+    .bars_moved = bars_moved,
 };
 
 /* ---- device ---- */
@@ -586,6 +605,8 @@ int virtio_pci_create(const struct virtio_pci_config *config, struct device **ou
         return -ENOMEM;
     pci_device_init(&vp->pci, &virtio_pci_ops, &virtio_pci_pci_ops, &identity);
     vp->device = config->device;
+    vp->doorbells_moved = config->doorbells_moved;
+    vp->doorbells_opaque = config->doorbells_opaque;
     add_capabilities(vp);
     pci_add_msix(&vp->pci, MSIX_BAR, (uint16_t)(config->device->queue_count + 1));
     pci_add_bar(&vp->pci, REGISTERS_BAR, (uint64_t)REGIONS * REGION_BYTES, PCI_BAR_64 | PCI_BAR_PREFETCHABLE);

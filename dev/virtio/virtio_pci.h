@@ -20,12 +20,19 @@
 
 #include <stdint.h>
 
+enum { VIRTIO_PCI_DOORBELL_BYTES = 4 };
+
 struct virtio_device;
 
 struct virtio_pci_config {
     struct device *host;          /* dev/pci/pcie_host.h; destroyed after the transport */
     unsigned slot;                /* 1 to 31 */
     struct virtio_device *device; /* borrowed; destroyed after the transport */
+    /* Where drivers tell of work has changed: queue n's number is stored as 16 bits at gpa + n *
+     * VIRTIO_PCI_DOORBELL_BYTES; nowhere where gpa is PCI_NOT_DECODED, as at first. With the function's lock, on any
+     * thread. For who catches these stores before they come here; NULL: nobody. */
+    void (*doorbells_moved)(void *opaque, uint64_t gpa);
+    void *doorbells_opaque;
 };
 
 /* Before vCPUs run. Returns 0, -ENOMEM, or what pcie_host_add() said. */

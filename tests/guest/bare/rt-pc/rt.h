@@ -10,6 +10,8 @@
 #define RT_HOLE 0xd8000000ull
 #define RT_VIRTIO 0xd0000000ull
 #define RT_TEST 0xd0010000ull
+#define RT_PCI_ECAM 0xe0000000ull
+#define RT_PCI_MEM32 0xc0000000ull
 #define RT_IOAPIC 0xfec00000ull
 #define RT_LAPIC 0xfee00000ull
 

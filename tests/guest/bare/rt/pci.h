@@ -3,10 +3,10 @@
 #ifndef TUFF_TESTS_GUEST_BARE_PCI_H
 #define TUFF_TESTS_GUEST_BARE_PCI_H
 
-#include "rt.h"
+#include <rt.h> /* of the board: rt or rt-pc */
 
-#define PCI_ECAM 0x30000000ull
-#define PCI_MEM32 0x40000000ull
+#define PCI_ECAM RT_PCI_ECAM
+#define PCI_MEM32 RT_PCI_MEM32
 #define PCI_MEM64 0x400000000ull /* with less than 14 GiB of RAM */
 
 enum {
@@ -154,9 +154,9 @@ static inline void rng_ask(uint64_t base, volatile struct rng_ring *ring)
     ring->desc[0].len = BUFFER_BYTES;
     ring->desc[0].flags = 2;
     ring->avail.ring[ring->avail.index % QUEUE_SIZE] = 0;
-    __asm__ volatile("fence" ::: "memory");
+    rt_fence_io();
     ring->avail.index++;
-    __asm__ volatile("fence" ::: "memory");
+    rt_fence_io();
     *rng16(base, NOTIFY) = 0;
 }
 
@@ -165,7 +165,7 @@ static inline void rng_wait(volatile struct rng_ring *ring)
 {
     while (ring->used.index != ring->avail.index)
         ;
-    __asm__ volatile("fence" ::: "memory");
+    rt_fence_io();
 }
 
 /* Are there other bytes in the buffer than zeroes? */

@@ -23,6 +23,8 @@ enum { RT_U = 0, RT_S = 1, RT_M = 3 };
 #define RT_PLIC 0xc000000ull
 #define RT_UART 0x10000000ull
 #define RT_UART_IRQ 10
+#define RT_PCI_ECAM 0x30000000ull
+#define RT_PCI_MEM32 0x40000000ull
 
 /* Addresses with nothing behind them on either machine, given 128 MiB of RAM. */
 #define RT_HOLE 0x08000000ull
