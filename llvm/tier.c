@@ -1,12 +1,12 @@
 /* The tier's threads and its queue: the hottest region that waits is compiled next. */
 #include "llvm/tier.h"
 
+#include "base/sandbox.h"
 #include "engine/region/region.h"
 #include "llvm/compile.h"
 #include "llvm/kept.h"
 #include "llvm/link.h"
 #include "llvm/profiler.h"
-#include "base/sandbox.h"
 
 #include <errno.h>
 #include <pthread.h>

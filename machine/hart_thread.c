@@ -1,10 +1,10 @@
 /* The harts of a machine: one host thread each, SBI's hart state machine, sleeping in WFI, and what the SBI asks of the
  * machine. */
 #include "accel/accel.h"
+#include "base/sandbox.h"
 #include "machine/boot_state.h"
 #include "machine/machine_internal.h"
 #include "machine/machine_snapshots.h"
-#include "base/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
