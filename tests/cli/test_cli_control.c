@@ -98,6 +98,7 @@ START_TEST(ids_come_back_and_requests_need_no_lines)
     struct qmp qmp;
 
     qmp_start(&qmp, socket_path());
+    qmp_wait_for_progress(&qmp);
     qmp_send(&qmp, "{\"execute\": \"query-status\", \"id\": [1, \"}\"]} {\"execute\":\"query-na");
     json_t *answer = qmp_receive(&qmp);
     ck_assert_str_eq(json_string_value(json_array_get(json_object_get(answer, "id"), 1)), "}");
@@ -144,6 +145,7 @@ START_TEST(wrong_requests_are_refused_and_the_next_is_taken)
     struct qmp qmp;
 
     qmp_start(&qmp, socket_path());
+    qmp_wait_for_progress(&qmp);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         qmp_expect_error(&qmp, wrong[i].request, wrong[i].class, wrong[i].what);
         qmp_do(&qmp, "query-status");
@@ -202,6 +204,7 @@ START_TEST(end_is_told_before_the_socket_goes)
     struct qmp qmp, other;
 
     qmp_start(&qmp, socket_path());
+    qmp_wait_for_progress(&qmp);
     qmp_start(&other, socket_path());
     qmp_do(&qmp, "system_reset");
     qmp_do(&qmp, "stop");
@@ -229,6 +232,7 @@ START_TEST(limits_are_shown_changed_and_kept_over_a_reset)
                                    "--memory=128M", "--serial=null", files_guest("greet_spin")),
                       PROCESS_PIPE, PROCESS_PIPE, PROCESS_PIPE);
     qmp_start(&qmp, socket_path());
+    qmp_wait_for_progress(&qmp);
     for (int boot = 0; boot < 2; boot++) {
         json_t *disks = qmp_command(&qmp, "query-block"), *inserted;
         inserted = json_object_get(json_array_get(disks, 0), "inserted");
@@ -436,6 +440,7 @@ START_TEST(snapshot_without_a_file_is_a_job_that_fails)
     struct qmp qmp;
 
     qmp_start(&qmp, socket_path());
+    qmp_wait_for_progress(&qmp);
     qmp_do(&qmp, "snapshot-save");
     json_t *job = finish_job(&qmp);
     ck_assert_ptr_nonnull(json_object_get(job, "error"));
