@@ -126,12 +126,6 @@ static int add_watch(struct kvm_vcpu *v, const struct vcpu_point *p)
     return 0;
 }
 
-static bool is_valid(const struct vcpu_point *p)
-{
-    return p->kinds && !(p->kinds & ~(uint32_t)VCPU_POINT_KINDS) && p->len_bytes &&
-           p->len_bytes - 1 <= UINT64_MAX - p->gva;
-}
-
 /* Data first, as nothing else serves it. */
 static int add_points(struct kvm_vcpu *v, const struct vcpu_point *points, uint32_t count)
 {
@@ -160,12 +154,6 @@ int kvm_debug_set_points(struct vcpu *vcpu, const struct vcpu_point *points, uin
 
     if (!v->vm->arch->debug)
         return -ENOTSUP;
-    if (count > VCPU_POINTS_MAX)
-        return -ENOSPC;
-    for (uint32_t i = 0; i < count; i++) {
-        if (!is_valid(&points[i]))
-            return -EINVAL;
-    }
     pthread_mutex_lock(&debug->lock);
     v->debug_register_count = 0;
     drop_patches(v);

@@ -160,23 +160,22 @@ void accel_message(struct accel_vm *vm, uint64_t gpa, uint32_t data)
         log_guest_error("message 0x%x to 0x%llx: %s", data, (unsigned long long)gpa, strerrordesc_np(-rc));
 }
 
-int accel_doorbell(struct accel_vm *vm, uint64_t gpa, unsigned size_bytes, uint32_t value, int fd)
+static int doorbell(struct accel_vm *vm, uint64_t gpa, unsigned size_bytes, uint32_t value, int fd, uint32_t flags)
 {
     struct kvm_ioeventfd bell = {
-        .datamatch = value, .addr = gpa, .len = size_bytes, .fd = fd, .flags = KVM_IOEVENTFD_FLAG_DATAMATCH};
+        .datamatch = value, .addr = gpa, .len = size_bytes, .fd = fd, .flags = KVM_IOEVENTFD_FLAG_DATAMATCH | flags};
 
     return kvm_ioctl(vm->vm_fd, KVM_IOEVENTFD, &bell);
 }
 
+int accel_doorbell(struct accel_vm *vm, uint64_t gpa, unsigned size_bytes, uint32_t value, int fd)
+{
+    return doorbell(vm, gpa, size_bytes, value, fd, 0);
+}
+
 void accel_doorbell_remove(struct accel_vm *vm, uint64_t gpa, unsigned size_bytes, uint32_t value, int fd)
 {
-    struct kvm_ioeventfd bell = {.datamatch = value,
-                                 .addr = gpa,
-                                 .len = size_bytes,
-                                 .fd = fd,
-                                 .flags = KVM_IOEVENTFD_FLAG_DATAMATCH | KVM_IOEVENTFD_FLAG_DEASSIGN};
-
-    (void)kvm_ioctl(vm->vm_fd, KVM_IOEVENTFD, &bell);
+    (void)doorbell(vm, gpa, size_bytes, value, fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
 }
 
 struct device *accel_vm_take_chip(struct accel_vm *vm)

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/landlock.h>
@@ -36,7 +35,7 @@
 
 static struct {
     struct sandbox_settings settings;
-    bool on, has_seccomp, has_capabilities;
+    bool on, has_seccomp;
     int landlock_abi;  /* 0: the kernel has none */
     int shared_rules;  /* ruleset of SANDBOX_SHARE, or -1 */
     int no_file_rules; /* ruleset that allows nothing, or -1 */

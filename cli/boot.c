@@ -649,6 +649,9 @@ static int open_serve(struct boot *boot, const struct option_values *values)
 
 static int boot_machine(struct boot *boot, const struct option_values *values)
 {
+    static const char *const sandbox[] = {"off", "on"};
+    const char *wanted = values->value[OPTION_SANDBOX];
+    unsigned confined = 0;
     struct machine *machine;
     struct error err;
     uint64_t begin_ns = loop_now_ns();
@@ -660,7 +663,9 @@ static int boot_machine(struct boot *boot, const struct option_values *values)
         fprintf(stderr, "tuff: %s\n", err.text);
     }
     console_block_signals();
-    if (confine(values, &boot->config))
+    if (wanted && parse_choice("--sandbox", wanted, sandbox, TUFF_ARRAY_LEN(sandbox), "on or off", &confined))
+        return CLI_EXIT_USAGE;
+    if (confined && confine(&boot->config))
         return CLI_EXIT_USAGE;
     if (machine_create(&boot->config, &machine, &err)) {
         report_error("%s", err.text);

@@ -5,13 +5,10 @@
 
 #include "base/sandbox.h"
 
-#include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
-int confine(const struct option_values *values, const struct machine_config *config)
+int confine(const struct machine_config *config)
 {
-    const char *wanted = values->value[OPTION_SANDBOX];
     struct sandbox_settings settings = {
         .device_sockets = config->vsock.path || config->channel_count,
         .device_files = config->sound.alsa,
@@ -22,12 +19,6 @@ int confine(const struct option_values *values, const struct machine_config *con
     struct error err;
     int rc;
 
-    if (!wanted || strcmp(wanted, "off") == 0)
-        return 0;
-    if (strcmp(wanted, "on") != 0) {
-        report_error("--sandbox, '%s', is not known: give on or off", wanted);
-        return -EINVAL;
-    }
     for (unsigned i = 0; i < config->net_count; i++) {
         settings.device_sockets |= config->nets[i].kind != MACHINE_NET_TAP;
         settings.device_files |= config->nets[i].kind == MACHINE_NET_USER; /* the host's resolvers */

@@ -2,11 +2,10 @@
 #ifndef TUFF_CLI_CONFINE_H
 #define TUFF_CLI_CONFINE_H
 
-#include "cli/options.h"
-
+#include "base/compiler.h"
 #include "machine/machine.h"
 
-/* Before anything of the guest is opened. Returns 0 (also with --sandbox=off), or a negative errno, reported. */
-int confine(const struct option_values *values, const struct machine_config *config) TUFF_MUST_CHECK;
+/* With --sandbox=on, before anything of the guest is opened. Returns 0 or a negative errno, reported. */
+int confine(const struct machine_config *config) TUFF_MUST_CHECK;
 
 #endif

@@ -47,7 +47,7 @@ struct control {
     struct control_config config;
     struct loop *loop;
     struct listener listener;
-    struct loop_timer *accept_timer;
+    struct acceptor *acceptor;
     struct control_client *clients; /* of the loop's thread, as the next one */
     unsigned client_count;
 

@@ -3,6 +3,7 @@
  * sends what is no message is told so; nothing waits for either. */
 #include "control/control_internal.h"
 
+#include "base/acceptor.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -14,7 +15,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 16 << 10, FAREWELL_MS = 1000, OUTPUT_WAITS_BYTES = 64 << 10, ACCEPT_AGAIN_NS = 100000000 };
+enum { READ_BYTES = 16 << 10, FAREWELL_MS = 1000, OUTPUT_WAITS_BYTES = 64 << 10 };
 
 struct event {
     struct control *control;
@@ -205,25 +206,12 @@ static void turn_away(int fd)
     close(fd);
 }
 
-static void on_connection(void *opaque, int listening, uint32_t events)
+static void on_connection(void *opaque, int fd)
 {
     struct control *control = opaque;
-    int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
-        /* No descriptor is left for it: it stays in the queue, and the loop is not kept busy by it. */
-        if (loop_fd_modify(control->loop, listening, 0) == 0)
-            loop_timer_arm(control->accept_timer, loop_now_ns() + ACCEPT_AGAIN_NS);
-    } else if (fd >= 0 && (control->client_count == CONTROL_CLIENTS_MAX || client_create(control, fd))) {
+    if (control->client_count == CONTROL_CLIENTS_MAX || client_create(control, fd))
         turn_away(fd);
-    }
-}
-
-static void accept_again(void *opaque)
-{
-    struct control *control = opaque;
-
-    (void)!loop_fd_modify(control->loop, control->listener.fd, EPOLLIN);
 }
 
 static void deliver(void *opaque)
@@ -313,9 +301,7 @@ void control_destroy(struct control *control)
         next = client->next;
         client_free(client);
     }
-    loop_timer_destroy(control->accept_timer);
-    if (control->loop && control->listener.fd >= 0)
-        loop_fd_remove(control->loop, control->listener.fd);
+    acceptor_destroy(control->acceptor);
     listener_close(&control->listener);
     loop_destroy(control->loop);
     pthread_cond_destroy(&control->job_ended);
@@ -331,9 +317,7 @@ static int start(struct control *control)
         return rc;
     loop_set_name(control->loop, "tuff-control");
     loop_set_service(control->loop);
-    rc = loop_timer_create(control->loop, accept_again, control, &control->accept_timer);
-    if (!rc)
-        rc = loop_fd_add(control->loop, control->listener.fd, EPOLLIN, on_connection, control);
+    rc = acceptor_create(control->loop, control->listener.fd, on_connection, control, &control->acceptor);
     return rc ? rc : loop_start(control->loop);
 }
 

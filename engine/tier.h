@@ -43,6 +43,12 @@ struct tier_tunables {
 #undef X
 };
 
+/* Regions that may wait and be compiled at once: before a thread took one, all of them wait. */
+static inline uint32_t tier_room(const struct tier_tunables *tunables)
+{
+    return tunables->queue + tunables->workers;
+}
+
 /* Counters, one list: printed by --stats. X(name, text) */
 #define TIER_COUNTERS(X)                                                             \
     X(regions_submitted, "regions chosen to be compiled")                            \

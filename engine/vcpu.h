@@ -285,7 +285,8 @@ struct vcpu_ops {
     uint64_t (*instret)(const struct vcpu *vcpu);
     void (*remote_fence)(struct vcpu *self, struct vcpu *const *vcpus, uint32_t count, uint64_t mask,
                          const struct vcpu_fence *fence);
-    /* For a debugger; all there, or none. `memory` is what the vCPU was created with. */
+    /* For a debugger; all there, or none. Points come checked, as far as vcpu_set_points() says of all back ends;
+     * `memory` is what the vCPU was created with. */
     int (*set_points)(struct vcpu *vcpu, const struct vcpu_point *points, uint32_t count);
     struct vcpu_stop (*last_stop)(const struct vcpu *vcpu);
     enum vcpu_exit (*step)(struct vcpu *vcpu);

@@ -13,6 +13,13 @@ bool vcpu_can_debug(struct vcpu *vcpu)
 
 int vcpu_set_points(struct vcpu *vcpu, const struct vcpu_point *points, uint32_t count)
 {
+    if (count > VCPU_POINTS_MAX)
+        return -ENOSPC;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct vcpu_point *p = &points[i];
+        if (!p->kinds || (p->kinds & ~VCPU_POINT_KINDS) || !p->len_bytes || p->len_bytes - 1 > UINT64_MAX - p->gva)
+            return -EINVAL;
+    }
     return vcpu->ops->set_points(vcpu, points, count);
 }
 

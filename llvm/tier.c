@@ -31,7 +31,6 @@ struct tier {
     pthread_cond_t work;
     /* under the lock */
     struct region **queue;
-    uint32_t room; /* entries of the queue */
     uint32_t waiting;
     bool stopping;
     bool freed; /* code was given up: a thread frees it */
@@ -169,9 +168,7 @@ static int create(const struct tier_config *config, struct region_cache *cache, 
     pthread_mutex_init(&tier->lock, NULL);
     pthread_mutex_init(&tier->sync_lock, NULL);
     pthread_cond_init(&tier->work, NULL);
-    /* The cache chooses as many as may wait and be compiled at once: before a worker took one, all of them wait. */
-    tier->room = config->tunables.queue + config->tunables.workers;
-    tier->queue = calloc(tier->room, sizeof(struct region *));
+    tier->queue = calloc(tier_room(&config->tunables), sizeof(struct region *));
     if (!tier->queue)
         rc = error_set(err, -ENOMEM, "no memory for a queue of %u regions", config->tunables.queue);
     for (unsigned i = 0; i < workers && rc == 0; i++)
@@ -207,7 +204,7 @@ static bool submit(struct tier *tier, struct region *region)
         return true;
     }
     pthread_mutex_lock(&tier->lock);
-    bool room = !tier->stopping && tier->waiting < tier->room;
+    bool room = !tier->stopping && tier->waiting < tier_room(&tier->config.tunables);
     if (room) {
         tier->queue[tier->waiting++] = region;
         pthread_cond_signal(&tier->work);

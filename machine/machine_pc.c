@@ -269,28 +269,21 @@ static int add_bell(struct machine *m, struct virtio_device *device, uint32_t qu
     return loop_fd_add(m->devices_loop, bell->fd, EPOLLIN, rang, bell);
 }
 
-/* Only where the bridge looks for functions: elsewhere a BAR means nothing, whatever is said there. */
-static bool in_windows(const struct machine *m, uint64_t gpa)
-{
-    uint64_t high = high_ram_end(m->mem);
-
-    return (gpa >= BOARD_PC_PCI_MEM32_GPA && gpa < BOARD_PC_PCI_MEM32_GPA + BOARD_PC_PCI_MEM32_BYTES) ||
-           (gpa >= high && gpa - high < BOARD_PC_PCI_MEM64_BYTES);
-}
-
 /* Of one that KVM does not take, stores come to the register. */
 static void doorbells_moved(void *opaque, uint64_t gpa)
 {
     struct function *f = opaque;
+    struct machine *m = f->machine;
+    bool was = pcie_host_has_memory(m->pcie, f->gpa), is = pcie_host_has_memory(m->pcie, gpa);
 
+    if (gpa == f->gpa) /* another BAR moved */
+        return;
     for (unsigned i = 0; i < f->bell_count; i++) {
         const struct bell *bell = &f->bells[i];
         uint64_t offset = bell->queue * (uint64_t)VIRTIO_PCI_DOORBELL_BYTES;
-        if (in_windows(f->machine, f->gpa))
-            accel_doorbell_remove(f->machine->accel, f->gpa + offset, sizeof(uint16_t), bell->queue, bell->fd);
-        int rc = in_windows(f->machine, gpa)
-                     ? accel_doorbell(f->machine->accel, gpa + offset, sizeof(uint16_t), bell->queue, bell->fd)
-                     : 0;
+        if (was)
+            accel_doorbell_remove(m->accel, f->gpa + offset, sizeof(uint16_t), bell->queue, bell->fd);
+        int rc = is ? accel_doorbell(m->accel, gpa + offset, sizeof(uint16_t), bell->queue, bell->fd) : 0;
         if (rc)
             log_guest_error("doorbell at 0x%" PRIx64 ": %s", gpa + offset, strerrordesc_np(-rc));
     }

@@ -6,6 +6,7 @@
  */
 #include "dev/net/socket.h"
 
+#include "base/acceptor.h"
 #include "base/loop.h"
 #include "dev/iov.h"
 #include "dev/net/checksum.h"
@@ -34,7 +35,8 @@ struct net_socket {
     char lock_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 8];
     int lock_fd;   /* -1: the other side's */
     int listen_fd; /* -1: this side connects */
-    int fd;        /* -1: nobody there */
+    struct acceptor *acceptor;
+    int fd; /* -1: nobody there */
     uint32_t waits;
     struct loop_timer *retry;
 };
@@ -101,13 +103,10 @@ static void connected(struct net_socket *wire, int fd)
         wire->base.front->writable(wire->base.front_opaque, 0);
 }
 
-static void somebody_connects(void *opaque, int listen_fd, uint32_t events)
+static void somebody_connects(void *opaque, int fd)
 {
     struct net_socket *wire = opaque;
-    int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-    if (fd < 0)
-        return;
     if (wire->fd >= 0)
         close(fd); /* a wire has two ends */
     else
@@ -131,7 +130,7 @@ static int listen_at(struct net_socket *wire)
     unlink(wire->address.sun_path);
     rc = bind(fd, (struct sockaddr *)&wire->address, sizeof(wire->address)) || listen(fd, 1) ? -errno : 0;
     if (!rc)
-        rc = loop_fd_add(wire->loop, fd, EPOLLIN, somebody_connects, wire);
+        rc = acceptor_create(wire->loop, fd, somebody_connects, wire, &wire->acceptor);
     if (rc) {
         close(fd);
         return rc;
@@ -263,9 +262,11 @@ static void socket_destroy(struct net_backend *backend)
     wire->base.front = NULL;
     loop_timer_destroy(wire->retry);
     close_watched(wire, &wire->fd);
-    if (wire->listen_fd >= 0)
+    acceptor_destroy(wire->acceptor);
+    if (wire->listen_fd >= 0) {
         unlink(wire->address.sun_path);
-    close_watched(wire, &wire->listen_fd);
+        close(wire->listen_fd);
+    }
     if (wire->lock_fd >= 0)
         close(wire->lock_fd); /* the file stays: without it two listeners could follow */
     free(wire);

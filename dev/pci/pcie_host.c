@@ -320,3 +320,16 @@ int pcie_host_add(struct device *dev, struct pci_device *function, unsigned slot
     pci_device_reset(function);
     return 0;
 }
+
+static bool holds(const struct pcie_host_window *window, uint64_t gpa)
+{
+    return gpa >= window->gpa && gpa - window->gpa < window->size_bytes;
+}
+
+bool pcie_host_has_memory(const struct device *dev, uint64_t gpa)
+{
+    const struct pcie_host *host = (const struct pcie_host *)dev;
+
+    assert(dev->ops == &pcie_host_ops);
+    return holds(&host->config.mem32, gpa) || holds(&host->config.mem64, gpa);
+}

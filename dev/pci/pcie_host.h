@@ -47,4 +47,7 @@ TUFF_MUST_CHECK int pcie_host_create(const struct pcie_host_config *config, stru
  * stays there, and is destroyed before the bridge. Returns 0, -EEXIST (slot taken), -EINVAL (no such slot). */
 TUFF_MUST_CHECK int pcie_host_add(struct device *host, struct pci_device *function, unsigned slot);
 
+/* Do accesses at `gpa` go to functions' memory BARs? Elsewhere a BAR means nothing, whatever is written to it. */
+bool pcie_host_has_memory(const struct device *host, uint64_t gpa);
+
 #endif

@@ -858,7 +858,7 @@ static bool is_pending(struct region_cache *cache, uint32_t id)
 static bool is_queue_full(struct region_cache *cache)
 {
     pthread_mutex_lock(&cache->lock);
-    bool full = cache->pending_count >= cache->config.tunables.queue + cache->config.tunables.workers;
+    bool full = cache->pending_count >= tier_room(&cache->config.tunables);
     pthread_mutex_unlock(&cache->lock);
     return full;
 }

@@ -125,12 +125,8 @@ int debug_set_points(struct vcpu *vcpu, const struct vcpu_point *points, uint32_
     struct hart *h = HART_OF(vcpu);
     struct debug_range ranges[VCPU_POINTS_MAX] = {0};
 
-    if (count > VCPU_POINTS_MAX)
-        return -ENOSPC;
     for (uint32_t i = 0; i < count; i++) {
         const struct vcpu_point *p = &points[i];
-        if (!p->kinds || (p->kinds & ~VCPU_POINT_KINDS) || !p->len_bytes || p->len_bytes - 1 > UINT64_MAX - p->gva)
-            return -EINVAL;
         ranges[i] =
             (struct debug_range){.first = p->gva, .last = p->gva + p->len_bytes - 1, .kinds = (uint8_t)p->kinds};
     }
