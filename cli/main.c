@@ -1,4 +1,5 @@
 /* The command `tuff`. Everything is in the library beside it, where tests reach it. */
+#include "base/tsan_guest.h"
 #include "cli/command.h"
 
 #include <errno.h>
@@ -15,18 +16,6 @@ static void fill_standard_descriptors(void)
             (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY); // NOLINT(android-cloexec-open)
     }
 }
-
-#if __has_feature(thread_sanitizer)
-/* A device stores to the guest's buffers by a host call while harts may look at them, and reads them when it finds them
- * in a ring, perhaps before it is told of them: what orders the two are the guest's own fences, of which the sanitizer
- * knows nothing. A snapshot copies pages while harts write them, and copies
- * those again that were written. */
-const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return "race:^host_fill$\nrace:^iov_to_buf$\nrace:^iov_from_buf$\nrace:^snapshot_write_page$\n";
-}
-#endif
 
 int main(int argc, char **argv)
 {

@@ -3,6 +3,7 @@
  * guests that run beside the host's clock, on either board: what they report at their end is the same. The PC is run
  * when TUFF_TEST_BOARD says so, and is skipped where there is no KVM. */
 #include "accel/accel.h"
+#include "base/tsan_guest.h"
 #include "dev/block/node.h"
 #include "machine/machine.h"
 #include "snapshot/snapshot.h"
@@ -18,16 +19,6 @@
 #include <string.h>
 #include <unistd.h>
 #include <zlib.h>
-
-#if __has_feature(thread_sanitizer)
-/* Guest memory as harts and devices, or a snapshot that copies written pages again, share it: the guest polls, so what
- * orders it are loads and fences of the guest's, of which the sanitizer knows nothing. */
-const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return "race:^snapshot_write_page$\nrace:^iov_from_buf$\nrace:^iov_to_buf$\n";
-}
-#endif
 
 enum { MEMORY_PAGES = 64 << 20 >> 12 };
 

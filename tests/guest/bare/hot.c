@@ -348,15 +348,24 @@ static void generated(void)
 
 /* ---- timer interrupts ---- */
 
-static uint64_t ticks_apart;
+enum { PROGRESS_INSNS = 400 };
 
+static uint64_t ticks_apart, ticks_now, last_retired;
+
+/* On a slow host a trap takes longer than the timer's distance, and the loop would never end: an interrupt that comes
+ * hardly later than the last one's end makes the next distance twice as long. */
 static bool on_timer(struct hart *hart, char mode)
 {
     const uint64_t x[] = {hart->x[11], hart->x[12], hart->x[5], hart->x[28]};
     if (rt_csr_read(mcause) != (CAUSE_INTERRUPT | 7))
         return false;
     note(&seen, 0, rt_csr_read(mepc), 0, x);
-    *rt_mmio64(RT_MTIMECMP(0)) = *rt_mmio64(RT_MTIME) + ticks_apart;
+    if (rt_csr_read(minstret) - last_retired < PROGRESS_INSNS)
+        ticks_now *= 2;
+    else if (ticks_now / 2 >= ticks_apart)
+        ticks_now /= 2;
+    *rt_mmio64(RT_MTIMECMP(0)) = *rt_mmio64(RT_MTIME) + ticks_now;
+    last_retired = rt_csr_read(minstret);
     return true;
 }
 
@@ -377,7 +386,8 @@ static void timer(uint64_t apart)
     *(volatile uint32_t *)hot_call = RT_NOP;
     rt_fence_i();
     seen = (struct record){0};
-    ticks_apart = apart;
+    ticks_apart = ticks_now = apart;
+    last_retired = 0;
     rt_self()->hook = on_timer;
     *rt_mmio64(RT_MTIMECMP(0)) = *rt_mmio64(RT_MTIME) + apart;
     rt_csr_write(mie, 1 << 7);
