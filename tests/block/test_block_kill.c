@@ -14,7 +14,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { RECORD_BYTES = 4096, RECORDS = 512, BATCH = 8, DISK_BYTES = RECORDS * RECORD_BYTES };
+enum {
+    SECTOR_BYTES = 512,
+    SECTORS = 8, /* of a record */
+    RECORD_BYTES = SECTORS * SECTOR_BYTES,
+    RECORDS = 512,
+    BATCH = 8,
+    DISK_BYTES = RECORDS * RECORD_BYTES
+};
 
 static const struct kind {
     enum block_format format;
@@ -36,13 +43,14 @@ static void tear_down(void)
     folder_remove();
 }
 
-/* Record `n` as written in round `round`. */
+/* Record `n` as written in round `round`; 0: as it was created. */
 static void fill_record(uint8_t *bytes, uint64_t n, uint64_t round)
 {
     uint64_t seed = n << 32 | round;
 
-    random_fill(&seed, bytes, RECORD_BYTES);
-    memcpy(bytes, &round, sizeof(round));
+    memset(bytes, 0, RECORD_BYTES);
+    if (round)
+        random_fill(&seed, bytes, RECORD_BYTES);
 }
 
 /* ---- the child ---- */
@@ -116,8 +124,9 @@ static void child(const struct kind *kind, const char *path, uint64_t seed, uint
 
 /* ---- the test ---- */
 
-/* Reads reports until the child has been killed. `durable` gets the round of each record; returns the last round. */
-static uint64_t watch(pid_t pid, int fd, unsigned reports, uint64_t round, uint64_t *durable)
+/* Reads reports until the child has been killed. `durable` gets the round of each sector of each record; returns the
+ * last round. */
+static uint64_t watch(pid_t pid, int fd, unsigned reports, uint64_t round, uint64_t durable[][SECTORS])
 {
     uint64_t records[BATCH];
     bool killed = false;
@@ -125,8 +134,8 @@ static uint64_t watch(pid_t pid, int fd, unsigned reports, uint64_t round, uint6
 
     while (read(fd, records, sizeof(records)) == (ssize_t)sizeof(records)) {
         round++;
-        for (unsigned i = 0; i < BATCH; i++)
-            durable[records[i]] = round;
+        for (unsigned i = 0; i < BATCH * SECTORS; i++)
+            durable[records[i / SECTORS]][i % SECTORS] = round;
         if (!killed && --reports == 0) {
             ck_assert_int_eq(kill(pid, SIGKILL), 0);
             killed = true;
@@ -137,25 +146,26 @@ static uint64_t watch(pid_t pid, int fd, unsigned reports, uint64_t round, uint6
     return round;
 }
 
-/* Each record is whole: of the round that was reported last, or of the one that was under way. */
-static void expect_records(const struct kind *kind, const char *path, uint64_t *durable, uint64_t last)
+/* Each sector is whole: of the round that was reported last, or of the one that was under way, of which a disk may have
+ * some sectors of a record and not others. */
+static void expect_records(const struct kind *kind, const char *path, uint64_t durable[][SECTORS], uint64_t last)
 {
     struct block_node *node = open_ok(path, kind->format, true);
-    static uint8_t got[RECORD_BYTES], expected[RECORD_BYTES];
+    static uint8_t got[RECORD_BYTES], before[RECORD_BYTES], under_way[RECORD_BYTES];
 
     for (uint64_t n = 0; n < RECORDS; n++) {
-        uint64_t round;
-
         ck_assert_int_eq(node_read(node, got, RECORD_BYTES, n * RECORD_BYTES), 0);
-        memcpy(&round, got, sizeof(round));
-        if (round != durable[n] && round != last + 1)
-            ck_abort_msg("record %lu is of round %lu, not %lu", (unsigned long)n, (unsigned long)round,
-                         (unsigned long)durable[n]);
-        if (!round)
-            continue;
-        fill_record(expected, n, round);
-        ck_assert_mem_eq(got, expected, RECORD_BYTES);
-        durable[n] = round;
+        fill_record(under_way, n, last + 1);
+        for (unsigned sector = 0; sector < SECTORS; sector++) {
+            size_t at = (size_t)sector * SECTOR_BYTES;
+            fill_record(before, n, durable[n][sector]);
+            if (memcmp(got + at, before + at, SECTOR_BYTES) == 0)
+                continue;
+            ck_assert_msg(memcmp(got + at, under_way + at, SECTOR_BYTES) == 0,
+                          "record %lu, sector %u: not of round %lu", (unsigned long)n, sector,
+                          (unsigned long)durable[n][sector]);
+            durable[n][sector] = last + 1;
+        }
     }
     close_ok(node);
 }
@@ -168,10 +178,12 @@ START_TEST(flushed_records_survive_sigkill)
                                        .cluster_bytes = kind->cluster_bytes,
                                        .lazy_refcounts = kind->lazy};
     int kills = getenv("TUFF_TEST_LONG") ? 100 : 10;
-    uint64_t durable[RECORDS] = {0}, round = 0, seed = 77 + (uint64_t)_i;
+    static uint64_t durable[RECORDS][SECTORS];
+    uint64_t round = 0, seed = 77 + (uint64_t)_i;
     const char *path = folder_path("disk");
     struct error err = {{0}};
 
+    memset(durable, 0, sizeof(durable));
     ck_assert_int_eq(node_create(path, &create, &err), 0);
     for (int i = 0; i < kills; i++) {
         int ends[2];
