@@ -51,6 +51,11 @@ static const struct cipher_row *find_cipher(const struct cipher_row *rows, size_
 
 #define FIND(rows, algorithm, key_bytes) find_cipher(rows, sizeof(rows) / sizeof((rows)[0]), algorithm, key_bytes)
 
+void crypto_prepare(void)
+{
+    EVP_MD_free(EVP_MD_fetch(NULL, "SHA256", NULL));
+}
+
 uint64_t crypto_algorithms(enum crypto_service service)
 {
     uint64_t bits = 0;

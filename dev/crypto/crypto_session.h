@@ -38,6 +38,10 @@ struct crypto_session {
     uint8_t key[CRYPTO_AUTH_KEY_BYTES];
 };
 
+/* libcrypto reads its configuration when it is first used, which a thread that serves the guest may not
+ * (base/sandbox.h): called when a device is made. */
+void crypto_prepare(void);
+
 /* The algorithms there are of a service, a bit each by their numbers. */
 uint64_t crypto_algorithms(enum crypto_service service);
 

@@ -421,6 +421,7 @@ int virtio_crypto_create(const struct virtio_crypto_config *config, struct virti
     }
     for (unsigned i = 0; i < QUEUES; i++)
         crypto->dev.queues[i].size_max = QUEUE_SIZE;
+    crypto_prepare();
     *out = &crypto->dev;
     return 0;
 }
