@@ -35,10 +35,11 @@
 
 static struct {
     struct sandbox_settings settings;
-    bool on, has_seccomp;
-    int landlock_abi;  /* 0: the kernel has none */
-    int shared_rules;  /* ruleset of SANDBOX_SHARE, or -1 */
-    int no_file_rules; /* ruleset that allows nothing, or -1 */
+    bool on, has_seccomp, has_capabilities;
+    const char *seccomp_why, *landlock_why; /* why they are not in force */
+    int landlock_abi;                       /* 0: the kernel has none */
+    int shared_rules;                       /* ruleset of SANDBOX_SHARE, or -1 */
+    int no_file_rules;                      /* ruleset that allows nothing, or -1 */
     atomic_uint refusals;
     const char *why_not;
 } sandbox = {.shared_rules = -1, .no_file_rules = -1, .why_not = "off"};
@@ -58,11 +59,13 @@ static const char *call_name(int number)
 static bool is_allocators(const siginfo_t *info, const ucontext_t *context)
 {
 #ifdef __x86_64__
-    return info->si_syscall == SYS_openat &&
-           strcmp((const char *)context->uc_mcontext.gregs[REG_RSI], "/proc/sys/vm/overcommit_memory") == 0;
+    const char *path = (const char *)context->uc_mcontext.gregs[REG_RSI];
+#elif defined(__aarch64__)
+    const char *path = (const char *)context->uc_mcontext.regs[1];
 #else
-    return false;
+#error "which register has the path of openat()?"
 #endif
+    return info->si_syscall == SYS_openat && strcmp(path, "/proc/sys/vm/overcommit_memory") == 0;
 }
 
 static void set_result(ucontext_t *context, long value)
@@ -77,24 +80,28 @@ static void set_result(ucontext_t *context, long value)
 }
 
 /* A refused system call, on the thread that made it. Only what may be called in a signal handler. The first 100 are
- * told: a thread out of control shall not fill a disk. */
+ * told: a thread out of control shall not fill a disk. A call without a name is younger than libseccomp, and so than
+ * this program: ENOSYS has libraries take the older one. */
 static void on_refusal(int number, siginfo_t *info, void *opaque)
 {
     ucontext_t *context = opaque;
     int saved = errno, len;
-    char line[160], thread[16] = "";
+    char line[192], thread[16] = "";
 
     if (info->si_code != SYS_SECCOMP) {
         signal(number, SIG_DFL);
         raise(number);
         return;
     }
-    set_result(context, -EPERM);
+    const char *name = call_name(info->si_syscall);
+    set_result(context, *name ? -EPERM : -ENOSYS);
     if (!is_allocators(info, context) && atomic_fetch_add(&sandbox.refusals, 1) < 100 &&
         sandbox.settings.report_fd >= 0) {
         prctl(PR_GET_NAME, thread);
-        len = snprintf(line, sizeof(line), "tuff: sandbox: thread %s was refused system call %s (%d)\n", thread,
-                       call_name(info->si_syscall), info->si_syscall);
+        len =
+            snprintf(line, sizeof(line),
+                     "tuff: sandbox: thread %s was refused system call %s (%d); if that is a mistake: --sandbox=off\n",
+                     thread, *name ? name : "unknown", info->si_syscall);
         (void)!write(sandbox.settings.report_fd, line, (size_t)len);
     }
     errno = saved;
@@ -138,7 +145,8 @@ static int apply_filter(unsigned which, unsigned flags)
         if (insns[i].k == SANDBOX_PID)
             insns[i].k = (uint32_t)getpid();
     }
-    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program) ? -errno : 0;
+    long rc = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    return rc < 0 ? -errno : rc ? -EBUSY : 0; /* above 0: a thread has a filter of its own */
 }
 
 static unsigned filter_of(enum sandbox_kind kind)
@@ -191,8 +199,9 @@ static uint64_t capabilities_of(enum sandbox_kind kind)
 {
     switch (kind) {
     case SANDBOX_DEVICE:
+        /* Sockets in the file system may be other users'. */
         return (sandbox.settings.network_admin ? CAP(NET_ADMIN) : 0) |
-               (sandbox.settings.device_sockets ? CAP(NET_BIND_SERVICE) : 0);
+               (sandbox.settings.device_sockets ? CAP(NET_BIND_SERVICE) | CAP(DAC_OVERRIDE) : 0);
     case SANDBOX_SHARE:
         return file_caps | CAP(MKNOD);
     case SANDBOX_SERVICE:
@@ -254,10 +263,93 @@ static int landlock_enter(enum sandbox_kind kind)
 
     if (!sandbox.landlock_abi || (kind != SANDBOX_SHARE && filter_of(kind) & SANDBOX_FILTER_FILES))
         return 0;
-    return syscall(SYS_landlock_restrict_self, rules, 0) ? -errno : 0;
+    /* The kernel takes 16, counted with those of who started this process and of the threads that started this one:
+     * the probe's was taken, so one such thread has these rules already. */
+    return syscall(SYS_landlock_restrict_self, rules, 0) && errno != E2BIG ? -errno : 0;
 }
 
 /* ---- entering ---- */
+
+struct probe {
+    bool landlock, seccomp;
+    int landlock_rc, seccomp_rc;
+};
+
+/* What threads will ask for, on one that ends then: a kernel or container that refuses says so before the guest runs.
+ */
+static void *try_thread(void *opaque)
+{
+    struct probe *probe = opaque;
+
+    unblock_refusals();
+    if (probe->landlock)
+        probe->landlock_rc = syscall(SYS_landlock_restrict_self, sandbox.no_file_rules, 0) ? -errno : 0;
+    if (probe->seccomp)
+        probe->seccomp_rc = apply_filter(0, 0);
+    return NULL;
+}
+
+static int run_probe(struct probe *probe)
+{
+    pthread_t id;
+    int rc = -pthread_create(&id, NULL, try_thread, probe);
+
+    if (!rc)
+        pthread_join(id, NULL);
+    return rc;
+}
+
+static void leave_out_landlock(const char *why)
+{
+    if (sandbox.no_file_rules >= 0)
+        close(sandbox.no_file_rules);
+    if (sandbox.shared_rules >= 0)
+        close(sandbox.shared_rules);
+    sandbox.no_file_rules = sandbox.shared_rules = -1;
+    sandbox.landlock_abi = 0;
+    sandbox.landlock_why = why;
+}
+
+static int start_landlock(struct error *err)
+{
+    struct probe probe = {.landlock = true};
+    int rc = landlock_start(err);
+
+    if (!rc && sandbox.landlock_abi) {
+        rc = run_probe(&probe);
+        rc = rc ? rc : probe.landlock_rc;
+        if (rc)
+            error_set(err, rc, "sandbox, Landlock, is refused by the kernel: %s", strerror(-rc));
+    }
+    if (rc && !sandbox.settings.required) {
+        leave_out_landlock("Landlock refused");
+        rc = 0;
+    }
+    return rc;
+}
+
+static int start_seccomp(struct error *err)
+{
+    struct probe probe = {.seccomp = true};
+    bool known = prctl(PR_GET_SECCOMP) >= 0;
+    int rc = known ? catch_refusals() : -ENOSYS;
+
+    unblock_refusals();
+    if (!rc)
+        rc = run_probe(&probe);
+    if (!rc)
+        rc = probe.seccomp_rc;
+    if (!rc)
+        rc = apply_filter(SANDBOX_FILTER_PROCESS, SECCOMP_FILTER_FLAG_TSYNC);
+    sandbox.has_seccomp = !rc;
+    if (!rc)
+        return 0;
+    sandbox.seccomp_why = known ? "seccomp refused" : "no seccomp in this kernel";
+    if (!sandbox.settings.required)
+        return 0;
+    return error_set(err, rc, "sandbox, seccomp, is refused by the kernel: %s (--sandbox=off does without)",
+                     strerror(-rc));
+}
 
 int sandbox_start(const struct sandbox_settings *settings, struct error *err)
 {
@@ -268,24 +360,21 @@ int sandbox_start(const struct sandbox_settings *settings, struct error *err)
         return 0;
     }
     sandbox.settings = *settings;
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-        return error_set(err, -errno, "sandbox, new privileges, cannot be given up: %s", strerror(errno));
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
+        rc = -errno;
+        sandbox.why_not = "off (the kernel does not let new privileges be given up)";
+        return settings->required ? error_set(err, rc, "sandbox, new privileges, cannot be given up: %s", strerror(-rc))
+                                  : 0;
+    }
     rc = keep_capabilities(process_caps);
-    if (rc)
+    sandbox.has_capabilities = !rc;
+    if (rc && settings->required)
         return error_set(err, rc, "sandbox, capabilities, cannot be given up: %s", strerror(-rc));
-    rc = landlock_start(err);
-    if (rc)
-        return rc;
-    rc = catch_refusals();
-    unblock_refusals();
-    sandbox.has_seccomp = prctl(PR_GET_SECCOMP) >= 0;
-    if (!rc && sandbox.has_seccomp)
-        rc = apply_filter(SANDBOX_FILTER_PROCESS, SECCOMP_FILTER_FLAG_TSYNC);
-    if (rc)
-        return error_set(err, rc, "sandbox, seccomp, is refused by the kernel: %s (--sandbox=off does without)",
-                         strerror(-rc));
-    sandbox.on = true;
-    return 0;
+    rc = start_landlock(err);
+    if (!rc)
+        rc = start_seccomp(err);
+    sandbox.on = !rc;
+    return rc;
 }
 
 void sandbox_enter(enum sandbox_kind kind)
@@ -297,7 +386,7 @@ void sandbox_enter(enum sandbox_kind kind)
         return;
     unblock_refusals();
     rc = landlock_enter(kind);
-    if (!rc)
+    if (!rc && sandbox.has_capabilities)
         rc = keep_capabilities(capabilities_of(kind));
     if (!rc && sandbox.has_seccomp)
         rc = apply_filter(filter_of(kind), 0);
@@ -309,12 +398,17 @@ void sandbox_enter(enum sandbox_kind kind)
 
 void sandbox_describe(char *text, size_t size)
 {
+    char landlock[32];
+
     if (!sandbox.on) {
         snprintf(text, size, "%s", sandbox.why_not);
         return;
     }
-    snprintf(text, size, "%s, no new privileges, capabilities dropped, %s%d, %u refused",
-             sandbox.has_seccomp ? "seccomp" : "no seccomp in this kernel",
-             sandbox.landlock_abi ? "Landlock " : "no Landlock in this kernel ", sandbox.landlock_abi,
+    snprintf(landlock, sizeof(landlock), "Landlock %d", sandbox.landlock_abi);
+    snprintf(text, size, "%s, no new privileges, capabilities %s, %s, %u refused",
+             sandbox.has_seccomp ? "seccomp" : sandbox.seccomp_why, sandbox.has_capabilities ? "dropped" : "kept",
+             sandbox.landlock_abi   ? landlock
+             : sandbox.landlock_why ? sandbox.landlock_why
+                                    : "no Landlock in this kernel",
              atomic_load(&sandbox.refusals));
 }

@@ -24,6 +24,7 @@ enum sandbox_kind {
 enum { SANDBOX_PATHS_MAX = 16 };
 
 struct sandbox_settings {
+    bool required;                         /* what the kernel refuses is an error; else it is left out */
     bool device_sockets;                   /* a device opens sockets while the guest runs */
     bool device_files;                     /* and files (the resolver's, ALSA's) */
     bool compile_files;                    /* compiling reads or writes files */
@@ -35,12 +36,13 @@ struct sandbox_settings {
 };
 
 /* Restricts the calling thread, and with it those that it will start: no new programs, no debugging of processes, no
- * mounts, modules or namespaces. Returns 0, or a negative errno with a line in err; what the kernel or this build has
- * not is left out, which sandbox_describe() says. Once a process. */
+ * mounts, modules or namespaces. What the kernel refuses, as in some containers, is left out, which sandbox_describe()
+ * says; with `required` it is an error, and so is a kernel without seccomp: a negative errno with a line in err.
+ * Landlock may be missing, and in builds with sanitizers everything is. Once a process. */
 int sandbox_start(const struct sandbox_settings *settings, struct error *err) TUFF_MUST_CHECK;
 
 /* Restricts the calling thread further, for good. Called first thing on it, before anything of the guest is looked at.
- * Ends the process where the kernel refuses what it has taken before: nothing runs less confined than was said. */
+ * Ends the process where the kernel refuses what sandbox_start() tried: nothing runs less confined than was said. */
 void sandbox_enter(enum sandbox_kind kind);
 
 /* What is in force, as a line for the user. */

@@ -14,6 +14,7 @@
 #include <seccomp.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -50,7 +51,7 @@
     X(mknodat) X(chmod) X(fchmod) X(fchmodat) X(chown) X(fchown) X(fchownat) X(utimensat) X(umask) X(syncfs) \
     X(getxattr) X(lgetxattr) X(fgetxattr) X(setxattr) X(lsetxattr) X(fsetxattr) X(listxattr) X(llistxattr) \
     X(flistxattr) X(removexattr) X(lremovexattr) X(fremovexattr) X(io_uring_setup) X(io_uring_register) \
-    X(landlock_add_rule)
+    X(landlock_add_rule) X(semop) X(semtimedop) X(semctl) X(shmdt) X(shmctl)
 
 /* What no thread of the process does. (A new process it may start: what reads a guest's disk for its kernel is one.) */
 #define REFUSED_CALLS(X) \
@@ -61,11 +62,6 @@
     X(reboot) X(swapon) X(swapoff) X(add_key) X(request_key) X(keyctl) X(iopl) X(ioperm) X(modify_ldt) \
     X(personality) X(acct) X(quotactl) X(settimeofday) X(clock_settime) X(clock_adjtime) X(adjtimex) \
     X(sethostname) X(setdomainname) X(syslog) X(vhangup) X(fanotify_init) X(lookup_dcookie)
-
-/* Names, besides those above, for the line about a refusal: what a thread out of control would try. */
-#define OTHER_CALLS(X) \
-    X(kill) X(tkill) X(tgkill) X(fork) X(vfork) X(clone) X(clone3) X(mmap) X(mprotect) X(ioctl) X(prctl) \
-    X(setuid) X(setgid) X(setresuid) X(userfaultfd) X(seccomp) X(chdir) X(fchdir) X(shmget) X(shmat)
 // clang-format on
 
 #define X(name) SCMP_SYS(name),
@@ -74,15 +70,6 @@ static const int socket_calls[] = {SOCKET_CALLS(X)};
 static const int file_calls[] = {FILE_CALLS(X)};
 static const int refused_calls[] = {REFUSED_CALLS(X)};
 #undef X
-
-static const struct {
-    int number;
-    const char *name;
-} names[] = {
-#define X(name) {SCMP_SYS(name), #name},
-    COMMON_CALLS(X) SOCKET_CALLS(X) FILE_CALLS(X) REFUSED_CALLS(X) OTHER_CALLS(X)
-#undef X
-};
 
 static int add_calls(scmp_filter_ctx ctx, uint32_t action, const int *calls, size_t count)
 {
@@ -188,6 +175,21 @@ static int make_process_filter(void)
     return rc;
 }
 
+/* Of all calls, for the line about a refusal. */
+static void print_names(void)
+{
+    enum { NUMBERS_MAX = 1024 };
+
+    printf("static const struct {\n    int number;\n    const char *name;\n} call_names[] = {\n");
+    for (int number = 0; number < NUMBERS_MAX; number++) {
+        char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, number);
+        if (name)
+            printf("    {%d, \"%s\"},\n", number, name);
+        free(name);
+    }
+    printf("};\n");
+}
+
 int main(void)
 {
     int rc = make_process_filter();
@@ -198,11 +200,6 @@ int main(void)
         fprintf(stderr, "filters could not be made: %s\n", strerror(-rc));
         return 1;
     }
-    printf("static const struct {\n    int number;\n    const char *name;\n} call_names[] = {\n");
-    for (size_t i = 0; i < TUFF_ARRAY_LEN(names); i++) {
-        if (names[i].number >= 0)
-            printf("    {%d, \"%s\"},\n", names[i].number, names[i].name);
-    }
-    printf("};\n");
+    print_names();
     return fflush(stdout) ? 1 : 0;
 }

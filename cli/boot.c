@@ -665,7 +665,7 @@ static int boot_machine(struct boot *boot, const struct option_values *values)
     console_block_signals();
     if (wanted && parse_choice("--sandbox", wanted, sandbox, TUFF_ARRAY_LEN(sandbox), "on or off", &confined))
         return CLI_EXIT_USAGE;
-    if (confined && confine(&boot->config))
+    if (confined && confine(&boot->config, wanted != NULL))
         return CLI_EXIT_USAGE;
     if (machine_create(&boot->config, &machine, &err)) {
         report_error("%s", err.text);

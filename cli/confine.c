@@ -7,12 +7,14 @@
 
 #include <unistd.h>
 
-int confine(const struct machine_config *config)
+int confine(const struct machine_config *config, bool required)
 {
     struct sandbox_settings settings = {
-        .device_sockets = config->vsock.path || config->channel_count,
+        .required = required,
+        .device_sockets = config->sound.alsa || config->vsock.path || config->channel_count,
         .device_files = config->sound.alsa,
-        .compile_files = config->cache || config->jit.dump.what || config->jit.jitdump || config->jit.perf_map,
+        .compile_files = config->cache || config->jit.dump.what || config->jit.jitdump || config->jit.perf_map ||
+                         config->jit.plugins,
         .vcpu_compiles = config->jit.sync,
         .report_fd = STDERR_FILENO,
     };

@@ -5,7 +5,10 @@
 #include "base/compiler.h"
 #include "machine/machine.h"
 
-/* With --sandbox=on, before anything of the guest is opened. Returns 0 or a negative errno, reported. */
-int confine(const struct machine_config *config) TUFF_MUST_CHECK;
+#include <stdbool.h>
+
+/* Before anything of the guest is opened. `required`: what the kernel refuses is an error; else it is left out. Returns
+ * 0 or a negative errno, reported. */
+int confine(const struct machine_config *config, bool required) TUFF_MUST_CHECK;
 
 #endif

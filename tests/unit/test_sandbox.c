@@ -6,15 +6,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -255,6 +259,136 @@ START_TEST(without_a_start_nothing_is_refused)
 }
 END_TEST
 
+/* ---- kernels and containers that refuse ---- */
+
+/* From here on `call` fails with `error`; with `argument` >= 0 that alone is meant as its first one. */
+static void have_refused(unsigned call, int argument, unsigned error)
+{
+    struct sock_filter insns[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | (argument < 0 ? BPF_JGE : BPF_JEQ) | BPF_K, argument < 0 ? 0 : (unsigned)argument, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {.len = TUFF_ARRAY_LEN(insns), .filter = insns};
+
+    /* Without privileges the kernel wants this before; the call for it can then be refused all the same. */
+    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+static const struct refusing {
+    unsigned call;
+    int argument;
+    unsigned error;
+    const char *said; /* in what is in force */
+} refusing[] = {
+    {SYS_seccomp, -1, EPERM, "seccomp refused, "},
+    {SYS_prctl, PR_GET_SECCOMP, EINVAL, "no seccomp in this kernel, "},
+    {SYS_prctl, PR_SET_NO_NEW_PRIVS, EPERM, "off (the kernel does not let new privileges be given up)"},
+    {SYS_capset, -1, EPERM, "capabilities kept, "},
+    {SYS_landlock_restrict_self, -1, EPERM, "Landlock refused, "},
+};
+
+static bool has_landlock(void)
+{
+    return syscall(SYS_landlock_create_ruleset, NULL, 0, 1) >= 2;
+}
+
+static void nothing(void)
+{
+}
+
+START_TEST(what_the_kernel_refuses_is_left_out_and_said)
+{
+    const struct refusing *r = &refusing[_i];
+    char text[160];
+
+    if (r->call == SYS_landlock_restrict_self && !has_landlock())
+        return;
+    have_refused(r->call, r->argument, r->error);
+    begin((struct sandbox_settings){0});
+    on_thread(SANDBOX_DEVICE, nothing); /* ends the process if it is not as sandbox_start() found it */
+    sandbox_describe(text, sizeof(text));
+    ck_assert_msg(strstr(text, r->said) != NULL, "%s", text);
+}
+END_TEST
+
+START_TEST(what_is_required_and_refused_is_an_error)
+{
+    const struct refusing *r = &refusing[_i];
+    struct error err = {0};
+
+    if (r->call == SYS_landlock_restrict_self && !has_landlock())
+        return;
+    have_refused(r->call, r->argument, r->error);
+    ck_assert_int_lt(sandbox_start(&(struct sandbox_settings){.required = true, .report_fd = -1}, &err), 0);
+    ck_assert_msg(strncmp(err.text, "sandbox, ", 9) == 0, "%s", err.text);
+}
+END_TEST
+
+START_TEST(kernel_without_landlock_is_taken_even_if_required)
+{
+    char text[160];
+
+    have_refused(SYS_landlock_create_ruleset, -1, ENOSYS);
+    begin((struct sandbox_settings){.required = true});
+    on_thread(SANDBOX_DEVICE, try_captured);
+    sandbox_describe(text, sizeof(text));
+    ck_assert_msg(strstr(text, "seccomp, ") == text && strstr(text, "no Landlock in this kernel") != NULL, "%s", text);
+}
+END_TEST
+
+/* Each is started by the one before, as disk workers are: more than the 16 layers that Landlock takes. */
+static void *chained(void *opaque)
+{
+    const int *left = opaque;
+    int fewer = *left - 1;
+    pthread_t id;
+
+    sandbox_enter(SANDBOX_DEVICE);
+    if (*left == 0) {
+        try_files();
+        return NULL;
+    }
+    ck_assert_int_eq(pthread_create(&id, NULL, chained, &fewer), 0);
+    pthread_join(id, NULL);
+    return NULL;
+}
+
+START_TEST(chain_of_threads_stays_confined)
+{
+    int left = 40;
+    pthread_t id;
+
+    begin((struct sandbox_settings){0});
+    ck_assert_int_eq(pthread_create(&id, NULL, chained, &left), 0);
+    pthread_join(id, NULL);
+}
+END_TEST
+
+static void call_what_is_too_new(void)
+{
+    char text[256] = "";
+
+    errno = 0;
+    ck_assert_int_eq(syscall(1023), -1);
+    ck_assert_int_eq(errno, ENOSYS);
+    ck_assert_int_gt(read(report[0], text, sizeof(text) - 1), 0);
+    ck_assert_ptr_nonnull(
+        strstr(text, "was refused system call unknown (1023); if that is a mistake: --sandbox=off\n"));
+    refused(syscall(SYS_timer_create, 0, NULL, NULL), "timer_create"); /* a name that no list has */
+}
+
+START_TEST(refusals_name_any_call_and_the_option)
+{
+    begin((struct sandbox_settings){0});
+    on_thread(SANDBOX_DEVICE, call_what_is_too_new);
+}
+END_TEST
+
 static bool has_sandbox(void)
 {
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
@@ -278,6 +412,11 @@ int main(void)
         tcase_add_test(tc, share_reaches_its_directory_alone);
         tcase_add_test(tc, service_opens_files_and_starts_no_program);
         tcase_add_test(tc, process_starts_no_program_and_debugs_nobody);
+        tcase_add_loop_test(tc, what_the_kernel_refuses_is_left_out_and_said, 0, (int)TUFF_ARRAY_LEN(refusing));
+        tcase_add_loop_test(tc, what_is_required_and_refused_is_an_error, 0, (int)TUFF_ARRAY_LEN(refusing));
+        tcase_add_test(tc, kernel_without_landlock_is_taken_even_if_required);
+        tcase_add_test(tc, chain_of_threads_stays_confined);
+        tcase_add_test(tc, refusals_name_any_call_and_the_option);
     }
     suite_add_tcase(suite, tc);
     return run_suite(suite);
