@@ -23,7 +23,7 @@ int confine(const struct machine_config *config, bool required)
 
     for (unsigned i = 0; i < config->net_count; i++) {
         settings.device_sockets |= config->nets[i].kind != MACHINE_NET_TAP;
-        settings.device_files |= config->nets[i].kind == MACHINE_NET_USER; /* the host's resolvers */
+        settings.device_files |= config->nets[i].kind != MACHINE_NET_TAP; /* the host's resolvers; a wire's lock */
         settings.network_admin |= config->nets[i].kind == MACHINE_NET_TAP;
     }
     for (unsigned i = 0; i < config->share_count; i++)
