@@ -67,6 +67,10 @@ void hart_update_context(struct hart *h)
         .masked_bits = masked_bits(h, data_priv),
         .asid = translated ? (uint16_t)(h->satp >> 44) : 0,
     };
+    /* Most changes are of FS, on the way into a kernel and out of it. */
+    if (h->bank && h->bank == h->exec_bank && data_priv == h->priv &&
+        tlb_view_word(&view) == tlb_view_word(&h->bank->view))
+        return;
     h->bank = tlb_select(h->tlb, &view);
     if (data_priv == h->priv) {
         h->exec_bank = h->bank;

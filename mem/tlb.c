@@ -21,6 +21,8 @@ static const unsigned leaf_slots[LEVELS] = {LEAVES_4K, LEAVES_2M, LEAVES_1G, LEA
 static const unsigned leaf_base[LEVELS] = {0, LEAVES_4K, LEAVES_4K + LEAVES_2M, LEAVES_4K + LEAVES_2M + LEAVES_1G,
                                            LEAVES - LEAVES_256T};
 
+static const uint64_t VIEW_NONE = ~(uint64_t)0; /* differs from each view in more than the ASID */
+
 struct leaf_entry {
     uint64_t page; /* gva >> the level's shift */
     uint64_t pte;
@@ -33,6 +35,7 @@ struct tlb {
     struct tlb_bank banks[TLB_BANKS];
     struct leaf_entry leaves[LEAVES];
     unsigned levels; /* of leaves seen so far: 1 + the highest. Guests hardly use the upper ones */
+    uint64_t views[TLB_BANKS]; /* words of those of the banks; VIEW_NONE: the bank is not used */
     uint64_t uses;
     uint64_t stamps; /* given out */
 };
@@ -65,8 +68,10 @@ int tlb_create(struct tlb **out)
     if (!*out)
         return -ENOMEM;
     memset(*out, 0, sizeof(**out));
-    for (unsigned i = 0; i < TLB_BANKS; i++)
+    for (unsigned i = 0; i < TLB_BANKS; i++) {
         clear_bank(*out, &(*out)->banks[i]);
+        (*out)->views[i] = VIEW_NONE;
+    }
     return 0;
 }
 
@@ -79,35 +84,42 @@ void tlb_destroy(struct tlb *tlb)
 
 /* A bank whose entries are all global serves any ASID: that is how the kernel keeps its own over a switch of address
  * space. */
-static bool bank_serves(const struct tlb_bank *bank, const struct tlb_view *view)
+static bool bank_serves(const struct tlb_bank *bank, uint64_t differences)
 {
-    const struct tlb_view *own = &bank->view;
+    static const struct tlb_view asid = {.asid = UINT16_MAX};
 
-    return bank->used && own->priv == view->priv && own->translated == view->translated && own->sum == view->sum &&
-           own->mxr == view->mxr && own->masked_bits == view->masked_bits &&
-           (own->asid == view->asid || !bank->has_private);
+    return differences == 0 || (!(differences & ~tlb_view_word(&asid)) && !bank->has_private);
+}
+
+static struct tlb_bank *make_room(struct tlb *tlb)
+{
+    struct tlb_bank *oldest = &tlb->banks[0];
+
+    for (unsigned i = 1; i < TLB_BANKS; i++) {
+        if (tlb->banks[i].last_use < oldest->last_use)
+            oldest = &tlb->banks[i];
+    }
+    if (oldest->used)
+        clear_bank(tlb, oldest);
+    oldest->used = true;
+    oldest->mirrored = false;
+    oldest->mirror_wanted = 0;
+    return oldest;
 }
 
 struct tlb_bank *tlb_select(struct tlb *tlb, const struct tlb_view *view)
 {
-    struct tlb_bank *oldest = &tlb->banks[0];
+    uint64_t wanted = tlb_view_word(view);
     struct tlb_bank *chosen = NULL;
 
+    /* A system call comes here four times and more: the words side by side, instead of each in a bank of 128 KiB. */
     for (unsigned i = 0; i < TLB_BANKS && !chosen; i++) {
-        struct tlb_bank *bank = &tlb->banks[i];
-        if (bank_serves(bank, view))
-            chosen = bank;
-        else if (bank->last_use < oldest->last_use)
-            oldest = bank;
+        if (bank_serves(&tlb->banks[i], tlb->views[i] ^ wanted))
+            chosen = &tlb->banks[i];
     }
-    if (!chosen) {
-        chosen = oldest;
-        if (chosen->used)
-            clear_bank(tlb, chosen);
-        chosen->used = true;
-        chosen->mirrored = false;
-        chosen->mirror_wanted = 0;
-    }
+    if (!chosen)
+        chosen = make_room(tlb);
+    tlb->views[chosen - tlb->banks] = wanted;
     chosen->view = *view;
     chosen->last_use = ++tlb->uses;
     return chosen;

@@ -50,8 +50,18 @@ struct tlb_view {
     bool translated; /* satp is on and applies */
     bool sum, mxr;
     uint8_t masked_bits; /* upper bits of addresses of loads and stores that do not count (pointer masking) */
+    uint8_t zero;        /* no padding: views are compared as words */
     uint16_t asid;       /* 0 when not translated */
 };
+_Static_assert(sizeof(struct tlb_view) == sizeof(uint64_t), "compared as words");
+
+static inline uint64_t tlb_view_word(const struct tlb_view *view)
+{
+    uint64_t word;
+
+    __builtin_memcpy(&word, view, sizeof(word));
+    return word;
+}
 
 /* What a load or store at `gva` means: chapter "Pointer Masking", section "The Ignore Transformation". Entries are
  * filled for addresses as they are used, so that nobody but the slow path has to ask; those of one page with other tags

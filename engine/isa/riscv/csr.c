@@ -126,10 +126,12 @@ static void set_mstatus_bits(struct hart *h, uint64_t value, uint64_t writable)
         status &= ~MSTATUS_MIE;
     if (status & MSTATUS_SDT)
         status &= ~MSTATUS_SIE;
+    uint64_t changed = h->mstatus ^ status;
     h->mstatus = status;
     h->r.fs_dirty = 0;
     h->irq_check = true;
-    hart_update_context(h);
+    if (changed & (MSTATUS_FS | MSTATUS_SUM | MSTATUS_MXR | MSTATUS_MPRV | MSTATUS_MPP))
+        hart_update_context(h);
 }
 
 void csr_set_mstatus(struct hart *h, uint64_t value)
