@@ -34,7 +34,7 @@ struct leaf_entry {
 struct tlb {
     struct tlb_bank banks[TLB_BANKS];
     struct leaf_entry leaves[LEAVES];
-    unsigned levels; /* of leaves seen so far: 1 + the highest. Guests hardly use the upper ones */
+    unsigned levels;           /* of leaves seen so far: 1 + the highest. Guests hardly use the upper ones */
     uint64_t views[TLB_BANKS]; /* words of those of the banks; VIEW_NONE: the bank is not used */
     uint64_t uses;
     uint64_t stamps; /* given out */

@@ -206,6 +206,7 @@ _Static_assert(STENCIL_SOURCES == 4, "variants of stencils");
 #define FORMAT_CBO PLAIN
 #define FORMAT_CSR PLAIN
 #define FORMAT_CSR_NAMED PLAIN
+#define FORMAT_CSR_TRAP PLAIN
 #define FORMAT_FENCE PLAIN
 #define FORMAT_FENCE_I PLAIN
 #define FORMAT_FLI PLAIN

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "engine/interp/interp.h"
 #include "engine/isa/riscv/fp_flags.h"
+#include "engine/isa/riscv/system.h"
 #include "engine/region/region_cache.h"
 #include "mem/frame.h"
 
@@ -30,12 +31,15 @@ enum phase { IDLE, IN_REGION, IN_REPLAY };
 enum left { LEFT_GO, LEFT_PAST, LEFT_DECLINED };
 
 /* What a stretch starts from and what it comes to. */
+enum { TRAP_REGISTERS = CSR_STVAL - CSR_SSCRATCH + 1 };
+
 struct snapshot {
     struct rv_regs r;
     uint64_t pc;
     uint64_t reserved_granule, reserved_value, reserved_gpa;
     uint8_t reserved_bytes;
     uint8_t fflags;
+    uint64_t trap[TRAP_REGISTERS];
 };
 
 struct page {
@@ -191,6 +195,7 @@ static void take_snapshot(struct hart *h, struct snapshot *s)
         .reserved_bytes = h->reserved_bytes,
         .fflags = fp_read_flags(h),
     };
+    memcpy(s->trap, csr_trap_register(h, CSR_SSCRATCH), sizeof(s->trap));
 }
 
 static void restore_snapshot(struct hart *h, const struct snapshot *s)
@@ -207,6 +212,7 @@ static void restore_snapshot(struct hart *h, const struct snapshot *s)
     h->reserved_gpa = s->reserved_gpa;
     h->reserved_bytes = s->reserved_bytes;
     fp_write_flags(h, s->fflags);
+    memcpy(csr_trap_register(h, CSR_SSCRATCH), s->trap, sizeof(s->trap));
 }
 
 /* The region's block is charged already. Flags are cleared where the region cannot tell, so that one that is not raised
@@ -408,6 +414,7 @@ static void compare_ends(struct report *report, const struct verify *v)
 
 static void compare_results(struct hart *h, struct report *report)
 {
+    static const char *const names[TRAP_REGISTERS] = {"sscratch", "sepc", "scause", "stval"};
     const struct verify *v = h->verify;
     const struct snapshot *a = &v->by_region;
     const struct snapshot *b = &v->by_interp;
@@ -419,6 +426,8 @@ static void compare_results(struct hart *h, struct report *report)
     compare_registers(report, &a->r, &b->r);
     compare(report, "floating-point flags", a->fflags, b->fflags);
     compare(report, "floating-point state written", a->r.fs_dirty != 0, b->r.fs_dirty != 0);
+    for (unsigned i = 0; i < TRAP_REGISTERS; i++)
+        compare(report, names[i], a->trap[i], b->trap[i]);
     compare(report, "reservation", a->reserved_granule, b->reserved_granule);
     if (a->reserved_granule && b->reserved_granule) {
         compare(report, "reserved address", a->reserved_gpa, b->reserved_gpa);

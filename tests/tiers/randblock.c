@@ -32,6 +32,8 @@ static const uint16_t excluded_rows[] = {
     RV_ROW_sfence_w_inval,
     RV_ROW_sfence_inval_ir,
     RV_ROW_unimp,
+    RV_ROW_csrrw_strap,
+    RV_ROW_csrrs_strap,
     /* the emulator's user mode does not enable them */
     RV_ROW_cbo_inval,
     RV_ROW_cbo_clean,

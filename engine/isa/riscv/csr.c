@@ -1,9 +1,10 @@
 /* Control and status registers (Privileged Architecture 1.13, chapter 2 and the sections named below): which exist, who
  * may access them, which bits stick. What a write changes beyond its own value (translation context, pending
- * interrupts, timers) is done here; the CSR instructions always end their block. */
+ * interrupts, timers) is done here; what has no such effects and no row of its own ends its block all the same. */
 #include "engine/isa/riscv/fp_flags.h"
 #include "engine/isa/riscv/hart.h"
 #include "engine/isa/riscv/sem.h"
+#include "engine/isa/riscv/system.h"
 
 /* clang-format off: tables, one register a line */
 
@@ -20,10 +21,6 @@ enum {
     CSR_SENVCFG = 0x10a,
     CSR_SSTATEEN0 = 0x10c,
     CSR_SSTATEEN3 = 0x10f,
-    CSR_SSCRATCH = 0x140,
-    CSR_SEPC = 0x141,
-    CSR_SCAUSE = 0x142,
-    CSR_STVAL = 0x143,
     CSR_SIP = 0x144,
     CSR_STIMECMP = 0x14d,
     CSR_SATP = 0x180,
@@ -394,16 +391,10 @@ static bool read_supervisor(struct hart *h, unsigned number, uint64_t *value)
         *value = h->senvcfg;
         return stateen_allows(h, 0, MSTATEEN0_ENVCFG);
     case CSR_SSCRATCH:
-        *value = h->sscratch;
-        return true;
     case CSR_SEPC:
-        *value = h->sepc;
-        return true;
     case CSR_SCAUSE:
-        *value = h->scause;
-        return true;
     case CSR_STVAL:
-        *value = h->stval;
+        *value = *csr_trap_register(h, number);
         return true;
     case CSR_STIMECMP:
         *value = h->stimecmp;
@@ -594,11 +585,6 @@ static void write_tvec(uint64_t *tvec, uint64_t value)
         *tvec = value;
 }
 
-static void write_epc(const struct hart *h, uint64_t *epc, uint64_t value)
-{
-    *epc = value & (h->isa & ISA_EXT(C) ? ~1ull : ~3ull);
-}
-
 /* Bits of sip that S-mode may write: SSIP and LCOFIP, where they are delegated (section 12.1.3, Sscofpmf). */
 static void write_sip(struct hart *h, uint64_t value)
 {
@@ -678,16 +664,10 @@ static bool write_supervisor(struct hart *h, unsigned number, uint64_t value)
         hart_update_context(h);
         return true;
     case CSR_SSCRATCH:
-        h->sscratch = value;
-        return true;
     case CSR_SEPC:
-        write_epc(h, &h->sepc, value);
-        return true;
     case CSR_SCAUSE:
-        h->scause = value;
-        return true;
     case CSR_STVAL:
-        h->stval = value;
+        *csr_trap_register(h, number) = csr_trap_value(h, number, value);
         return true;
     case CSR_STIMECMP:
         if (!stimecmp_allowed(h))
@@ -763,7 +743,7 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
         h->mscratch = value;
         return true;
     case CSR_MEPC:
-        write_epc(h, &h->mepc, value);
+        h->mepc = csr_epc_value(h, value);
         return true;
     case CSR_MCAUSE:
         h->mcause = value;
@@ -778,7 +758,7 @@ static bool write_machine(struct hart *h, unsigned number, uint64_t value)
         h->mnscratch = value;
         return true;
     case CSR_MNEPC:
-        write_epc(h, &h->mnepc, value);
+        h->mnepc = csr_epc_value(h, value);
         return true;
     case CSR_MNCAUSE:
         h->mncause = value;

@@ -253,6 +253,9 @@ static inline int32_t field_c_imm_b(uint32_t w)
            o->imm = (int32_t)field_bits(w, 31, 20);)                                                                   \
     FORMAT(CSR_NAMED, 4, FIELD_RD | FIELD_RS1, o->rd = field_rd(w); o->rs1 = field_rs1(w);                             \
            o->imm = (int32_t)field_bits(w, 31, 20);)                                                                   \
+    /* one of four CSRs that are numbered in a row */                                                                  \
+    FORMAT(CSR_TRAP, 4, FIELD_RD | FIELD_RS1 | 0x00300000u, o->rd = field_rd(w); o->rs1 = field_rs1(w);                \
+           o->imm = (int32_t)field_bits(w, 31, 20);)                                                                   \
     FORMAT(CSR_FIXED, 4, 0, o->rd = field_rd(w); o->rs1 = field_rs1(w); o->imm = (int32_t)field_bits(w, 31, 20);)      \
     /* rd and rs1 are ignored, not operands */                                                                         \
     FORMAT(FENCE, 4, FIELD_RD | FIELD_RS1 | FIELD_IMM12, o->imm = (int32_t)field_bits(w, 31, 20);)                     \

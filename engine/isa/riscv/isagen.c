@@ -26,7 +26,7 @@
 #define ISA_ROWS_FILE "engine/isa/riscv/rows.def"
 #endif
 
-enum { EXCEPTS_MAX = 2 };
+enum { EXCEPTS_MAX = 3 };
 
 struct bit_pattern {
     uint32_t mask, match;
@@ -41,16 +41,20 @@ struct row {
 };
 
 static const struct row rows[] = {
-#define INSN_EXCEPT2(id_, mnemonic_, format_, match_, mask_, xmask1_, xmatch1_, xmask2_, xmatch2_, isa_, effects_, \
-                     syntax_)                                                                                      \
-    {.id = #id_,                                                                                                   \
-     .mnemonic = mnemonic_,                                                                                        \
-     .format = #format_,                                                                                           \
-     .sem = #id_,                                                                                                  \
-     .isa = isa_,                                                                                                  \
-     .syntax = syntax_,                                                                                            \
-     .takes = {mask_, match_},                                                                                     \
-     .excepts = {{xmask1_, xmatch1_}, {xmask2_, xmatch2_}}},
+#define INSN_EXCEPT3(id_, mnemonic_, format_, match_, mask_, xmask1_, xmatch1_, xmask2_, xmatch2_, xmask3_, xmatch3_, \
+                     isa_, effects_, syntax_)                                                                         \
+    {.id = #id_,                                                                                                      \
+     .mnemonic = mnemonic_,                                                                                           \
+     .format = #format_,                                                                                              \
+     .sem = #id_,                                                                                                     \
+     .isa = isa_,                                                                                                     \
+     .syntax = syntax_,                                                                                               \
+     .takes = {mask_, match_},                                                                                        \
+     .excepts = {{xmask1_, xmatch1_}, {xmask2_, xmatch2_}, {xmask3_, xmatch3_}}},
+#define INSN_EXCEPT2(id_, mnemonic_, format_, match_, mask_, xmask1_, xmatch1_, xmask2_, xmatch2_, isa_, effects_,   \
+                     syntax_)                                                                                        \
+    INSN_EXCEPT3(id_, mnemonic_, format_, match_, mask_, xmask1_, xmatch1_, xmask2_, xmatch2_, 0, 0, isa_, effects_, \
+                 syntax_)
 #define INSN_EXCEPT(id_, mnemonic_, format_, match_, mask_, xmask_, xmatch_, isa_, effects_, syntax_) \
     INSN_EXCEPT2(id_, mnemonic_, format_, match_, mask_, xmask_, xmatch_, 0, 0, isa_, effects_, syntax_)
 #define INSN(id_, mnemonic_, format_, match_, mask_, isa_, effects_, syntax_) \

@@ -1,5 +1,5 @@
-/* Semantic bodies: Zicsr, Zifencei and the privileged instructions. All end their block; the work is in calls, in every
- * tier. */
+/* Semantic bodies: Zicsr, Zifencei and the privileged instructions. All but those of a few CSRs end their block; the
+ * work is in calls, in every tier. */
 #ifndef TUFF_ENGINE_ISA_RISCV_SEM_SYS_H
 #define TUFF_ENGINE_ISA_RISCV_SEM_SYS_H
 
@@ -59,6 +59,24 @@ SEM(csrrs_fflags)
     }
     NEXT;
 }
+
+/* sscratch to stval (section 12.1, csr_trap_register()): no field of theirs means anything to the hart before a trap or
+ * SRET. */
+#define CSR_TRAP_BODY(new_value)                              \
+    {                                                         \
+        if (h->priv < VCPU_PRIV_S)                            \
+            TRAP(CAUSE_ILLEGAL, 0);                           \
+        uint64_t *reg = csr_trap_register(h, (unsigned)imm);  \
+        uint64_t old = *reg;                                  \
+        *reg = csr_trap_value(h, (unsigned)imm, (new_value)); \
+        SET_RD(old);                                          \
+        NEXT;                                                 \
+    }
+
+SEM(csrrw_strap)
+CSR_TRAP_BODY(RS1)
+SEM(csrrs_strap)
+CSR_TRAP_BODY(old | RS1)
 
 SEM(ecall)
 {

@@ -1,8 +1,33 @@
-/* The privileged instructions behind sem_sys.h (system.c). Each ends its block: SEM_END with h->pc set, or SEM_TRAP. */
+/* The privileged instructions behind sem_sys.h (system.c). Those that are calls end their block: SEM_END with h->pc
+ * set, or SEM_TRAP. */
 #ifndef TUFF_ENGINE_ISA_RISCV_SYSTEM_H
 #define TUFF_ENGINE_ISA_RISCV_SYSTEM_H
 
 #include "engine/isa/riscv/sem.h"
+
+enum { CSR_SSCRATCH = 0x140, CSR_SEPC, CSR_SCAUSE, CSR_STVAL };
+
+/* Of the four CSRs from sscratch to stval: where it is, and what becomes of a value that is written (sections 12.1.6 to
+ * 12.1.9). All are S-mode's; nothing else guards them. */
+_Static_assert(offsetof(struct hart, sepc) == offsetof(struct hart, sscratch) + 8 &&
+                   offsetof(struct hart, scause) == offsetof(struct hart, sscratch) + 16 &&
+                   offsetof(struct hart, stval) == offsetof(struct hart, sscratch) + 24,
+               "in the order of their numbers");
+
+static inline uint64_t *csr_trap_register(struct hart *h, unsigned number)
+{
+    return (uint64_t *)((char *)h + offsetof(struct hart, sscratch)) + (number & 3);
+}
+
+static inline uint64_t csr_epc_value(const struct hart *h, uint64_t value)
+{
+    return value & (h->isa & ISA_EXT(C) ? ~1ull : ~3ull);
+}
+
+static inline uint64_t csr_trap_value(const struct hart *h, unsigned number, uint64_t value)
+{
+    return number == CSR_SEPC ? csr_epc_value(h, value) : value;
+}
 
 enum sem_next system_ecall(struct hart *h, uint64_t npc);
 enum sem_next system_mret(struct hart *h);
