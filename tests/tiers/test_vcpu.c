@@ -239,7 +239,8 @@ static void step_reference(const struct program *program, const struct engine_se
     bench_close(&bench);
 }
 
-/* A compiling tier compiles the program for each budget, half a second: it is asked for all of them in the long run only. */
+/* A compiling tier compiles the program for each budget, half a second: it is asked for all of them in the long run
+ * only. */
 static uint64_t budget_stride(const struct engine_setting *setting)
 {
     return setting->tier && !getenv("TUFF_TEST_LONG") ? 7 : 1;
