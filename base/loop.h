@@ -48,7 +48,8 @@ int loop_fd_add(struct loop *loop, int fd, uint32_t events, loop_fd_fn fn, void 
 /* Changes what is waited for. Any thread. Returns 0 or -ENOENT. */
 int loop_fd_modify(struct loop *loop, int fd, uint32_t events) TUFF_MUST_CHECK;
 /* Stops watching. Any thread. When it returns the callback is not running (unless it is the caller) and will not run
- * again. Does nothing when the descriptor is not watched. */
+ * again. Does nothing when the descriptor is not watched: whose callbacks remove their own descriptors waits for the
+ * last of them by loop_stop(). */
 void loop_fd_remove(struct loop *loop, int fd);
 
 /* Runs fn(opaque) on the loop's thread, in the order of the calls. Any thread. Returns 0 or -ENOMEM. */

@@ -21,7 +21,8 @@ typedef size_t (*channel_receive_fn)(void *opaque, const uint8_t *bytes, size_t 
  * Returns 0 or a negative errno with a line in `err`. */
 TUFF_MUST_CHECK int channel_create(struct loop *loop, const char *path, channel_receive_fn receive, void *opaque,
                                    struct channel **out, struct error *err);
-/* Hangs up and removes the socket. Nobody calls any of the others any more. NULL is allowed. */
+/* Hangs up and removes the socket. The loop's thread has ended (loop_stop()) or was never started, for a hang-up may be
+ * on its way there, and nobody calls any of the others any more. NULL is allowed. */
 void channel_destroy(struct channel *channel);
 
 /* What the guest wrote. Any thread but the loop's; waits as long as the program that is connected does not read. */

@@ -56,6 +56,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
+    loop_stop(loop);
     channel_destroy(channel);
     loop_destroy(loop);
     ck_assert_int_ne(access(path, F_OK), 0);
@@ -71,18 +72,32 @@ static int connect_to_it(void)
     return fd;
 }
 
-/* Writes until the channel has the connection and hands a byte over. */
-static void wait_for_connection(int fd)
+/* Writes until a byte arrives, which is when the channel has taken the connection. False: it refused it. */
+static bool is_taken(int fd)
 {
     char byte = 0;
+    ssize_t got;
 
-    while (recv(fd, &byte, 1, MSG_DONTWAIT) != 1) {
+    while ((got = recv(fd, &byte, 1, MSG_DONTWAIT)) < 0 && errno == EAGAIN) {
         channel_write(channel, (const uint8_t *)"!", 1);
         usleep(1000);
     }
-    usleep(1000);
-    while (recv(fd, &byte, 1, MSG_DONTWAIT) == 1)
+    /* Nobody writes now, and what was written is there: channel_write() sends. */
+    while (got == 1 && recv(fd, &byte, 1, MSG_DONTWAIT) == 1)
         ;
+    return got == 1;
+}
+
+/* The only program, as soon as the channel has noticed that the one before has gone. */
+static int become_the_one(void)
+{
+    int fd = connect_to_it();
+
+    while (!is_taken(fd)) {
+        close(fd);
+        fd = connect_to_it();
+    }
+    return fd;
 }
 
 static void wait_received(size_t bytes)
@@ -129,9 +144,8 @@ START_TEST(slow_reader_gets_everything)
 {
     pthread_t writer;
     uint8_t bytes[1000];
-    int fd = connect_to_it();
+    int fd = become_the_one();
 
-    wait_for_connection(fd);
     ck_assert_int_eq(pthread_create(&writer, NULL, write_pattern, NULL), 0);
     usleep(20000);
     for (size_t at = 0; at < PATTERN_BYTES * 10;) {
@@ -150,9 +164,8 @@ END_TEST
 START_TEST(reader_that_never_reads_is_left_at_the_end)
 {
     pthread_t writer;
-    int fd = connect_to_it();
+    int fd = become_the_one();
 
-    wait_for_connection(fd);
     ck_assert_int_eq(pthread_create(&writer, NULL, write_pattern, NULL), 0);
     usleep(20000);
     channel_end(channel);
@@ -163,25 +176,15 @@ END_TEST
 
 START_TEST(programs_come_one_after_the_other)
 {
-    char byte;
     int fd, second;
 
     channel_write(channel, (const uint8_t *)"lost", 4);
     for (int i = 0; i < 20; i++) {
-        fd = connect_to_it();
-        wait_for_connection(fd);
-        second = connect_to_it(); /* one at a time */
-        ck_assert_int_eq(read(second, &byte, 1), 0);
+        fd = become_the_one();
+        second = connect_to_it();
+        ck_assert(!is_taken(second)); /* one at a time */
         close(second);
         close(fd);
-        do { /* until it noticed */
-            usleep(1000);
-            second = connect_to_it();
-            byte = 0;
-            usleep(1000);
-        } while (recv(second, &byte, 1, MSG_DONTWAIT) == 0 && close(second) == 0);
-        close(second);
-        usleep(2000);
     }
 }
 END_TEST
