@@ -29,6 +29,10 @@ set_target_properties(libtuff PROPERTIES OUTPUT_NAME tuff LINKER_LANGUAGE C ARCH
 configure_file(cmake/libtuff.pc.in ${PROJECT_BINARY_DIR}/libtuff.pc @ONLY)
 
 install(TARGETS tuff RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tuff)
+# Not under a multiarch name: llvm/loader.h finds it from where the program is.
+if(TUFF_LLVM)
+  install(TARGETS tuff_llvm_module LIBRARY DESTINATION lib/tuff COMPONENT tuff)
+endif()
 install(FILES ${PROJECT_BINARY_DIR}/share/tuff.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT tuff)
 install(FILES ${PROJECT_BINARY_DIR}/share/tuff.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME tuff COMPONENT tuff)
 install(FILES ${PROJECT_BINARY_DIR}/share/config.schema.json DESTINATION ${CMAKE_INSTALL_DATADIR}/tuff COMPONENT tuff)

@@ -2,10 +2,12 @@
  * between runs is its function's, which a linker wants to be unique: it is stored as region_0000000000. */
 #include "llvm/kept.h"
 
+#include "base/log.h"
 #include "engine/region/region.h"
 #include "engine/region/shape.h"
-#include "kept_digest.h"
 #include "store/store.h"
+
+#include <llvm/Config/llvm-config.h>
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,23 +15,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool kept_may_be(const struct tier_config *config)
-{
-    return !config->plugins && !config->plant && !config->dump.what && !config->gdb;
-}
-
-char *kept_build(const struct tier_config *config)
+bool kept_by_this_llvm(void)
 {
     unsigned major, minor, patch;
-    char *text = NULL;
 
-    if (!kept_may_be(config))
-        return NULL;
     LLVMGetVersion(&major, &minor, &patch);
-    if (asprintf(&text, "riscv64 on x86-64, %s, LLVM %u.%u.%u, semantics " KEPT_DIGEST ", passes %s", TUFF_HOST_LEVEL,
-                 major, minor, patch, config->passes ? config->passes : "the tier's") < 0)
-        return NULL;
-    return text;
+    if (major == LLVM_VERSION_MAJOR && minor == LLVM_VERSION_MINOR && patch == LLVM_VERSION_PATCH)
+        return true;
+    log_warn(LOG_STORE, "built for LLVM " LLVM_VERSION_STRING ", run with %u.%u.%u: no compiled code is known or kept",
+             major, minor, patch);
+    return false;
 }
 
 void kept_name(const struct store *store, uint32_t id, char name[KEPT_NAME_BYTES])

@@ -16,6 +16,8 @@ enum { KEPT_NAME_BYTES = 32 };
 bool kept_may_be(const struct tier_config *config);
 /* See tier_ops.build. */
 char *kept_build(const struct tier_config *config);
+/* Whether the LLVM that runs is the one that kept_build() says. */
+bool kept_by_this_llvm(void);
 
 /* The name of the region's function. Where there is a store it has the same length for all, so that it can be replaced
  * in an object. */

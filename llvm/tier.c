@@ -164,7 +164,7 @@ static int create(const struct tier_config *config, struct region_cache *cache, 
         return error_set(err, -ENOMEM, "no memory for the LLVM tier");
     tier->config = *config;
     tier->cache = cache;
-    tier->store = kept_may_be(config) ? config->store : NULL;
+    tier->store = config->store && kept_may_be(config) && kept_by_this_llvm() ? config->store : NULL;
     pthread_mutex_init(&tier->lock, NULL);
     pthread_mutex_init(&tier->sync_lock, NULL);
     pthread_cond_init(&tier->work, NULL);
