@@ -651,7 +651,7 @@ static int boot_machine(struct boot *boot, const struct option_values *values)
 {
     static const char *const sandbox[] = {"off", "on"};
     const char *wanted = values->value[OPTION_SANDBOX];
-    unsigned confined = 0;
+    unsigned confined = 1;
     struct machine *machine;
     struct error err;
     uint64_t begin_ns = loop_now_ns();

@@ -173,7 +173,8 @@ const struct option_row option_rows[] = {
     {OPTION_SANDBOX, BOOT | RUN | SNAPSHOT, OPTION_VALUE, "Run", "sandbox", 0, "on|off",
      "restrict what this process may ask of its kernel, should a guest\n"
      "get hold of it: no other program, no file or socket but those that\n"
-     "its devices need (default: off)"},
+     "its devices need (default: on, without what the kernel refuses;\n"
+     "if given, a refusal is an error)"},
     {OPTION_GDB, BOOT | RUN, OPTION_VALUE, "Run", "gdb", 0, "WHERE",
      "let gdb debug the guest (target remote WHERE), on every tier:\n"
      "  :PORT       of this computer, from it alone\n"

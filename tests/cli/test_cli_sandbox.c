@@ -102,8 +102,9 @@ static bool has_newcomer(const struct thread_state *threads, size_t count)
 
 START_TEST(threads_of_a_run_are_confined_and_those_of_the_guest_without_capabilities)
 {
+    static const char *const sandbox[] = {"--sandbox=on", "--no-reboot" /* nothing said of it */};
     struct thread_state threads[64];
-    struct process *process = start("--sandbox=on");
+    struct process *process = start(sandbox[_i]);
     size_t count = read_threads(process->pid, threads, TUFF_ARRAY_LEN(threads)), guests = 0;
 
     /* A hart that the first one did not need for its greeting may still be on its way. */
@@ -194,7 +195,7 @@ int main(void)
         suite_add_tcase(suite, tc);
         return run_suite(suite);
     }
-    tcase_add_test(tc, threads_of_a_run_are_confined_and_those_of_the_guest_without_capabilities);
+    tcase_add_loop_test(tc, threads_of_a_run_are_confined_and_those_of_the_guest_without_capabilities, 0, 2);
     tcase_add_test(tc, sandbox_off_confines_nothing);
     tcase_add_loop_test(tc, no_memory_is_writable_and_executable_at_once, 0, 2);
     tcase_add_test(tc, statistics_say_what_is_in_force);
