@@ -232,7 +232,7 @@ static int new_rules(void)
 }
 
 /* The first version could not allow renaming from one directory to another: it is not used. */
-static int landlock_start(struct error *err)
+static int landlock_start(void)
 {
     int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 
@@ -242,17 +242,17 @@ static int landlock_start(struct error *err)
     sandbox.no_file_rules = new_rules();
     sandbox.shared_rules = new_rules();
     if (sandbox.no_file_rules < 0 || sandbox.shared_rules < 0)
-        return error_set(err, -errno, "sandbox, Landlock, is refused by the kernel: %s", strerror(errno));
+        return -errno;
     for (size_t i = 0; i < sandbox.settings.shared_count; i++) {
         struct landlock_path_beneath_attr rule = {.allowed_access = landlock_rights()};
         rule.parent_fd = open(sandbox.settings.shared[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (rule.parent_fd < 0)
             continue; /* opening the share says so better */
-        int rc = (int)syscall(SYS_landlock_add_rule, sandbox.shared_rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+        int rc =
+            syscall(SYS_landlock_add_rule, sandbox.shared_rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) ? -errno : 0;
         close(rule.parent_fd);
         if (rc)
-            return error_set(err, -errno, "sandbox, Landlock, is refused by the kernel for '%s': %s",
-                             sandbox.settings.shared[i], strerror(errno));
+            return rc;
     }
     return 0;
 }
@@ -310,35 +310,18 @@ static void leave_out_landlock(const char *why)
     sandbox.landlock_why = why;
 }
 
-static int start_landlock(struct error *err)
+/* Of a part that the kernel refuses: an error where all of it is required, else it is left out. */
+static int landlock_result(int rc, struct error *err)
 {
-    struct probe probe = {.landlock = true};
-    int rc = landlock_start(err);
-
-    if (!rc && sandbox.landlock_abi) {
-        rc = run_probe(&probe);
-        rc = rc ? rc : probe.landlock_rc;
-        if (rc)
-            error_set(err, rc, "sandbox, Landlock, is refused by the kernel: %s", strerror(-rc));
-    }
-    if (rc && !sandbox.settings.required) {
+    if (rc && sandbox.settings.required)
+        return error_set(err, rc, "sandbox, Landlock, is refused by the kernel: %s", strerror(-rc));
+    if (rc)
         leave_out_landlock("Landlock refused");
-        rc = 0;
-    }
-    return rc;
+    return 0;
 }
 
-static int start_seccomp(struct error *err)
+static int seccomp_result(int rc, bool known, struct error *err)
 {
-    struct probe probe = {.seccomp = true};
-    bool known = prctl(PR_GET_SECCOMP) >= 0;
-    int rc = known ? catch_refusals() : -ENOSYS;
-
-    unblock_refusals();
-    if (!rc)
-        rc = run_probe(&probe);
-    if (!rc)
-        rc = probe.seccomp_rc;
     if (!rc)
         rc = apply_filter(SANDBOX_FILTER_PROCESS, SECCOMP_FILTER_FLAG_TSYNC);
     sandbox.has_seccomp = !rc;
@@ -349,6 +332,22 @@ static int start_seccomp(struct error *err)
         return 0;
     return error_set(err, rc, "sandbox, seccomp, is refused by the kernel: %s (--sandbox=off does without)",
                      strerror(-rc));
+}
+
+static int start_landlock_and_seccomp(struct error *err)
+{
+    bool known = prctl(PR_GET_SECCOMP) >= 0;
+    int landlock_rc = landlock_start(), seccomp_rc = known ? catch_refusals() : -ENOSYS;
+    struct probe probe = {.landlock = !landlock_rc && sandbox.landlock_abi, .seccomp = !seccomp_rc};
+
+    unblock_refusals();
+    int rc = run_probe(&probe);
+    if (probe.landlock)
+        landlock_rc = rc ? rc : probe.landlock_rc;
+    if (probe.seccomp)
+        seccomp_rc = rc ? rc : probe.seccomp_rc;
+    rc = landlock_result(landlock_rc, err);
+    return rc ? rc : seccomp_result(seccomp_rc, known, err);
 }
 
 int sandbox_start(const struct sandbox_settings *settings, struct error *err)
@@ -370,9 +369,7 @@ int sandbox_start(const struct sandbox_settings *settings, struct error *err)
     sandbox.has_capabilities = !rc;
     if (rc && settings->required)
         return error_set(err, rc, "sandbox, capabilities, cannot be given up: %s", strerror(-rc));
-    rc = start_landlock(err);
-    if (!rc)
-        rc = start_seccomp(err);
+    rc = start_landlock_and_seccomp(err);
     sandbox.on = !rc;
     return rc;
 }
