@@ -189,6 +189,13 @@ static uint64_t environment(void *opaque, uint32_t self, uint64_t mask, uint64_t
     return sbi_vcpu_environment(m->vcpus[self], mask, value);
 }
 
+static struct sbi_trigger trigger(void *opaque, uint32_t self, uint32_t index, const struct sbi_trigger *set)
+{
+    struct machine *m = opaque;
+
+    return sbi_vcpu_trigger(m->vcpus[self], index, set);
+}
+
 /* What the host's scheduler has counted: nothing in a run that is to repeat, nor where it does not count. */
 static uint64_t stolen_ns(void *opaque, uint32_t self)
 {
@@ -220,6 +227,7 @@ const struct sbi_ops machine_sbi_ops = {
     .counter_control = counter_control,
     .counter_event = counter_event,
     .environment = environment,
+    .trigger = trigger,
     .stolen_ns = stolen_ns,
 };
 

@@ -58,7 +58,7 @@ static void count_remote(const struct sbi_call *call, uint64_t harts, enum sbi_f
 
 /* ---- Base Extension ---- */
 
-static bool offered(uint64_t eid);
+static bool offered(const struct sbi *sbi, uint64_t eid);
 
 static enum vcpu_action base_call(const struct sbi_call *call)
 {
@@ -70,7 +70,7 @@ static enum vcpu_action base_call(const struct sbi_call *call)
     case 2:
         return sbi_return(call, SBI_SUCCESS, SBI_IMPL_VERSION);
     case 3:
-        return sbi_return(call, SBI_SUCCESS, offered(call->args[0]));
+        return sbi_return(call, SBI_SUCCESS, offered(call->sbi, call->args[0]));
     case 4: /* mvendorid, marchid, mimpid: 0 is legal for each, and what the harts' CSRs read */
     case 5:
     case 6:
@@ -200,6 +200,7 @@ static enum vcpu_action hart_stop(const struct sbi_call *call)
     sbi_pmu_reset(call->sbi, call->hart);
     sbi_fwft_reset(call->sbi, call->hart);
     sbi_sta_reset(call->sbi, call->hart);
+    sbi_dbtr_reset(call->sbi, call->hart);
     sbi_return(call, SBI_SUCCESS, 0);
     return VCPU_ACTION_STOP;
 }
@@ -358,14 +359,14 @@ static const struct {
     {SBI_EID_TIME, "time", time_call},  {SBI_EID_IPI, "ipi", ipi_call},        {SBI_EID_RFENCE, "rfence", rfence_call},
     {SBI_EID_HSM, "hsm", hsm_call},     {SBI_EID_DBCN, "dbcn", dbcn_call},     {SBI_EID_PMU, "pmu", sbi_pmu_call},
     {SBI_EID_SRST, "srst", srst_call},  {SBI_EID_BASE, "base", base_call},     {SBI_EID_SUSP, "susp", susp_call},
-    {SBI_EID_STA, "sta", sbi_sta_call}, {SBI_EID_FWFT, "fwft", sbi_fwft_call},
+    {SBI_EID_STA, "sta", sbi_sta_call}, {SBI_EID_FWFT, "fwft", sbi_fwft_call}, {SBI_EID_DBTR, "dbtr", sbi_dbtr_call},
 };
 
-static bool offered(uint64_t eid)
+static bool offered(const struct sbi *sbi, uint64_t eid)
 {
     for (size_t i = 0; i < TUFF_ARRAY_LEN(extensions); i++)
         if (extensions[i].eid == eid)
-            return true;
+            return eid != SBI_EID_DBTR || sbi_dbtr_offered(sbi);
     return false;
 }
 
@@ -374,7 +375,7 @@ enum vcpu_action sbi_handle(struct sbi *sbi, uint32_t hart, const uint64_t args[
     const struct sbi_call call = {.sbi = sbi, .hart = hart, .args = args, .fid = args[6], .ret = ret};
 
     for (size_t i = 0; i < TUFF_ARRAY_LEN(extensions); i++) {
-        if (extensions[i].eid != args[7])
+        if (extensions[i].eid != args[7] || !offered(sbi, args[7]))
             continue;
         enum vcpu_action action = extensions[i].call(&call);
         log_debug(LOG_SBI,

@@ -1,12 +1,12 @@
 /* The Supervisor Binary Interface that the VM serves to kernels started directly in S-mode (RISC-V SBI
  * specification 3.0).
  *
- * Extensions: BASE, TIME, IPI, RFENCE, HSM, SRST, SUSP, DBCN, PMU, STA and FWFT. Left out are CPPC (there is no clock
- * to scale), NACL (no hypervisor extension), SSE (no event of the platform's is urgent enough to interrupt a kernel
- * that has its interrupts off) and MPXY (there is no message channel). The legacy extensions (EIDs 0 to 8, SBI 0.1)
- * are not offered and answer SBI_ERR_NOT_SUPPORTED like anything unknown. What is machine-wide (hart states,
- * interrupts, power, console) is asked of the machine through `struct sbi_ops`; this module checks parameters, keeps
- * the PMU's counters and answers.
+ * Extensions: BASE, TIME, IPI, RFENCE, HSM, SRST, SUSP, DBCN, PMU, STA, FWFT and, where harts have Sdtrig, DBTR. Left
+ * out are CPPC (there is no clock to scale), NACL (no hypervisor extension), SSE (no event of the platform's is urgent
+ * enough to interrupt a kernel that has its interrupts off) and MPXY (there is no message channel). The legacy
+ * extensions (EIDs 0 to 8, SBI 0.1) are not offered and answer SBI_ERR_NOT_SUPPORTED like anything unknown. What is
+ * machine-wide (hart states, interrupts, power, console) is asked of the machine through `struct sbi_ops`; this module
+ * checks parameters, keeps the PMU's counters and answers.
  *
  * Calls of different harts run at the same time, each on its hart's thread. A hart's counters are changed by its own
  * thread only, except the totals of firmware events, which are atomic.
@@ -36,6 +36,7 @@ enum sbi_error {
     SBI_ERR_ALREADY_STARTED = -7,
     SBI_ERR_ALREADY_STOPPED = -8,
     SBI_ERR_NO_SHMEM = -9,
+    SBI_ERR_BAD_RANGE = -11,
     SBI_ERR_DENIED_LOCKED = -14,
 };
 
@@ -51,6 +52,7 @@ enum sbi_extension_id {
     SBI_EID_SUSP = 0x53555350,
     SBI_EID_STA = 0x535441,
     SBI_EID_FWFT = 0x46574654,
+    SBI_EID_DBTR = 0x44425452,
 };
 
 enum {
@@ -77,6 +79,11 @@ enum sbi_reset_type { SBI_RESET_SHUTDOWN, SBI_RESET_COLD_REBOOT, SBI_RESET_WARM_
 struct sbi_ret {
     int64_t error; /* enum sbi_error */
     uint64_t value;
+};
+
+/* A hart's trigger (Sdtrig). */
+struct sbi_trigger {
+    uint64_t tdata1, tdata2, tdata3;
 };
 
 /* What the machine does for the SBI. Called on the thread of the hart that made the call (`self` where it matters);
@@ -109,6 +116,10 @@ struct sbi_ops {
     /* Gives the fields `mask` of the calling hart's menvcfg the bits of `value`; returns what it was before. With mask
      * 0 it only reads. sbi_vcpu_environment() does it. */
     uint64_t (*environment)(void *opaque, uint32_t self, uint64_t mask, uint64_t value);
+    /* Gives a trigger of the calling hart (0 to SBI_TRIGGERS - 1) what `set` has, if it is not NULL; returns what it
+     * has now, which a write may have changed to something legal. Only of harts with Sdtrig. sbi_vcpu_trigger() does
+     * it. */
+    struct sbi_trigger (*trigger)(void *opaque, uint32_t self, uint32_t index, const struct sbi_trigger *set);
     /* How long the calling hart was ready and had no processor of the host's, in nanoseconds since some moment. */
     uint64_t (*stolen_ns)(void *opaque, uint32_t self);
 };
@@ -119,7 +130,7 @@ struct sbi_config {
     const struct sbi_ops *ops;
     void *opaque;
     bool overflow_interrupts; /* harts have Sscofpmf: programmable counters are offered */
-    isa_set isa;              /* of every hart: the features that there can be (FWFT) */
+    isa_set isa;              /* of every hart: the features that there can be (FWFT), triggers (DBTR) */
 };
 
 /* Returns 0, -EINVAL (hart_count) or -ENOMEM. */
@@ -142,6 +153,8 @@ void sbi_vcpu_counter_event(struct vcpu *vcpu, uint32_t csr, uint64_t event);
 
 /* sbi_ops.environment for a vCPU. Own thread. */
 uint64_t sbi_vcpu_environment(struct vcpu *vcpu, uint64_t mask, uint64_t value);
+/* sbi_ops.trigger for a vCPU. Own thread. */
+struct sbi_trigger sbi_vcpu_trigger(struct vcpu *vcpu, uint32_t index, const struct sbi_trigger *set);
 /* The fields of menvcfg that FWFT sets: what a hart keeps over a non-retentive suspend. */
 extern const uint64_t sbi_fwft_environment;
 
@@ -149,9 +162,9 @@ extern const uint64_t sbi_fwft_environment;
  * runs it calls this now and then, some times a guest's timer tick. */
 void sbi_steal_time_update(struct sbi *sbi, uint32_t hart);
 
-/* The hart's state that a snapshot saves: its PMU, what FWFT and STA have set beyond its CSRs. Hart states and timers
- * are saved by the machine and the vCPU. */
-enum { SBI_COUNTERS = 27, SBI_FW_EVENTS = 22, SBI_STATE_VERSION = 3 };
+/* The hart's state that a snapshot saves: its PMU, what FWFT, STA and DBTR have set beyond its CSRs. Hart states and
+ * timers are saved by the machine and the vCPU. */
+enum { SBI_COUNTERS = 27, SBI_FW_EVENTS = 22, SBI_TRIGGERS = 4, SBI_STATE_VERSION = 4 };
 
 struct sbi_hart_state {
     uint32_t event_idx[SBI_COUNTERS]; /* what each counter counts; 0: not configured */
@@ -162,6 +175,8 @@ struct sbi_hart_state {
     uint8_t misaligned_to_firmware;   /* FWFT: misaligned exceptions are not delegated */
     uint64_t steal_gpa;               /* STA: 64 bytes of RAM; 0: not wanted, there is no RAM at 0 */
     uint64_t steal_ns;                /* STA: what has been told since it was switched on */
+    uint8_t triggers[SBI_TRIGGERS];   /* DBTR: trig_state's low bits; since version 4 */
+    uint64_t triggers_gpa;            /* DBTR: the shared memory; 0: none */
 };
 
 extern const struct device_field sbi_hart_fields[];

@@ -1,4 +1,4 @@
-/* What sbi.c (dispatch and the small extensions), sbi_pmu.c, sbi_fwft.c and sbi_sta.c share. */
+/* What sbi.c (dispatch and the small extensions), sbi_pmu.c, sbi_fwft.c, sbi_sta.c and sbi_dbtr.c share. */
 #ifndef TUFF_MACHINE_SBI_INTERNAL_H
 #define TUFF_MACHINE_SBI_INTERNAL_H
 
@@ -55,6 +55,11 @@ void sbi_fwft_reset(struct sbi *sbi, uint32_t hart);
 enum vcpu_action sbi_sta_call(const struct sbi_call *call);
 /* Steal time is not wanted. */
 void sbi_sta_reset(struct sbi *sbi, uint32_t hart);
+
+enum vcpu_action sbi_dbtr_call(const struct sbi_call *call);
+bool sbi_dbtr_offered(const struct sbi *sbi);
+/* No trigger is installed. Own thread. */
+void sbi_dbtr_reset(struct sbi *sbi, uint32_t hart);
 
 /* A "shared memory physical address range": its start, or 0 where it is not RAM as a whole. */
 static inline uint64_t sbi_shared_memory(const struct sbi_call *call, uint64_t low, uint64_t high, uint64_t size_bytes)

@@ -63,6 +63,8 @@ const struct device_field sbi_hart_fields[] = {
     DEVICE_FIELD(struct sbi_hart_state, misaligned_to_firmware, 3),
     DEVICE_FIELD(struct sbi_hart_state, steal_gpa, 3),
     DEVICE_FIELD(struct sbi_hart_state, steal_ns, 3),
+    DEVICE_FIELD_ARRAY(struct sbi_hart_state, triggers, 4),
+    DEVICE_FIELD(struct sbi_hart_state, triggers_gpa, 4),
     {0},
 };
 

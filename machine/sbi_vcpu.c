@@ -62,6 +62,24 @@ void sbi_vcpu_counter_event(struct vcpu *vcpu, uint32_t csr, uint64_t event)
     set_state(vcpu, csr, &state);
 }
 
+struct sbi_trigger sbi_vcpu_trigger(struct vcpu *vcpu, uint32_t index, const struct sbi_trigger *set)
+{
+    struct vcpu_state state;
+
+    vcpu_get_state(vcpu, &state);
+    if (set) {
+        state.tdata1[index] = set->tdata1;
+        state.tdata2[index] = set->tdata2;
+        state.tdata3[index] = set->tdata3;
+        int rc = vcpu_set_state(vcpu, &state);
+        if (rc)
+            log_warn(LOG_SBI, "hart %u: trigger %u was not changed: the vCPU refused its own state (%d)",
+                     vcpu_hart_id(vcpu), index, rc);
+        vcpu_get_state(vcpu, &state);
+    }
+    return (struct sbi_trigger){state.tdata1[index], state.tdata2[index], state.tdata3[index]};
+}
+
 uint64_t sbi_vcpu_environment(struct vcpu *vcpu, uint64_t mask, uint64_t value)
 {
     struct vcpu_state state;

@@ -28,6 +28,7 @@ static struct fake_machine {
     uint32_t event_csr;
     uint64_t event;
     uint64_t environment[TEST_HARTS]; /* menvcfg */
+    struct sbi_trigger triggers[TEST_HARTS][SBI_TRIGGERS];
     uint64_t stolen_ns;
 } fake;
 
@@ -142,6 +143,18 @@ static uint64_t fake_environment(void *opaque, uint32_t self, uint64_t mask, uin
     return before;
 }
 
+/* A hart with triggers of type 6 that knows modes and accesses, and any tdata2; tdata3 is zero. */
+static struct sbi_trigger fake_trigger(void *opaque, uint32_t self, uint32_t index, const struct sbi_trigger *set)
+{
+    struct sbi_trigger *trigger = &fake.triggers[self][index];
+
+    if (set && set->tdata1 >> 60 == 6)
+        *trigger = (struct sbi_trigger){.tdata1 = set->tdata1 & (15ull << 60 | 0x1f), .tdata2 = set->tdata2};
+    else if (set)
+        *trigger = (struct sbi_trigger){.tdata1 = 15ull << 60, .tdata2 = set->tdata2};
+    return *trigger;
+}
+
 static uint64_t fake_stolen_ns(void *opaque, uint32_t self)
 {
     return fake.stolen_ns;
@@ -161,6 +174,7 @@ static const struct sbi_ops fake_ops = {
     .counter_control = fake_counter_control,
     .counter_event = fake_counter_event,
     .environment = fake_environment,
+    .trigger = fake_trigger,
     .stolen_ns = fake_stolen_ns,
 };
 

@@ -1,4 +1,4 @@
-/* SBI 3.0: firmware features (FWFT), steal time (STA), and what the PMU tells of events. */
+/* SBI 3.0: firmware features (FWFT), steal time (STA), debug triggers (DBTR), and what the PMU tells of events. */
 #include "test_sbi.h"
 
 enum { MISALIGNED, LANDING_PAD, SHADOW_STACK, DOUBLE_TRAP, PTE_AD, POINTER_MASKING, FEATURES };
@@ -259,6 +259,199 @@ START_TEST(steal_time_survives_what_the_guest_writes_and_any_restored_state)
 }
 END_TEST
 
+/* ---- debug triggers ---- */
+
+enum { TRIGGERS_GPA = TEST_RAM_GPA + 0x2000 };
+enum { NUM_TRIGGERS, SET_SHMEM, READ, INSTALL, UPDATE, UNINSTALL, ENABLE, DISABLE };
+enum { EXECUTE = 4, STORE = 2, LOAD = 1, USER = 8, SUPERVISOR = 16, CHAIN = 1 << 11, MACHINE = 1 << 6 };
+#define TYPE6 (6ull << 60)
+#define DMODE (1ull << 59)
+
+struct entry {
+    uint64_t index;
+    struct sbi_trigger trigger;
+};
+
+static void put_entry(unsigned i, uint64_t index, uint64_t tdata1, uint64_t tdata2)
+{
+    struct entry entry = {index, {tdata1, tdata2, 0}};
+
+    ck_assert_int_eq(mem_write(test_mem, TRIGGERS_GPA + i * sizeof(entry), &entry, sizeof(entry)), 0);
+}
+
+static struct entry entry_at(unsigned i)
+{
+    struct entry entry;
+
+    ck_assert_int_eq(mem_read(test_mem, TRIGGERS_GPA + i * sizeof(entry), &entry, sizeof(entry)), 0);
+    return entry;
+}
+
+static void dbtr(uint64_t fid, uint64_t a, uint64_t b, int64_t error, uint64_t value)
+{
+    ck_assert_int_eq(call(1, SBI_EID_DBTR, fid, a, b, 0), VCPU_ACTION_RESUME);
+    expect_ret(error, value);
+}
+
+static void share_triggers(void)
+{
+    dbtr(SET_SHMEM, TRIGGERS_GPA, 0, SBI_SUCCESS, 0);
+}
+
+START_TEST(triggers_are_there_with_sdtrig)
+{
+    call(0, SBI_EID_BASE, 3, SBI_EID_DBTR);
+    expect_ret(SBI_SUCCESS, 1);
+    dbtr(NUM_TRIGGERS, 0, 0, SBI_SUCCESS, 4);
+    dbtr(NUM_TRIGGERS, TYPE6 | LOAD | USER, 0, SBI_SUCCESS, 4);
+    dbtr(NUM_TRIGGERS, TYPE6 | CHAIN, 0, SBI_SUCCESS, 0);
+    dbtr(NUM_TRIGGERS, TYPE6 | DMODE, 0, SBI_SUCCESS, 0);
+    dbtr(NUM_TRIGGERS, 2ull << 60, 0, SBI_SUCCESS, 0);
+    dbtr(8, 0, 0, SBI_ERR_NOT_SUPPORTED, 0);
+    test_isa = ISA_ALL & ~ISA_EXT(SDTRIG);
+    test_sbi_create(TEST_HARTS);
+    test_isa = ISA_ALL;
+    call(0, SBI_EID_BASE, 3, SBI_EID_DBTR);
+    expect_ret(SBI_SUCCESS, 0);
+    dbtr(NUM_TRIGGERS, 0, 0, SBI_ERR_NOT_SUPPORTED, 0);
+}
+END_TEST
+
+START_TEST(triggers_are_installed_read_changed_and_freed)
+{
+    share_triggers();
+    for (unsigned i = 0; i < SBI_TRIGGERS; i++)
+        put_entry(i, 99, TYPE6 | EXECUTE | (i % 2 ? USER : SUPERVISOR), 0x1000 * i);
+    dbtr(INSTALL, 3, 0, SBI_SUCCESS, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_uint_eq(entry_at(i).index, i);
+        ck_assert_uint_eq(fake.triggers[1][i].tdata1, TYPE6 | EXECUTE | (i % 2 ? USER : SUPERVISOR));
+        ck_assert_uint_eq(fake.triggers[1][i].tdata2, 0x1000 * i);
+        ck_assert_uint_eq(fake.triggers[0][i].tdata1, 0); /* another hart's */
+    }
+    /* Indexes 1 to 3: mapped, with modes (u is bit 1, s bit 2), with the hart's number; the last is free. */
+    dbtr(READ, 1, 3, SBI_SUCCESS, 0);
+    ck_assert_uint_eq(entry_at(0).index, 1 << 8 | 1 << 5 | 1 << 1 | 1);
+    ck_assert_uint_eq(entry_at(1).index, 2 << 8 | 1 << 5 | 1 << 2 | 1);
+    ck_assert_uint_eq(entry_at(1).trigger.tdata1, TYPE6 | EXECUTE | SUPERVISOR);
+    ck_assert_uint_eq(entry_at(1).trigger.tdata2, 0x2000);
+    ck_assert_uint_eq(entry_at(2).index, 0);
+
+    dbtr(DISABLE, 1, 1 << 0 | 1 << 1, SBI_SUCCESS, 0);
+    ck_assert_uint_eq(fake.triggers[1][0].tdata1, TYPE6 | EXECUTE | SUPERVISOR);
+    ck_assert_uint_eq(fake.triggers[1][1].tdata1, TYPE6 | EXECUTE);
+    ck_assert_uint_eq(fake.triggers[1][2].tdata1, TYPE6 | EXECUTE);
+    dbtr(ENABLE, 2, 1, SBI_SUCCESS, 0);
+    ck_assert_uint_eq(fake.triggers[1][1].tdata1, TYPE6 | EXECUTE);
+    ck_assert_uint_eq(fake.triggers[1][2].tdata1, TYPE6 | EXECUTE | SUPERVISOR);
+    /* An update says in which modes it is enabled from now on. */
+    put_entry(0, 2, TYPE6 | STORE | USER, 0x77);
+    dbtr(UPDATE, 1, 0, SBI_SUCCESS, 0);
+    ck_assert_uint_eq(fake.triggers[1][2].tdata1, TYPE6 | STORE | USER);
+    dbtr(DISABLE, 2, 1, SBI_SUCCESS, 0);
+    dbtr(ENABLE, 2, 1, SBI_SUCCESS, 0);
+    ck_assert_uint_eq(fake.triggers[1][2].tdata1, TYPE6 | STORE | USER);
+    ck_assert_uint_eq(fake.triggers[1][2].tdata2, 0x77);
+
+    /* What is given back is given out again, in between. */
+    dbtr(UNINSTALL, 1, 1, SBI_SUCCESS, 0);
+    ck_assert_uint_eq(fake.triggers[1][1].tdata1 & ~(15ull << 60), 0);
+    ck_assert_uint_eq(fake.triggers[1][1].tdata2, 0);
+    put_entry(0, 0, TYPE6 | LOAD | USER, 1);
+    put_entry(1, 0, TYPE6 | LOAD | USER, 2);
+    dbtr(INSTALL, 2, 0, SBI_SUCCESS, 0);
+    ck_assert_uint_eq(entry_at(0).index, 1);
+    ck_assert_uint_eq(entry_at(1).index, 3);
+    dbtr(INSTALL, 1, 0, SBI_ERR_FAILED, 0); /* there are no more */
+    dbtr(INSTALL, 0, 0, SBI_SUCCESS, 0);
+    /* A hart that stops gives all of them back. */
+    ck_assert_int_eq(call(1, SBI_EID_HSM, 1, 0), VCPU_ACTION_STOP);
+    for (unsigned i = 0; i < SBI_TRIGGERS; i++)
+        ck_assert_uint_eq(fake.triggers[1][i].tdata1 & ~(15ull << 60), 0);
+    dbtr(READ, 0, 1, SBI_ERR_NO_SHMEM, 0);
+}
+END_TEST
+
+START_TEST(triggers_that_are_wrong_change_nothing)
+{
+    static const struct {
+        uint64_t tdata1;
+        int64_t error;
+    } wrong[] = {{TYPE6 | DMODE, SBI_ERR_INVALID_PARAM},
+                 {TYPE6 | MACHINE | LOAD, SBI_ERR_INVALID_PARAM},
+                 {TYPE6 | LOAD | CHAIN, SBI_ERR_INVALID_PARAM},
+                 {2ull << 60 | MACHINE, SBI_ERR_INVALID_PARAM},
+                 {2ull << 60 | LOAD, SBI_ERR_NOT_SUPPORTED},
+                 {0, SBI_ERR_NOT_SUPPORTED},
+                 {15ull << 60, SBI_ERR_NOT_SUPPORTED},
+                 {TYPE6 | 1 << 12 | LOAD, SBI_ERR_NOT_SUPPORTED},
+                 {TYPE6 | 1ull << 23 | LOAD, SBI_ERR_NOT_SUPPORTED}};
+    struct sbi_trigger before[SBI_TRIGGERS];
+
+    share_triggers();
+    put_entry(0, 0, TYPE6 | LOAD | USER, 5);
+    dbtr(INSTALL, 1, 0, SBI_SUCCESS, 0);
+    memcpy(before, fake.triggers[1], sizeof(before));
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(wrong); i++) {
+        put_entry(0, 0, TYPE6 | LOAD | USER, 6);
+        put_entry(1, 0, wrong[i].tdata1, 7);
+        dbtr(INSTALL, 2, 0, wrong[i].error, 1);
+        /* An update of the one that is there: another type is refused before what types there are. */
+        dbtr(UPDATE, 2, 0, wrong[i].tdata1 >> 60 == 6 ? wrong[i].error : SBI_ERR_INVALID_PARAM, 1);
+        ck_assert_mem_eq(fake.triggers[1], before, sizeof(before));
+    }
+    put_entry(0, SBI_TRIGGERS, TYPE6, 0);
+    dbtr(UPDATE, 1, 0, SBI_ERR_INVALID_PARAM, 0);
+    put_entry(0, 1, TYPE6, 0);
+    dbtr(UPDATE, 1, 0, SBI_ERR_FAILED, 0);
+    for (uint64_t fid = UNINSTALL; fid <= DISABLE; fid++) {
+        dbtr(fid, 0, 3, SBI_ERR_INVALID_PARAM, 0);
+        dbtr(fid, 1, 1, SBI_ERR_INVALID_PARAM, 0);
+        dbtr(fid, 0, 1ull << 63 | 1, SBI_ERR_INVALID_PARAM, 0);
+        dbtr(fid, UINT64_MAX, 3, SBI_ERR_INVALID_PARAM, 0);
+        dbtr(fid, SBI_TRIGGERS, 1, SBI_ERR_INVALID_PARAM, 0);
+    }
+    ck_assert_mem_eq(fake.triggers[1], before, sizeof(before));
+    dbtr(DISABLE, 77, 0, SBI_SUCCESS, 0); /* none of them */
+}
+END_TEST
+
+START_TEST(memory_for_triggers_is_checked)
+{
+    static const struct {
+        uint64_t low, high, flags;
+        int64_t error;
+    } bad[] = {{TRIGGERS_GPA, 0, 1, SBI_ERR_INVALID_PARAM},
+               {TRIGGERS_GPA + 4, 0, 0, SBI_ERR_INVALID_PARAM},
+               {TRIGGERS_GPA, 1, 0, SBI_ERR_INVALID_ADDRESS},
+               {UINT64_MAX, UINT64_MAX, 1, SBI_ERR_INVALID_PARAM},
+               {0, 0, 0, SBI_ERR_INVALID_ADDRESS},
+               {TEST_RAM_GPA + TEST_RAM_BYTES - 120, 0, 0, SBI_ERR_INVALID_ADDRESS}};
+
+    dbtr(READ, 0, 1, SBI_ERR_NO_SHMEM, 0);
+    dbtr(INSTALL, 1, 0, SBI_ERR_NO_SHMEM, 0);
+    dbtr(UPDATE, 1, 0, SBI_ERR_NO_SHMEM, 0);
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(bad); i++) {
+        call(1, SBI_EID_DBTR, SET_SHMEM, bad[i].low, bad[i].high, bad[i].flags);
+        expect_ret(bad[i].error, 0);
+    }
+    dbtr(SET_SHMEM, TEST_RAM_GPA + TEST_RAM_BYTES - 128, 0, SBI_SUCCESS, 0);
+    dbtr(READ, 0, 4, SBI_SUCCESS, 0);
+    dbtr(READ, 0, 5, SBI_ERR_BAD_RANGE, 0);
+    dbtr(READ, 4, 0, SBI_ERR_BAD_RANGE, 0);
+    dbtr(READ, 1, UINT64_MAX, SBI_ERR_BAD_RANGE, 0);
+    dbtr(INSTALL, 5, 0, SBI_ERR_BAD_RANGE, 0);
+    dbtr(UPDATE, UINT64_MAX, 0, SBI_ERR_BAD_RANGE, 0);
+    dbtr(SET_SHMEM, UINT64_MAX, UINT64_MAX, SBI_SUCCESS, 0);
+    dbtr(READ, 0, 1, SBI_ERR_NO_SHMEM, 0);
+    /* Whatever a restored state says. */
+    memset(sbi_hart_state(test_sbi, 1), 0xff, sizeof(struct sbi_hart_state));
+    dbtr(READ, 0, 4, SBI_ERR_FAILED, 0);
+    dbtr(INSTALL, 1, 0, SBI_ERR_FAILED, 0);
+    dbtr(UNINSTALL, 0, 15, SBI_SUCCESS, 0);
+}
+END_TEST
+
 /* ---- events ---- */
 
 struct event_info {
@@ -342,6 +535,13 @@ int main(void)
     tcase_add_test(features, values_and_flags_are_checked);
     tcase_add_test(features, locked_features_stay_until_the_hart_stops);
     suite_add_tcase(suite, features);
+    TCase *triggers = tcase_create("triggers");
+    tcase_add_checked_fixture(triggers, test_sbi_setup, test_sbi_teardown);
+    tcase_add_test(triggers, triggers_are_there_with_sdtrig);
+    tcase_add_test(triggers, triggers_are_installed_read_changed_and_freed);
+    tcase_add_test(triggers, triggers_that_are_wrong_change_nothing);
+    tcase_add_test(triggers, memory_for_triggers_is_checked);
+    suite_add_tcase(suite, triggers);
     tcase_add_checked_fixture(steal, test_sbi_setup, test_sbi_teardown);
     tcase_add_test(steal, steal_time_counts_from_when_it_is_asked_for);
     tcase_add_test(steal, steal_time_is_switched_off);

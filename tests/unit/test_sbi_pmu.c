@@ -350,7 +350,7 @@ START_TEST(saved_fields_cover_the_state)
         bytes += (size_t)f->element_bytes * f->count;
     }
     ck_assert_uint_eq(bytes, sizeof(uint32_t) * SBI_COUNTERS + SBI_COUNTERS + sizeof(uint64_t) * SBI_COUNTERS +
-                                 sizeof(uint64_t) * (SBI_FW_EVENTS + 2) + 2);
+                                 sizeof(uint64_t) * (SBI_FW_EVENTS + 3) + 2 + SBI_TRIGGERS);
 }
 END_TEST
 

@@ -143,6 +143,25 @@ START_TEST(environment_changes_fields_of_menvcfg_only)
 }
 END_TEST
 
+START_TEST(trigger_is_one_of_the_harts)
+{
+    const struct sbi_trigger wanted = {.tdata1 = 1, .tdata2 = 2, .tdata3 = 3};
+
+    vcpu.state.tdata2[1] = 77;
+    struct vcpu_state before = vcpu.state;
+    ck_assert_uint_eq(sbi_vcpu_trigger(&vcpu, 1, NULL).tdata2, 77);
+    ck_assert_mem_eq(&vcpu.state, &before, sizeof(before));
+    ck_assert_uint_eq(sbi_vcpu_trigger(&vcpu, 2, &wanted).tdata3, 3);
+    before.tdata1[2] = 1;
+    before.tdata2[2] = 2;
+    before.tdata3[2] = 3;
+    ck_assert_mem_eq(&vcpu.state, &before, sizeof(before));
+    /* What is there, not what was wanted. */
+    vcpu.refuses = true;
+    ck_assert_uint_eq(sbi_vcpu_trigger(&vcpu, 1, &wanted).tdata2, 77);
+}
+END_TEST
+
 START_TEST(counter_control_survives_a_refusing_vcpu)
 {
     struct vcpu_state before = vcpu.state;
@@ -165,6 +184,7 @@ int main(void)
     tcase_add_test(sbi, counter_control_sets_inhibit_and_offset_of_one_counter);
     tcase_add_test(sbi, programmable_counters_have_an_event_and_may_overflow_again);
     tcase_add_test(sbi, environment_changes_fields_of_menvcfg_only);
+    tcase_add_test(sbi, trigger_is_one_of_the_harts);
     tcase_add_test(sbi, counter_control_survives_a_refusing_vcpu);
     suite_add_tcase(suite, sbi);
     return run_suite(suite);

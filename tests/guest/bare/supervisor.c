@@ -1,16 +1,18 @@
-/* A kernel of its own, started in S-mode, for what the VM's SBI changes in its hart: firmware features (SBI 3.0, FWFT)
- * and steal time (STA). Each feature is switched and then tried out. Ends through the test device: exit code 0, or the
- * number of the expectation that failed. With -DDOUBLE_TRAP it ends in a double trap instead.
+/* A kernel of its own, started in S-mode, for what the VM's SBI changes in its hart: firmware features (SBI 3.0, FWFT),
+ * steal time (STA) and debug triggers (DBTR). Each feature is switched and then tried out. Ends through the test
+ * device: exit code 0, or the number of the expectation that failed. With -DDOUBLE_TRAP it ends in a double trap
+ * instead.
  */
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { EID_FWFT = 0x46574654, EID_STA = 0x535441, EID_HSM = 0x48534d, EID_DBCN = 0x4442434e };
+enum { EID_FWFT = 0x46574654, EID_STA = 0x535441, EID_DBTR = 0x44425452, EID_HSM = 0x48534d, EID_DBCN = 0x4442434e };
 enum { MISALIGNED, LANDING_PAD, SHADOW_STACK, DOUBLE_TRAP_FEATURE, PTE_AD, POINTER_MASKING };
 enum { LOCK = 1, DENIED_LOCKED = -14 };
 enum { PTE_V = 1, PTE_R = 2, PTE_W = 4, PTE_X = 8, PTE_A = 64, PTE_D = 128 };
 enum { CAUSE_ILLEGAL = 2, CAUSE_LOAD_ACCESS = 5, CAUSE_STORE_MISALIGNED = 6, CAUSE_STORE_PAGE = 15, CAUSE_CHECK = 18 };
-enum { CAUSE_NONE = -1 };
+enum { CAUSE_NONE = -1, CAUSE_BREAKPOINT = 3 };
+enum { DBTR_NUM, DBTR_SET_SHMEM, DBTR_READ, DBTR_INSTALL, DBTR_UPDATE, DBTR_UNINSTALL, DBTR_ENABLE, DBTR_DISABLE };
 #define SSTATUS_SPELP (1ull << 23)
 #define SSTATUS_SDT (1ull << 24)
 #define SV39 (8ull << 60)
@@ -26,7 +28,9 @@ __asm__(".section .text.start, \"ax\"\n"
         "call second_hart\n"
         ".text\n"
         ".balign 4\n"
-        ".globl trap_entry, resumed\n"
+        ".globl trap_entry, resumed, watched\n"
+        "watched: jr t2\n"
+        ".balign 4\n"
         "trap_entry: csrw sscratch, t0\n"
         "la t0, trap_cause\n"
         "sd t1, 24(t0)\n"
@@ -74,7 +78,7 @@ __asm__(".section .text.start, \"ax\"\n"
         ".text\n");
 
 extern volatile uint64_t trap_cause[4]; /* cause, value, where to go on, a saved register */
-extern char trap_entry[];
+extern char trap_entry[], watched[];
 /* A non-retentive suspend of the hart; `frame` is for the registers that a call keeps. */
 void suspend(uint64_t frame[14]);
 void kernel(void);
@@ -83,6 +87,7 @@ void second_hart(void);
 static _Alignas(4096) uint64_t root[512], middle[512], leaves[512];
 static _Alignas(4096) volatile uint64_t page[512];
 static _Alignas(64) volatile uint64_t steal[8];
+static volatile uint64_t triggers[4][4];
 static volatile uint64_t second_done;
 
 static int64_t sbi(uint64_t eid, uint64_t fid, uint64_t a, uint64_t b, uint64_t c, uint64_t *value)
@@ -278,6 +283,37 @@ static void check_steal_time(void)
     expect(sbi(EID_STA, 0, -1ull, -1ull, 0, 0) == 0, 84);
 }
 
+/* Breakpoints and watchpoints of the kernel's own. */
+static void check_triggers(void)
+{
+    const uint64_t in_supervisor = 6ull << 60 | 1 << 4, execute = 4, store = 2;
+    uint64_t number;
+
+    expect(sbi(EID_DBTR, DBTR_NUM, 0, 0, 0, &number) == 0 && number == 4, 90);
+    expect(sbi(EID_DBTR, DBTR_SET_SHMEM, (uint64_t)triggers, 0, 0, 0) == 0, 91);
+    triggers[0][1] = in_supervisor | execute;
+    triggers[0][2] = (uint64_t)watched;
+    triggers[1][1] = in_supervisor | store;
+    triggers[1][2] = (uint64_t)&page[3];
+    page[3] = 1;
+    expect(PROBE("jalr t2, 0(a0)", watched, 0) == CAUSE_NONE, 92);
+    expect(sbi(EID_DBTR, DBTR_INSTALL, 2, 0, 0, 0) == 0 && triggers[0][0] == 0 && triggers[1][0] == 1, 93);
+    for (unsigned enabled = 1; enabled < 4; enabled++) {
+        int64_t cause = enabled & 1 ? CAUSE_BREAKPOINT : CAUSE_NONE;
+        expect(PROBE("jalr t2, 0(a0)", watched, 0) == cause, 94);
+        expect(!(enabled & 1) || trap_cause[1] == (uint64_t)watched, 95);
+        expect(PROBE("sd a1, 0(a0)", &page[3], enabled + 10) == cause, 96);
+        expect(!(enabled & 1) || trap_cause[1] == (uint64_t)&page[3], 97);
+        expect(page[3] == (enabled == 1 ? 1 : 12), 98); /* before the store */
+        expect(PROBE("sd a1, 0(a0)", &page[4], 0) == CAUSE_NONE, 99);
+        expect(sbi(EID_DBTR, enabled & 1 ? DBTR_DISABLE : DBTR_ENABLE, 0, 3, 0, 0) == 0, 100);
+    }
+    expect(sbi(EID_DBTR, DBTR_READ, 0, 4, 0, 0) == 0, 101);
+    expect(triggers[1][0] == (1 << 8 | 1 << 5 | 1 << 2 | 1) && triggers[2][0] == 0, 102);
+    expect(sbi(EID_DBTR, DBTR_UNINSTALL, 0, 3, 0, 0) == 0, 103);
+    expect(PROBE("jalr t2, 0(a0)", watched, 0) == CAUSE_NONE, 104);
+}
+
 void kernel(void)
 {
     __asm__ volatile("csrw stvec, %0" ::"r"(trap_entry));
@@ -293,6 +329,7 @@ void kernel(void)
     check_page_tables();
     check_pointer_masking();
     check_steal_time();
+    check_triggers();
     check_locks();
     end(0);
 }
