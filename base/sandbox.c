@@ -232,7 +232,7 @@ static int new_rules(void)
 }
 
 /* The first version could not allow renaming from one directory to another: it is not used. */
-static int landlock_start(void)
+static int landlock_start(struct error *err)
 {
     int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 
@@ -242,7 +242,7 @@ static int landlock_start(void)
     sandbox.no_file_rules = new_rules();
     sandbox.shared_rules = new_rules();
     if (sandbox.no_file_rules < 0 || sandbox.shared_rules < 0)
-        return -errno;
+        return error_set(err, -errno, "sandbox, Landlock, is refused by the kernel: %s", strerror(errno));
     for (size_t i = 0; i < sandbox.settings.shared_count; i++) {
         struct landlock_path_beneath_attr rule = {.allowed_access = landlock_rights()};
         rule.parent_fd = open(sandbox.settings.shared[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -252,7 +252,8 @@ static int landlock_start(void)
             syscall(SYS_landlock_add_rule, sandbox.shared_rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) ? -errno : 0;
         close(rule.parent_fd);
         if (rc)
-            return rc;
+            return error_set(err, rc, "sandbox, Landlock, is refused by the kernel for '%s': %s",
+                             sandbox.settings.shared[i], strerror(-rc));
     }
     return 0;
 }
@@ -310,13 +311,13 @@ static void leave_out_landlock(const char *why)
     sandbox.landlock_why = why;
 }
 
-/* Of a part that the kernel refuses: an error where all of it is required, else it is left out. */
-static int landlock_result(int rc, struct error *err)
+/* Of a part that the kernel refuses (rc; `err` says so already): an error where all of it is required, else it is left
+ * out. */
+static int landlock_result(int rc)
 {
-    if (rc && sandbox.settings.required)
-        return error_set(err, rc, "sandbox, Landlock, is refused by the kernel: %s", strerror(-rc));
-    if (rc)
-        leave_out_landlock("Landlock refused");
+    if (!rc || sandbox.settings.required)
+        return rc;
+    leave_out_landlock("Landlock refused");
     return 0;
 }
 
@@ -337,16 +338,18 @@ static int seccomp_result(int rc, bool known, struct error *err)
 static int start_landlock_and_seccomp(struct error *err)
 {
     bool known = prctl(PR_GET_SECCOMP) >= 0;
-    int landlock_rc = landlock_start(), seccomp_rc = known ? catch_refusals() : -ENOSYS;
+    int landlock_rc = landlock_start(err), seccomp_rc = known ? catch_refusals() : -ENOSYS;
     struct probe probe = {.landlock = !landlock_rc && sandbox.landlock_abi, .seccomp = !seccomp_rc};
 
     unblock_refusals();
     int rc = run_probe(&probe);
     if (probe.landlock)
         landlock_rc = rc ? rc : probe.landlock_rc;
+    if (probe.landlock && landlock_rc)
+        error_set(err, landlock_rc, "sandbox, Landlock, is refused by the kernel: %s", strerror(-landlock_rc));
     if (probe.seccomp)
         seccomp_rc = rc ? rc : probe.seccomp_rc;
-    rc = landlock_result(landlock_rc, err);
+    rc = landlock_result(landlock_rc);
     return rc ? rc : seccomp_result(seccomp_rc, known, err);
 }
 
