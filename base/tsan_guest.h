@@ -13,8 +13,11 @@
 const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
-    return "race:^host_fill$\nrace:^iov_to_buf$\nrace:^iov_from_buf$\nrace:^transfer_once$\nrace:^snapshot_write_page$"
-           "\n";
+    return "race:^host_fill$\n"
+           "race:^iov_to_buf$\n"
+           "race:^iov_from_buf$\n"
+           "race:^transfer_once$\n"
+           "race:^snapshot_write_page$\n";
 }
 #endif
 

@@ -11,7 +11,7 @@
  * is allowed. */
 #include "machine/sbi_internal.h"
 
-enum { ENTRY_WORDS = 4, ENTRY_BYTES = ENTRY_WORDS * 8, TYPE_MCONTROL = 2, TYPE_MCONTROL6 = 6 };
+enum { ENTRY_BYTES = 32, TYPE_MCONTROL = 2, TYPE_MCONTROL6 = 6 };
 enum { STATE_MAPPED = 1 << 0, STATE_U = 1 << 1, STATE_S = 1 << 2, STATE_HAVE_HW = 1 << 5, STATE_HW_SHIFT = 8 };
 
 /* tdata1 of every type; of types 2 and 6. */
@@ -26,9 +26,10 @@ static uint64_t type_of(uint64_t tdata1)
     return tdata1 >> 60;
 }
 
-static bool has_chain(uint64_t tdata1)
+/* Of a bit that only types 2 and 6 have there. */
+static bool has_bit(uint64_t tdata1, uint64_t bit)
 {
-    return (type_of(tdata1) == TYPE_MCONTROL || type_of(tdata1) == TYPE_MCONTROL6) && (tdata1 & TDATA1_CHAIN);
+    return (type_of(tdata1) == TYPE_MCONTROL || type_of(tdata1) == TYPE_MCONTROL6) && (tdata1 & bit);
 }
 
 /* ---- the hart's triggers ---- */
@@ -77,10 +78,7 @@ static bool is_supported(const struct sbi_call *call, const struct sbi_trigger *
 /* What a configuration may not have here, then what no trigger of this hart has. */
 static int64_t check(const struct sbi_call *call, const struct sbi_trigger *wanted)
 {
-    if (wanted->tdata1 & TDATA1_DMODE)
-        return SBI_ERR_INVALID_PARAM;
-    if ((type_of(wanted->tdata1) == TYPE_MCONTROL || type_of(wanted->tdata1) == TYPE_MCONTROL6) &&
-        (wanted->tdata1 & TDATA1_M))
+    if ((wanted->tdata1 & TDATA1_DMODE) || has_bit(wanted->tdata1, TDATA1_M))
         return SBI_ERR_INVALID_PARAM;
     if (type_of(wanted->tdata1) != TYPE_MCONTROL6)
         return SBI_ERR_NOT_SUPPORTED;
@@ -112,21 +110,9 @@ static bool transfer(const struct sbi_call *call, uint64_t i, struct entry *entr
 
 static enum vcpu_action set_memory(const struct sbi_call *call)
 {
-    uint64_t low = call->args[0], high = call->args[1];
+    uint64_t *gpa = &state_of(call)->triggers_gpa;
 
-    if (call->args[2])
-        return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
-    if (low == UINT64_MAX && high == UINT64_MAX) {
-        state_of(call)->triggers_gpa = 0;
-        return sbi_return(call, SBI_SUCCESS, 0);
-    }
-    if (low & 7)
-        return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
-    uint64_t gpa = sbi_shared_memory(call, low, high, SBI_TRIGGERS * ENTRY_BYTES);
-    if (!gpa)
-        return sbi_return(call, SBI_ERR_INVALID_ADDRESS, 0);
-    state_of(call)->triggers_gpa = gpa;
-    return sbi_return(call, SBI_SUCCESS, 0);
+    return sbi_return(call, sbi_take_shared_memory(call, sizeof(uint64_t), SBI_TRIGGERS * ENTRY_BYTES, gpa), 0);
 }
 
 static enum vcpu_action read_triggers(const struct sbi_call *call)
@@ -164,7 +150,7 @@ static int64_t check_new(const struct sbi_call *call, struct entry entries[SBI_T
 
     for (*i = 0; *i < count; ++*i) {
         int64_t error = check(call, &entries[*i].trigger);
-        if (*i + 1 == count && has_chain(entries[*i].trigger.tdata1))
+        if (*i + 1 == count && has_bit(entries[*i].trigger.tdata1, TDATA1_CHAIN))
             error = SBI_ERR_INVALID_PARAM;
         if (error)
             return error;
@@ -185,7 +171,8 @@ static int64_t check_update(const struct sbi_call *call, struct entry entries[SB
             return SBI_ERR_INVALID_PARAM;
         if (!is_mapped(call, e->index))
             return SBI_ERR_FAILED;
-        if (type_of(e->trigger.tdata1) != type_of(get(call, e->index).tdata1) || has_chain(e->trigger.tdata1))
+        if (type_of(e->trigger.tdata1) != type_of(get(call, e->index).tdata1) ||
+            has_bit(e->trigger.tdata1, TDATA1_CHAIN))
             return SBI_ERR_INVALID_PARAM; /* no chain was ever installed */
         int64_t error = check(call, &e->trigger);
         if (error)

@@ -67,4 +67,21 @@ static inline uint64_t sbi_shared_memory(const struct sbi_call *call, uint64_t l
     return high == 0 && mem_ram_ptr(call->sbi->config.mem, low, size_bytes) ? low : 0;
 }
 
+/* The parameters of a function that sets shared memory: a0 and a1 are its address, or all ones for none (*gpa is 0
+ * then), a2 is zero. `alignment` is a power of two. Returns the call's error; *gpa is set with SBI_SUCCESS only. */
+static inline int64_t sbi_take_shared_memory(const struct sbi_call *call, uint64_t alignment, uint64_t size_bytes,
+                                             uint64_t *gpa)
+{
+    uint64_t low = call->args[0], high = call->args[1];
+    bool none = low == UINT64_MAX && high == UINT64_MAX;
+
+    if (call->args[2] || (!none && (low & (alignment - 1))))
+        return SBI_ERR_INVALID_PARAM;
+    uint64_t start = none ? 0 : sbi_shared_memory(call, low, high, size_bytes);
+    if (!none && !start)
+        return SBI_ERR_INVALID_ADDRESS;
+    *gpa = start;
+    return SBI_SUCCESS;
+}
+
 #endif

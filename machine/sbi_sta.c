@@ -29,21 +29,17 @@ enum vcpu_action sbi_sta_call(const struct sbi_call *call)
 {
     static const uint8_t zeros[STEAL_BYTES];
     struct sbi *sbi = call->sbi;
-    uint64_t low = call->args[0], high = call->args[1];
+    uint64_t gpa;
 
     if (call->fid != 0)
         return sbi_return(call, SBI_ERR_NOT_SUPPORTED, 0);
-    if (call->args[2])
-        return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
-    if (low == UINT64_MAX && high == UINT64_MAX) {
+    int64_t error = sbi_take_shared_memory(call, STEAL_BYTES, STEAL_BYTES, &gpa);
+    if (error)
+        return sbi_return(call, error, 0);
+    if (!gpa) {
         sbi_sta_reset(sbi, call->hart);
         return sbi_return(call, SBI_SUCCESS, 0);
     }
-    if (low & (STEAL_BYTES - 1))
-        return sbi_return(call, SBI_ERR_INVALID_PARAM, 0);
-    uint64_t gpa = sbi_shared_memory(call, low, high, STEAL_BYTES);
-    if (!gpa)
-        return sbi_return(call, SBI_ERR_INVALID_ADDRESS, 0);
     if (mem_write(sbi->config.mem, gpa, zeros, sizeof(zeros)) != 0)
         return sbi_return(call, SBI_ERR_FAILED, 0);
     sbi->harts[call->hart].steal_gpa = gpa;
