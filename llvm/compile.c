@@ -7,6 +7,7 @@
 #include "engine/region/region.h"
 #include "llvm/bodies.h"
 #include "llvm/build.h"
+#include "llvm/narrow.h"
 #include "llvm/pass_plugin.h"
 #include "llvm/stackmap.h"
 
@@ -28,6 +29,7 @@
 /* First the bodies become part of the region; what comes then sees straight code. */
 static const char inline_passes[] = "always-inline";
 static const char register_passes[] = "function(sroa)";
+static const char clean_passes[] = "function(dce)";
 static const char *const level_passes[] = {
     "function(early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,early-cse<memssa>,jump-threading,"
     "simplifycfg,gvn,dse,instcombine<no-verify-fixpoint>,"
@@ -210,12 +212,18 @@ static const char *run_passes(struct compiler *c, LLVMModuleRef module, const ch
     return "LLVM refuses the list of passes";
 }
 
-static const char *optimise(struct compiler *c, LLVMModuleRef module, unsigned level)
+/* A user's list of passes is all that is run. */
+static const char *optimise(struct compiler *c, LLVMModuleRef module, const char *name, unsigned level)
 {
     const char *passes = c->config.passes ? c->config.passes : level_passes[level];
+    const char *failure = c->plugins ? pass_plugins_run(c->plugins, module, passes, c->machines[level])
+                                     : run_passes(c, module, passes, level);
 
-    return c->plugins ? pass_plugins_run(c->plugins, module, passes, c->machines[level])
-                      : run_passes(c, module, passes, level);
+    if (failure || level == 0 || c->config.passes)
+        return failure;
+    if (narrow_words(LLVMGetNamedFunction(module, name)))
+        return "out of memory";
+    return run_passes(c, module, clean_passes, level);
 }
 
 static uint32_t count_insns(LLVMModuleRef module, const char *name)
@@ -318,7 +326,7 @@ LLVMMemoryBufferRef compile_region(struct compiler *c, struct region *region, co
         if (!*failure) {
             annotate_accesses(region, module, name);
             region->ir_built = count_insns(module, name);
-            *failure = optimise(c, module, level);
+            *failure = optimise(c, module, name, level);
         }
     }
     if (!*failure) {
