@@ -160,6 +160,18 @@ static void all_given(void *opaque)
     (void)!snapshot_hold(r->store, false, &ignored);
 }
 
+/* The pages to come first, as far as the snapshot says. Only their order depends on it. */
+static struct mem_lazy_first first_pages(const struct machine_restore *r, struct snapshot_section **section)
+{
+    const struct snapshot_field *pages = NULL;
+
+    if (snapshot_read_section(r->store, r->info.id, MACHINE_STATE_TOUCHES, 0, section, NULL) == 0)
+        pages = snapshot_section_field(*section, MACHINE_STATE_TOUCHES_FIELD);
+    if (!pages || pages->element_bytes != sizeof(uint32_t))
+        return (struct mem_lazy_first){0};
+    return (struct mem_lazy_first){.pages = pages->value, .count = pages->count};
+}
+
 /* RAM comes in as it is touched, or, where the host does not let us, before anything runs. */
 static int load_ram(struct machine *m, struct error *err)
 {
@@ -173,7 +185,10 @@ static int load_ram(struct machine *m, struct error *err)
                     : error_set(err, -ENOMEM, "no memory for the map of a snapshot");
     if (rc)
         return rc;
-    rc = mem_lazy_start(m->mem, give_page, all_given, r);
+    struct snapshot_section *section;
+    const struct mem_lazy_first first = first_pages(r, &section);
+    rc = mem_lazy_start(m->mem, &first, give_page, all_given, r);
+    snapshot_section_free(section);
     if (rc == 0)
         return 0;
     log_debug(LOG_SNAPSHOT, "memory is read at once, as it cannot be watched (%s)", strerror(-rc));

@@ -6,7 +6,7 @@
  *   2. The log is fetched again, and again, while much has changed since.
  *   3. The machine stands still: devices settle, the log's rest and the state of all parts are copied, and the disks'
  *      images get an internal snapshot. It goes on.
- *   4. The copies are written, and all is committed.
+ *   4. The copies are written, and which pages the guest has touched first meanwhile; all is committed.
  * Where 4 fails the disks' internal snapshots are deleted again; where the process ends before, they stay in the images
  * and nothing refers to them.
  * What the log was fetched for and did not reach a committed snapshot would be missing in the next one, which is why
@@ -25,6 +25,7 @@
 #include "machine/machine_snapshots.h"
 #include "machine/machine_state.h"
 #include "mem/lazy.h"
+#include "mem/touches.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -36,6 +37,7 @@
 enum {
     ROUNDS_MAX = 4,        /* fetches of the dirty log before the guest has to wait for what is left */
     LAST_PAGES_MAX = 1024, /* left over for step 3: 4 MiB, copied in a millisecond */
+    TOUCHES_MS = 20,       /* how long the guest is watched at least: as long as a restored one waits for its pages */
     MEMORY_RAM = 0,
     MEMORY_FLASH = 1, /* and the second bank */
     DISKS_NAME_BYTES = 128,
@@ -289,8 +291,30 @@ static int copy_rest(struct taking *t, struct error *err)
         t->moment.created_ns = realtime_ns();
         t->moment.instructions = instructions(s->m);
     }
+    /* The log was fetched: TLBs start empty. A guest that does not go on touches nothing. */
+    if (rc == 0 && !t->stands && mem_touches_start(s->m->mem))
+        rc = error_set(err, -ENOMEM, "no memory for the list of pages that the guest touches");
     machine_unsettle(s->m);
     return rc;
+}
+
+/* What the guest has touched since it goes on. */
+static int write_touches(struct taking *t, uint64_t resumed_ns, struct error *err)
+{
+    uint32_t pages[MEM_TOUCHES_MAX];
+    uint64_t until_ns = resumed_ns + TOUCHES_MS * UINT64_C(1000000);
+    const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000), .tv_nsec = (long)(until_ns % 1000000000)};
+
+    if (t->stands)
+        return 0;
+    (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+    struct snapshot_field field = {.name = MACHINE_STATE_TOUCHES_FIELD,
+                                   .element_bytes = sizeof(pages[0]),
+                                   .count = (uint32_t)mem_touches_stop(t->s->m->mem, pages),
+                                   .value = (const uint8_t *)pages};
+    if (!field.count)
+        return 0;
+    return snapshot_write_section(t->w, MACHINE_STATE_TOUCHES, 0, MACHINE_STATE_TOUCHES_VERSION, &field, 1, err);
 }
 
 /* What of the machine a restore must know besides its configuration. */
@@ -317,10 +341,13 @@ static int take(struct taking *t, struct error *err)
     if (rc == 0)
         rc = copy_rest(t, err);
     resume_it(t);
+    uint64_t resumed_ns = loop_now_ns();
     if (rc == 0)
         rc = snapshot_write_sync(t->w, err);
     if (rc == 0)
         rc = machine_state_write(&t->state, t->w, err);
+    if (rc == 0)
+        rc = write_touches(t, resumed_ns, err);
     return rc ? rc : write_settings(t, err);
 }
 

@@ -298,7 +298,12 @@ static int check_count(const struct loading *l)
 {
     const struct machine *m = l->m;
     unsigned here = 1 + m->hart_count * (m->sbi ? 2 : 1) + m->device_count, saved;
+    struct snapshot_section *touches;
     int rc = snapshot_section_count(l->store, l->id, &saved, l->err);
+
+    if (snapshot_read_section(l->store, l->id, MACHINE_STATE_TOUCHES, 0, &touches, NULL) == 0)
+        here++;
+    snapshot_section_free(touches);
 
     if (rc == 0 && saved != here)
         rc = error_set(l->err, -EINVAL, "snapshots, '%s': the snapshot has %u sections, its machine %u parts",

@@ -11,6 +11,12 @@
 
 struct machine;
 
+/* Section of the pages of RAM that the guest touched first when it went on behind the snapshot (mem/touches.h): no part
+ * of the machine, and not in every snapshot. */
+#define MACHINE_STATE_TOUCHES "first-touched"
+#define MACHINE_STATE_TOUCHES_FIELD "pages"
+enum { MACHINE_STATE_TOUCHES_VERSION = 1 };
+
 /* Copies of all sections, so that the machine may go on before they are written. Zero-initialise. */
 struct machine_state {
     struct machine_state_section *sections;

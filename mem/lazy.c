@@ -37,6 +37,8 @@ struct mem_lazy {
     void *opaque;
     int fd, stop_fd;
     uint64_t pages;
+    uint32_t *first; /* pages that are filled before the others */
+    size_t first_count;
     pthread_mutex_t page_lock;
     uint64_t *taken;          /* under it: a bit a page */
     _Atomic unsigned serving; /* faults that are being served */
@@ -127,14 +129,18 @@ static void *faults_main(void *opaque)
     return NULL;
 }
 
-/* Zeroes are left missing: they come by a fault, or when nobody looks at faults any more, from the kernel. */
-static void fill(struct mem_lazy *l, uint64_t page)
+/* Pages of zeroes are left missing unless `zeroes`: they come by a fault, or when nobody looks at faults any more, from
+ * the kernel. */
+static void fill(struct mem_lazy *l, uint64_t page, bool zeroes)
 {
-    _Alignas(MEM_PAGE_BYTES) uint8_t bytes[MEM_PAGE_BYTES];
+    _Alignas(MEM_PAGE_BYTES) uint8_t bytes[MEM_PAGE_BYTES] = {0};
 
     while (atomic_load(&l->serving) && !atomic_load(&l->stopping))
         sched_yield();
-    if (!is_taken(l, page) && l->fn(l->opaque, page, bytes) > 0)
+    if (is_taken(l, page))
+        return;
+    int rc = l->fn(l->opaque, page, bytes);
+    if (rc > 0 || (rc == 0 && zeroes))
         (void)give(l, page, bytes);
 }
 
@@ -146,11 +152,15 @@ static void *filler_main(void *opaque)
 
     (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), FILLER_NICE);
     sandbox_enter(SANDBOX_SERVICE);
+    for (size_t i = 0; i < l->first_count && !atomic_load(&l->stopping); i++) {
+        if (l->first[i] < l->pages)
+            fill(l, l->first[i], true);
+    }
     for (uint64_t page = 0; page < l->pages && !atomic_load(&l->stopping); page++) {
         uint64_t near = atomic_exchange(&l->near, UINT64_MAX), end = near + NEAR_PAGES;
         for (; near < l->pages && near < end && !atomic_load(&l->stopping); near++)
-            fill(l, near);
-        fill(l, page);
+            fill(l, near, false);
+        fill(l, page, false);
     }
     /* Wakes who still waits, and finds zeroes. */
     (void)ioctl(l->fd, UFFDIO_UNREGISTER, &all);
@@ -193,6 +203,7 @@ static void destroy(struct mem_lazy *l)
     pthread_mutex_destroy(&l->lock);
     pthread_mutex_destroy(&l->page_lock);
     free(l->taken);
+    free(l->first);
     free(l);
 }
 
@@ -219,7 +230,8 @@ static int start_threads(struct mem_lazy *l)
     return rc;
 }
 
-int mem_lazy_start(struct mem *mem, mem_lazy_fn fn, void (*done)(void *opaque), void *opaque)
+int mem_lazy_start(struct mem *mem, const struct mem_lazy_first *first, mem_lazy_fn fn, void (*done)(void *opaque),
+                   void *opaque)
 {
     if (mem->ram_pages == MEM_PAGES_RESERVED)
         return -ENOTSUP; /* whole huge pages would have to come at once */
@@ -238,7 +250,12 @@ int mem_lazy_start(struct mem *mem, mem_lazy_fn fn, void (*done)(void *opaque), 
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);
     l->taken = calloc(l->pages / 64 + 1, sizeof(*l->taken));
-    int rc = l->taken && l->stop_fd >= 0 ? open_uffd(mem, &l->fd) : -ENOMEM;
+    l->first = calloc(first->count + 1, sizeof(*l->first));
+    if (l->first && first->count) {
+        memcpy(l->first, first->pages, first->count * sizeof(*l->first));
+        l->first_count = first->count;
+    }
+    int rc = l->taken && l->first && l->stop_fd >= 0 ? open_uffd(mem, &l->fd) : -ENOMEM;
     if (rc == 0) {
         mem->lazy = l;
         rc = start_threads(l);

@@ -15,11 +15,19 @@
  * errno, after which the page is zeroes. */
 typedef int (*mem_lazy_fn)(void *opaque, uint64_t page, uint8_t bytes[MEM_PAGE_BYTES]);
 
+/* What comes first: page numbers, uint32_t at any address, which are copied. Those that RAM does not have are left out.
+ */
+struct mem_lazy_first {
+    const void *pages;
+    size_t count;
+};
+
 /* Begins, with RAM that nobody has touched: starts two threads, one for faults and one that fills. `done` is called
  * once, on the latter, when every page is there or the filling was given up (mem_lazy_stop()). Returns 0, or a negative
  * errno where the host does not let us (-EPERM, -ENOSYS, ..) or RAM is of reserved huge pages (-ENOTSUP): then
  * everything is as before. */
-TUFF_MUST_CHECK int mem_lazy_start(struct mem *mem, mem_lazy_fn fn, void (*done)(void *opaque), void *opaque);
+TUFF_MUST_CHECK int mem_lazy_start(struct mem *mem, const struct mem_lazy_first *first, mem_lazy_fn fn,
+                                   void (*done)(void *opaque), void *opaque);
 /* Waits until every page is there. Any thread but a hart's. Nothing where it has not begun. */
 void mem_lazy_wait(struct mem *mem);
 /* Ends it, wherever it is; nobody touches RAM any more that matters. Before mem_destroy(). */

@@ -2,6 +2,7 @@
  * runs; look-ups are binary searches without a lock. */
 #include "mem/lazy.h"
 #include "mem/mem_internal.h"
+#include "mem/touches.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,6 +45,7 @@ void mem_destroy(struct mem *mem)
     if (mem->frames)
         munmap(mem->frames, (mem_frames_bytes(mem->ram_bytes) >> MEM_PAGE_SHIFT) * sizeof(*mem->frames));
     free((void *)atomic_load(&mem->dirty));
+    mem_touches_destroy(mem);
     free(mem);
 }
 

@@ -225,7 +225,7 @@ START_TEST(reserved_huge_pages_are_all_there_or_refused)
         ck_assert_uint_eq(host[MEM_PAGE_BYTES], 0);
         ck_assert_uint_eq(host[2 * MEM_PAGE_BYTES], 7);
         ck_assert_int_eq(mirror_create(ram, &mirror), -ENOTSUP);
-        ck_assert_int_eq(mem_lazy_start(ram, NULL, NULL, NULL), -ENOTSUP);
+        ck_assert_int_eq(mem_lazy_start(ram, &(struct mem_lazy_first){0}, NULL, NULL, NULL), -ENOTSUP);
     }
     mem_destroy(ram);
 }

@@ -3,6 +3,7 @@
 #include "engine/isa/riscv/debug.h"
 #include "engine/region/verify.h"
 #include "mem/frame.h"
+#include "mem/touches.h"
 
 static const uint8_t page_fault_cause[] = {
     [MEM_READ] = CAUSE_LOAD_PAGE, [MEM_WRITE] = CAUSE_STORE_PAGE, [MEM_EXECUTE] = CAUSE_FETCH_PAGE};
@@ -19,6 +20,12 @@ static bool fault(struct hart *h, uint64_t cause, uint64_t gva)
     return false;
 }
 
+static void note_touch(struct hart *h, const void *host)
+{
+    if (host)
+        mem_touches_note(h->mem, host);
+}
+
 /* Page-table accesses are checked as supervisor accesses (section 3.7.2). */
 static bool pte_allowed(void *opaque, uint64_t gpa, bool write)
 {
@@ -26,6 +33,8 @@ static bool pte_allowed(void *opaque, uint64_t gpa, bool write)
 
     if (!pmp_allows(h, gpa, sizeof(uint64_t), write ? MEM_WRITE : MEM_READ, VCPU_PRIV_S))
         return false;
+    if (mem_touches_wanted(h->mem))
+        note_touch(h, mem_ram_ptr(h->mem, gpa, sizeof(uint64_t)));
     return !write || !h->verify || verify_walk_update(h);
 }
 
@@ -60,7 +69,8 @@ struct walk_params mmu_walk_params(struct hart *h, const struct tlb_view *view, 
 static bool find_leaf(struct hart *h, uint64_t gva, enum mem_access access, const struct tlb_view *view,
                       struct walk_leaf *leaf)
 {
-    if (tlb_leaf_find(h->tlb, gva, view->asid, leaf) && leaf_usable(leaf, access, view))
+    /* Page tables are touched as well. */
+    if (!mem_touches_wanted(h->mem) && tlb_leaf_find(h->tlb, gva, view->asid, leaf) && leaf_usable(leaf, access, view))
         return true;
     struct walk_params params = mmu_walk_params(h, view, access);
 
@@ -120,6 +130,8 @@ bool mmu_translate(struct hart *h, uint64_t gva, enum mem_access access, unsigne
         return fault(h, access_fault_cause[access], gva);
     target->gpa = gpa;
     target->host = mem_ram_ptr(h->mem, gpa, size_bytes);
+    if (mem_touches_wanted(h->mem))
+        note_touch(h, target->host);
     if (TUFF_UNLIKELY(h->verify) && access == MEM_WRITE && target->host && !verify_store(h, target->host))
         return fault(h, CAUSE_STORE_ACCESS, gva);
     if (!target->host && access != MEM_WRITE)
@@ -151,6 +163,8 @@ uint8_t *mmu_peek(struct hart *h, uint64_t gva, bool write)
         tlb_note_leaf(h->bank, gva, &leaf);
     }
     uint8_t *host = mem_ram_ptr(h->mem, gpa, MEM_PAGE_BYTES);
+    if (mem_touches_wanted(h->mem))
+        note_touch(h, host);
     if (!host || !pmp_uniform(h, gpa) || !pmp_allows(h, gpa, 1, access, view->priv))
         return NULL;
     return !write || mem_frame_may_write(h->mem, mem_frame_of(h->mem, host), h->config.hart_id) ? host : NULL;
