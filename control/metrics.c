@@ -2,11 +2,11 @@
  * are collected first. `lock` guards `machine`, and is held while they are read. */
 #include "control/metrics.h"
 
+#include "control/http.h"
 #include "control/listen.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <microhttpd.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +19,7 @@ enum { CLIENTS_MAX = 32, IDLE_SECONDS = 10, CLIENT_BYTES = 16384, NAME_BYTES = 6
 struct metrics {
     struct metrics_config config;
     struct listener listener;
+    struct http http;
     struct MHD_Daemon *daemon;
     pthread_mutex_t lock;
     struct machine *machine; /* NULL: between two */
@@ -170,23 +171,29 @@ static char *make_text(struct metrics *metrics, size_t *len)
 
 /* ---- HTTP ---- */
 
-static enum MHD_Result reply(struct MHD_Connection *connection, unsigned status, struct MHD_Response *response)
+static enum MHD_Result reply(const struct http *http, struct MHD_Connection *connection, unsigned status,
+                             struct MHD_Response *response)
 {
-    enum MHD_Result result = response ? MHD_queue_response(connection, status, response) : MHD_NO;
+    enum MHD_Result result = response ? http->queue_response(connection, status, response) : MHD_NO;
 
-    MHD_destroy_response(response);
+    http->destroy_response(response);
     return result;
 }
 
-static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status, const char *text)
+static enum MHD_Result refuse(const struct http *http, struct MHD_Connection *connection, unsigned status,
+                              const char *text)
 {
-    return reply(connection, status,
-                 MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT));
+    void *bytes = (void *)(uintptr_t)text;
+
+    return reply(http, connection, status,
+                 http->create_response_from_buffer(strlen(text), bytes, MHD_RESPMEM_PERSISTENT));
 }
 
 static enum MHD_Result on_request(void *opaque, struct MHD_Connection *connection, const char *url, const char *method,
                                   const char *version, const char *upload, size_t *upload_len, void **request)
 {
+    const struct metrics *metrics = opaque;
+    const struct http *http = &metrics->http;
     size_t len;
 
     (void)version;
@@ -194,19 +201,19 @@ static enum MHD_Result on_request(void *opaque, struct MHD_Connection *connectio
     (void)upload_len;
     (void)request;
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0)
-        return refuse(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET\n");
+        return refuse(http, connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET\n");
     if (strcmp(url, "/metrics") != 0)
-        return refuse(connection, MHD_HTTP_NOT_FOUND, "only /metrics\n");
+        return refuse(http, connection, MHD_HTTP_NOT_FOUND, "only /metrics\n");
     char *text = make_text(opaque, &len);
     if (!text)
         return MHD_NO;
-    struct MHD_Response *response = MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
+    struct MHD_Response *response = http->create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
     if (!response)
         free(text);
     else
-        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
-                                      "text/plain; version=0.0.4; charset=utf-8");
-    return reply(connection, MHD_HTTP_OK, response);
+        (void)http->add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+                                        "text/plain; version=0.0.4; charset=utf-8");
+    return reply(http, connection, MHD_HTTP_OK, response);
 }
 
 /* ---- beginning and end ---- */
@@ -220,12 +227,14 @@ int metrics_create(const struct metrics_config *config, struct metrics **out, st
     metrics->config = *config;
     metrics->listener.fd = -1;
     pthread_mutex_init(&metrics->lock, NULL);
-    int rc = control_listen("--metrics", config->where, true, &metrics->listener, err);
+    int rc = http_load(&metrics->http, err);
+    if (!rc)
+        rc = control_listen("--metrics", config->where, true, &metrics->listener, err);
     if (!rc) {
-        metrics->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request, metrics,
-                                           MHD_OPTION_LISTEN_SOCKET, metrics->listener.fd, MHD_OPTION_CONNECTION_LIMIT,
-                                           (unsigned)CLIENTS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-                                           MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CLIENT_BYTES, MHD_OPTION_END);
+        metrics->daemon = metrics->http.start_daemon(
+            MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request, metrics, MHD_OPTION_LISTEN_SOCKET,
+            metrics->listener.fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIENTS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+            (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CLIENT_BYTES, MHD_OPTION_END);
         if (!metrics->daemon)
             rc = error_set(err, -EIO, "--metrics, %s, cannot be served: free memory or descriptors", config->where);
     }
@@ -242,10 +251,11 @@ void metrics_destroy(struct metrics *metrics)
     if (!metrics)
         return;
     if (metrics->daemon) {
-        MHD_stop_daemon(metrics->daemon);
+        metrics->http.stop_daemon(metrics->daemon);
         metrics->listener.fd = -1; /* the daemon closed it */
     }
     listener_close(&metrics->listener);
+    http_unload(&metrics->http);
     pthread_mutex_destroy(&metrics->lock);
     free(metrics);
 }

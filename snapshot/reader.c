@@ -381,7 +381,6 @@ int snapshot_read_map(struct snapshot_store *store, int64_t id, unsigned memory,
     uint8_t *have = calloc(chunks ? chunks : 1, 1);
     int rc = have ? 0 : error_set(err, -ENOMEM, "no memory for the maps of a snapshot");
 
-    memset(map, 0, pages * sizeof(*map));
     snapshot_lock(store);
     while (id && rc == 0) {
         int64_t parent = 0;

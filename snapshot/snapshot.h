@@ -92,7 +92,8 @@ TUFF_MUST_CHECK int snapshot_section_count(struct snapshot_store *store, int64_t
 /* NULL: it has no such field. */
 const struct snapshot_field *snapshot_section_field(const struct snapshot_section *section, const char *name);
 
-/* The number of each page of a memory, 0 for a page of zeroes, through all parents. Returns 0 or a negative errno with
+/* Fills a map of zeroes with the number of each page of a memory that is not zeroes, through all parents: what of it is
+ * not written stays untouched, of a guest of 8 GiB nearly all (5 ms). Returns 0 or a negative errno with
  * a line in `err`: also -EBADMSG for a missing parent, parents in a circle, or maps outside of [0, pages). */
 TUFF_MUST_CHECK int snapshot_read_map(struct snapshot_store *store, int64_t id, unsigned memory, uint32_t *map,
                                       uint64_t pages, struct error *err);

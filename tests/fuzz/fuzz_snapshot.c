@@ -99,6 +99,7 @@ static void use(struct snapshot_store *store)
         }
         snapshot_section_free(section);
     }
+    memset(map, 0, sizeof(map));
     if (snapshot_read_map(store, info.id, 0, map, PAGES, &err))
         return;
     for (unsigned i = 0; i < PAGES; i++)

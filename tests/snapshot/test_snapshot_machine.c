@@ -152,6 +152,8 @@ static void expect_equal_memory(struct snapshot_store *a, int64_t a_id, struct s
     uint8_t x[SNAPSHOT_PAGE_BYTES], y[SNAPSHOT_PAGE_BYTES];
     unsigned compared = 0;
 
+    memset(a_map, 0, sizeof(a_map));
+    memset(b_map, 0, sizeof(b_map));
     ck_assert_int_eq(snapshot_read_map(a, a_id, 0, a_map, MEMORY_PAGES, NULL), 0);
     ck_assert_int_eq(snapshot_read_map(b, b_id, 0, b_map, MEMORY_PAGES, NULL), 0);
     for (unsigned i = 0; i < MEMORY_PAGES; i++) {

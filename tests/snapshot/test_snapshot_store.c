@@ -111,6 +111,7 @@ static void expect(struct snapshot_store *store, const char *name, const struct 
 
     ck_assert_msg(snapshot_find(store, name, &info, &err) == 0, "%s", err.text);
     ck_assert_msg(snapshot_check_sections(store, &info, &err) == 0, "%s", err.text);
+    memset(map, 0, sizeof(map));
     ck_assert_msg(snapshot_read_map(store, info.id, 0, map, PAGES, &err) == 0, "%s", err.text);
     for (unsigned i = 0; i < PAGES; i++) {
         fill(wanted, model->numbers[i]);
@@ -409,6 +410,7 @@ static int read_all(const char *name, struct error *err)
     *err = (struct error){""};
     if (rc == 0)
         rc = snapshot_check_sections(store, &info, err);
+    memset(map, 0, sizeof(map));
     if (rc == 0)
         rc = snapshot_read_map(store, info.id, 0, map, PAGES, err);
     for (unsigned i = 0; i < PAGES && rc == 0; i++)
