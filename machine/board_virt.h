@@ -18,6 +18,7 @@
     X(TEST, 0x00100000, 0x1000)                                           \
     X(RTC, 0x00101000, 0x1000)                                            \
     X(WATCHDOG, 0x00102000, 0x1000) /* not QEMU's */                      \
+    X(VMGENID, 0x00103000, 0x1000)  /* nor this */                        \
     X(CLINT, 0x02000000, 0x10000)                                         \
     X(SSWI, 0x02f00000, 0x4000)                                           \
     X(PLIC, 0x0c000000, 0x600000)                                         \
@@ -51,6 +52,7 @@ enum {
     BOARD_IRQ_RTC = 11,
     BOARD_IRQ_UART1 = 12,
     BOARD_IRQ_WATCHDOG = 13,
+    BOARD_IRQ_VMGENID = 14,
     BOARD_IRQ_PCIE0 = 32, /* four of them */
 
     BOARD_VIRTIO_SLOTS = 8,

@@ -9,7 +9,9 @@
 #include "dev/sunxi_wdt.h"
 #include "dev/syscon_test.h"
 #include "dev/virtio/virtio_console.h"
+#include "dev/vmgenid.h"
 #include "machine/machine_internal.h"
+#include "machine/machine_snapshots.h"
 
 #include <errno.h>
 #include <string.h>
@@ -222,6 +224,23 @@ static int create_watchdog(struct machine *m)
     return rc ? rc : machine_device_keep(m, m->watchdog);
 }
 
+/* Snapshots of earlier versions are of machines without one. */
+static int create_vmgenid(struct machine *m)
+{
+    if (m->config.restore && !machine_restore_has(m, "vmgenid"))
+        return 0;
+    struct vmgenid_config config = {
+        .mem = m->mem,
+        .gpa = BOARD_VMGENID_GPA,
+        .irq = machine_irq_source(m, BOARD_IRQ_VMGENID),
+        .irq_number = BOARD_IRQ_VMGENID,
+        .irq_parent = m->irq_parent,
+        .fixed = m->config.clock == MACHINE_CLOCK_INSNS,
+    };
+    int rc = vmgenid_create(&config, &m->vmgenid);
+    return rc ? rc : machine_device_keep(m, m->vmgenid);
+}
+
 static void test_event(void *opaque, enum syscon_test_event event, uint32_t code)
 {
     machine_end(opaque, event == SYSCON_TEST_RESET ? MACHINE_END_REBOOT : MACHINE_END_POWEROFF, code);
@@ -400,6 +419,8 @@ int machine_devices_create(struct machine *m, struct error *err)
         rc = create_rtc(m);
     if (rc == 0)
         rc = create_watchdog(m);
+    if (rc == 0)
+        rc = create_vmgenid(m);
     if (rc == 0)
         rc = create_uarts(m);
     if (rc == 0)

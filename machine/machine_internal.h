@@ -81,6 +81,7 @@ struct machine {
     struct device *plic, *aplic, *imsic; /* NULL: not of this machine */
     uint32_t irq_parent;                 /* phandle of the controller that devices are wired to */
     struct device *uart, *rtc, *htif, *watchdog;
+    struct device *vmgenid; /* NULL: restored from a snapshot that has none */
     struct device *pcie;
     struct device *pflash;
     int pflash_fds[2];                              /* -1: not kept */

@@ -642,6 +642,7 @@ int machine_snapshots_create(struct machine *m, struct error *err)
     machine_settings_put(&s->settings, "board", "%s", machine_is_pc(&m->config) ? "pc" : "riscv64");
     machine_settings_put(&s->settings, "sbi", "%d", m->sbi != NULL);
     machine_settings_put(&s->settings, "flash", "%d", m->pflash != NULL);
+    machine_settings_put(&s->settings, "vmgenid", "%d", m->vmgenid != NULL);
     if (m->htif) {
         machine_settings_put(&s->settings, "htif.tohost", "%" PRIu64, m->image.tohost);
         if (m->image.has_fromhost)

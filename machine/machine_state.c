@@ -265,9 +265,10 @@ static bool is_controller(const struct machine *m, const struct device *dev)
     return dev == m->plic || dev == m->aplic || dev == m->imsic || dev == m->accel_chip;
 }
 
-static bool is_virtio(const struct machine *m, const struct device *dev)
+/* Does it tell the guest of the restore? */
+static bool tells(const struct machine *m, const struct device *dev)
 {
-    bool is = false;
+    bool is = dev == m->vmgenid;
 
     for (unsigned i = 0; i < m->virtio_count; i++)
         is |= dev == &m->virtio[i]->base;
@@ -275,17 +276,18 @@ static bool is_virtio(const struct machine *m, const struct device *dev)
 }
 
 /* Devices that raise lines do so when they are loaded; controllers come after them, so that what is pending there is
- * what was. Virtio devices are last: what they have to tell their drivers of the restore must not be overwritten. */
+ * what was. Virtio devices and the generation are last: what they tell the guest of the restore must not be
+ * overwritten. */
 static int load_devices(const struct loading *l)
 {
-    enum { OTHERS, CONTROLLERS, VIRTIO, PASSES };
+    enum { OTHERS, CONTROLLERS, TELLING, PASSES };
     const struct machine *m = l->m;
     int rc = 0;
 
     for (int pass = OTHERS; pass < PASSES; pass++) {
         for (unsigned n = 0; n < m->device_count && rc == 0; n++) {
             struct device *dev = m->devices[n];
-            int own = is_controller(m, dev) ? CONTROLLERS : is_virtio(m, dev) ? VIRTIO : OTHERS;
+            int own = is_controller(m, dev) ? CONTROLLERS : tells(m, dev) ? TELLING : OTHERS;
             if (own == pass)
                 rc = load(l, dev, instance_of(m, n));
         }

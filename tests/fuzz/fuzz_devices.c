@@ -19,6 +19,7 @@
 #include "dev/plic.h"
 #include "dev/sunxi_wdt.h"
 #include "dev/syscon_test.h"
+#include "dev/vmgenid.h"
 #include "fuzz_device.h"
 
 #include <errno.h>
@@ -35,8 +36,9 @@ enum {
     ACLINT_GPA = 0x2000000,
     PLIC_GPA = 0xc000000,
     UART_GPA = 0x10000000,
-    DEVICES = 9,
+    DEVICES = 10,
     WATCHDOG_GPA = 0x102000,
+    VMGENID_GPA = 0x103000,
     APLIC_GPA = 0x30000000, /* as far as PLIC and APLIC are on one board */
     IMSIC_GPA = 0x38000000,
     FDT_BYTES = 8192,
@@ -46,7 +48,7 @@ enum { LINE_MSI, LINE_MTI, LINE_MEI, LINE_SEI, LINE_IMSIC_M, LINE_IMSIC_S, LINES
 
 struct board {
     struct mem *mem;
-    struct device *aplic, *imsic, *aclint, *plic, *uart, *rtc, *test, *htif, *watchdog;
+    struct device *aplic, *imsic, *aclint, *plic, *uart, *rtc, *test, *htif, *watchdog, *vmgenid;
     struct irq_line uart_to_plic;
     bool lines[LINES * HARTS]; /* kind * HARTS + hart */
     bool uart_line;
@@ -241,14 +243,16 @@ static void create_others(struct board *b)
                                               .opaque = b};
     b->watchdog_deadline_ns = UINT64_MAX;
     require(sunxi_wdt_create(&watchdog, &b->watchdog) == 0);
+    const struct vmgenid_config vmgenid = {.mem = b->mem, .gpa = VMGENID_GPA, .fixed = true};
+    require(vmgenid_create(&vmgenid, &b->vmgenid) == 0);
     require(syscon_test_create(&test, &b->test) == 0);
     require(htif_create(&htif, &b->htif) == 0);
 }
 
 static struct device *device_at(const struct board *b, unsigned index)
 {
-    struct device *const devices[DEVICES] = {b->aclint, b->plic,  b->uart,  b->rtc,     b->test,
-                                             b->htif,   b->aplic, b->imsic, b->watchdog};
+    struct device *const devices[DEVICES] = {b->aclint, b->plic,  b->uart,  b->rtc,      b->test,
+                                             b->htif,   b->aplic, b->imsic, b->watchdog, b->vmgenid};
 
     return devices[index % DEVICES];
 }
@@ -276,6 +280,7 @@ static uint64_t access_gpa(struct reader *r, unsigned size_bytes)
         {RTC_GPA, 0x1000},
         {TEST_GPA, 0x10},
         {WATCHDOG_GPA, 0x20},
+        {VMGENID_GPA, 0x18},
         {APLIC_GPA, 0x200},
         {APLIC_GPA, 0x8000},
         {APLIC_GPA + 0x10000, 0x8000},
