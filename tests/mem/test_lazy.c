@@ -33,7 +33,7 @@ static void done(void *opaque)
     atomic_store(&giver.done, true);
 }
 
-static bool start(const uint32_t *first, size_t count)
+static bool start(const void *first, size_t count)
 {
     const struct mem_lazy_first list = {.pages = first, .count = count};
 
@@ -87,7 +87,7 @@ START_TEST(a_list_may_lie_anywhere)
 {
     uint8_t bytes[9] = {0xee, 5, 0, 0, 0, 100, 0, 0, 0};
 
-    if (!start((const uint32_t *)(const void *)(bytes + 1), 2))
+    if (!start(bytes + 1, 2))
         return;
     mem_lazy_wait(mem);
     ck_assert_uint_eq(giver.asked[0], 5);
