@@ -131,13 +131,13 @@ int mem_dirty_start(struct mem *mem)
 {
     _Atomic uint64_t *log = dirty_log(mem);
 
+    for (size_t i = 0; log && i < dirty_words(mem); i++)
+        atomic_store(&log[i], 0);
     if (!log) {
         log = calloc(dirty_words(mem), sizeof(*log));
         if (!log)
             return -ENOMEM;
     }
-    for (size_t i = 0; i < dirty_words(mem); i++)
-        atomic_store(&log[i], 0);
     /* Devices may look at any time. */
     atomic_store(&mem->dirty, log);
     atomic_fetch_add(&mem->tlb_generation, 1);
