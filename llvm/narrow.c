@@ -119,15 +119,24 @@ static bool shifts_left(const struct narrower *n, LLVMValueRef value, LLVMValueR
     return true;
 }
 
+/* Is it x >> amount, of which a mask has cut off what came down from the upper half? */
+static bool cut_shift(LLVMValueRef value, LLVMValueRef *x, uint64_t *amount)
+{
+    LLVMValueRef inner;
+    uint64_t mask;
+
+    return with_constant(value, LLVMAnd, &inner, &mask) && with_constant(inner, LLVMLShr, x, amount) && *amount > 0 &&
+           *amount < WORD_BITS && mask == word_mask >> *amount;
+}
+
 /* Is the value that of the low word of x >> amount, zeroes above? */
 static bool shifts_right(const struct narrower *n, LLVMValueRef value, LLVMValueRef *x, uint64_t *amount)
 {
     LLVMValueRef inner;
     uint64_t number;
 
-    if (with_constant(value, LLVMAnd, &inner, &number))
-        return with_constant(inner, LLVMLShr, x, amount) && *amount > 0 && *amount < WORD_BITS &&
-               number == word_mask >> *amount;
+    if (cut_shift(value, x, amount))
+        return true;
     if (with_constant(value, LLVMLShr, &inner, amount))
         return *amount > 0 && *amount < WORD_BITS && with_constant(inner, LLVMAnd, x, &number) && number == word_mask;
     return extends_word(n, value, LLVMZExt, &inner) && with_constant(inner, LLVMLShr, &inner, amount) && *amount > 0 &&
@@ -248,14 +257,12 @@ static LLVMValueRef build_low(struct narrower *n, LLVMValueRef value)
 {
     LLVMOpcode opcode = opcode_of(value);
     LLVMValueRef x;
-    uint64_t amount, mask;
+    uint64_t amount;
     enum upper upper;
 
     if (rotates(n, value, &x, &amount, &upper))
         return build_rotation(n, x, amount, value);
-    /* A mask that only cut off what came down from the upper half. */
-    if (with_constant(value, LLVMAnd, &x, &mask) && with_constant(x, LLVMLShr, &x, &amount) && amount < WORD_BITS &&
-        mask == word_mask >> amount) {
+    if (cut_shift(value, &x, &amount)) {
         LLVMValueRef word = word_of(n, x, value);
         LLVMPositionBuilderBefore(n->b, value);
         return LLVMBuildLShr(n->b, word, LLVMConstInt(n->i32, amount, false), "");
@@ -325,8 +332,7 @@ static void rewrite_user(struct narrower *n, LLVMValueRef user)
         if (number > WORD_BITS)
             word = LLVMBuildAShr(n->b, word, LLVMConstInt(n->i32, number - WORD_BITS, false), "");
         LLVMReplaceAllUsesWith(user, extended(n, word, UPPER_SIGN, user));
-    } else if (with_constant(user, LLVMAnd, &inner, &number) && with_constant(inner, LLVMLShr, &inner, &number) &&
-               LLVMConstIntGetZExtValue(LLVMGetOperand(user, 1)) == word_mask >> number) {
+    } else if (cut_shift(user, &inner, &number)) {
         LLVMReplaceAllUsesWith(user, extended(n, word_of(n, value, user), UPPER_ZERO, user));
     } else {
         LLVMSetOperand(user, 0, extended(n, word_of(n, value, user), UPPER_ZERO, user));

@@ -1,7 +1,6 @@
 /* See touches.h. Harts note pages while the list may be taken away: a number is in it when its slot is not 0. */
 #include "mem/touches.h"
 
-#include "mem/frame.h"
 #include "mem/mem_internal.h"
 
 #include <errno.h>
@@ -60,14 +59,15 @@ bool mem_touches_wanted(const struct mem *mem)
     return TUFF_UNLIKELY(t != NULL) && atomic_load_explicit(&t->wanted, memory_order_relaxed);
 }
 
-void mem_touches_note(struct mem *mem, const void *host)
+void mem_touches_note(struct mem *mem, uint64_t gpa)
 {
     struct mem_touches *t = mem->touches;
-    uint32_t frame = mem_frame_of(mem, host);
-    uint64_t bit = UINT64_C(1) << frame % 64;
 
-    if (!mem_frame_is_ram(mem, frame) ||
-        atomic_fetch_or_explicit(&t->seen[frame / 64], bit, memory_order_relaxed) & bit)
+    if (!mem_touches_wanted(mem) || !mem_ram_ptr(mem, gpa, 1))
+        return;
+    uint32_t frame = (uint32_t)(mem_ram_offset(mem, gpa) >> MEM_PAGE_SHIFT);
+    uint64_t bit = UINT64_C(1) << frame % 64;
+    if (atomic_fetch_or_explicit(&t->seen[frame / 64], bit, memory_order_relaxed) & bit)
         return;
     uint32_t at = atomic_fetch_add_explicit(&t->count, 1, memory_order_relaxed);
     if (at < MEM_TOUCHES_MAX)

@@ -17,9 +17,9 @@ TUFF_MUST_CHECK int mem_touches_start(struct mem *mem);
 /* Ends it. Returns how many pages there are in `pages`: numbers from the start of RAM, each once. */
 size_t mem_touches_stop(struct mem *mem, uint32_t pages[MEM_TOUCHES_MAX]);
 
-/* A hart's thread. Are touches wanted? Then one of RAM's page at `host`; other addresses are left out. */
+/* A hart's thread: it touches the page at `gpa`. Nothing where that is no RAM, or nobody wants to know. */
+void mem_touches_note(struct mem *mem, uint64_t gpa);
 bool mem_touches_wanted(const struct mem *mem);
-void mem_touches_note(struct mem *mem, const void *host);
 
 /* For mem_destroy(). */
 void mem_touches_destroy(struct mem *mem);

@@ -20,12 +20,6 @@ static bool fault(struct hart *h, uint64_t cause, uint64_t gva)
     return false;
 }
 
-static void note_touch(struct hart *h, const void *host)
-{
-    if (host)
-        mem_touches_note(h->mem, host);
-}
-
 /* Page-table accesses are checked as supervisor accesses (section 3.7.2). */
 static bool pte_allowed(void *opaque, uint64_t gpa, bool write)
 {
@@ -33,8 +27,7 @@ static bool pte_allowed(void *opaque, uint64_t gpa, bool write)
 
     if (!pmp_allows(h, gpa, sizeof(uint64_t), write ? MEM_WRITE : MEM_READ, VCPU_PRIV_S))
         return false;
-    if (mem_touches_wanted(h->mem))
-        note_touch(h, mem_ram_ptr(h->mem, gpa, sizeof(uint64_t)));
+    mem_touches_note(h->mem, gpa);
     return !write || !h->verify || verify_walk_update(h);
 }
 
@@ -130,8 +123,7 @@ bool mmu_translate(struct hart *h, uint64_t gva, enum mem_access access, unsigne
         return fault(h, access_fault_cause[access], gva);
     target->gpa = gpa;
     target->host = mem_ram_ptr(h->mem, gpa, size_bytes);
-    if (mem_touches_wanted(h->mem))
-        note_touch(h, target->host);
+    mem_touches_note(h->mem, gpa);
     if (TUFF_UNLIKELY(h->verify) && access == MEM_WRITE && target->host && !verify_store(h, target->host))
         return fault(h, CAUSE_STORE_ACCESS, gva);
     if (!target->host && access != MEM_WRITE)
@@ -163,8 +155,7 @@ uint8_t *mmu_peek(struct hart *h, uint64_t gva, bool write)
         tlb_note_leaf(h->bank, gva, &leaf);
     }
     uint8_t *host = mem_ram_ptr(h->mem, gpa, MEM_PAGE_BYTES);
-    if (mem_touches_wanted(h->mem))
-        note_touch(h, host);
+    mem_touches_note(h->mem, gpa);
     if (!host || !pmp_uniform(h, gpa) || !pmp_allows(h, gpa, 1, access, view->priv))
         return NULL;
     return !write || mem_frame_may_write(h->mem, mem_frame_of(h->mem, host), h->config.hart_id) ? host : NULL;
