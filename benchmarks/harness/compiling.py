@@ -75,6 +75,9 @@ class CompilingGuest:
                     files['work/src/' + name] = (0o644, source.read())
         initrd.append(paths['initrd'], files, self.initrd)
 
+    def tuff_options(self):
+        return ['--virtio=mmio', '--kernel', self.kernel, '--initrd', self.initrd, '--disk', self.disk + ',readonly']
+
     @staticmethod
     def log_in(machine):
         machine.expect(b"'poweroff' or 'exit' ends it.")
