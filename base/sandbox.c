@@ -62,6 +62,8 @@ static bool is_allocators(const siginfo_t *info, const ucontext_t *context)
     const char *path = (const char *)context->uc_mcontext.gregs[REG_RSI];
 #elif defined(__aarch64__)
     const char *path = (const char *)context->uc_mcontext.regs[1];
+#elif defined(__riscv)
+    const char *path = (const char *)context->uc_mcontext.__gregs[REG_A0 + 1];
 #else
 #error "which register has the path of openat()?"
 #endif
@@ -74,6 +76,8 @@ static void set_result(ucontext_t *context, long value)
     context->uc_mcontext.gregs[REG_RAX] = value;
 #elif defined(__aarch64__)
     context->uc_mcontext.regs[0] = (unsigned long long)value;
+#elif defined(__riscv)
+    context->uc_mcontext.__gregs[REG_A0] = (unsigned long)value;
 #else
 #error "which register has the result of a system call?"
 #endif

@@ -1,13 +1,8 @@
 # The baseline tier: compiles the stencils, has stencilgen make a table of them, and sets BASELINE_SOURCES for the engine's target.
-# Where the host has no stencils the tier is absent. Included by engine/CMakeLists.txt.
+# Included by engine/CMakeLists.txt.
 set(BASELINE_DIR ${CMAKE_CURRENT_LIST_DIR})
 set(BASELINE_GENERATED_DIR ${PROJECT_BINARY_DIR}/engine/baseline)
 file(MAKE_DIRECTORY ${BASELINE_GENERATED_DIR})
-
-if(NOT CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
-  set(BASELINE_SOURCES ${BASELINE_DIR}/absent.c)
-  return()
-endif()
 
 add_executable(stencilgen ${BASELINE_DIR}/stencilgen.c)
 tuff_target_settings(stencilgen USES engine mem base)

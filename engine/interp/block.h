@@ -21,7 +21,15 @@ enum {
 struct op;
 struct block;
 
+/* Calling conventions of the interpreter and of what generated code calls; clang knows them for hosts that can have
+ * these, and no others. */
+#if defined(__x86_64__) || defined(__aarch64__)
 #define PRESERVE_NONE __attribute__((preserve_none))
+#define PRESERVE_ALL __attribute__((preserve_all))
+#else
+#define PRESERVE_NONE
+#define PRESERVE_ALL
+#endif
 
 /* Runs one op and then the following by a tail call. `pc` is the block's address. */
 typedef void PRESERVE_NONE op_fn(struct hart *h, const struct op *op, uint64_t pc, struct block *block);

@@ -211,10 +211,10 @@ struct region *region_select(struct hart *h, struct block *seed, uint64_t pc, ui
  * rest of a portion less `reserve`; that and hart.region_rest add up to what is left of the grant.
  *
  * region_forget_pages(h): no register has a base page. For an entry that finds another stamp than it was left with. */
-__attribute__((preserve_all)) bool region_reach(struct hart *h, uint64_t gva, uint64_t what);
-__attribute__((preserve_all)) int32_t region_poll(struct hart *h, int32_t left, int32_t reserve);
-__attribute__((preserve_all)) void region_forget_pages(struct hart *h);
-__attribute__((preserve_all)) uint64_t region_slow(struct hart *h, uint64_t place, uint64_t numbers, uint64_t base);
+PRESERVE_ALL bool region_reach(struct hart *h, uint64_t gva, uint64_t what);
+PRESERVE_ALL int32_t region_poll(struct hart *h, int32_t left, int32_t reserve);
+PRESERVE_ALL void region_forget_pages(struct hart *h);
+PRESERVE_ALL uint64_t region_slow(struct hart *h, uint64_t place, uint64_t numbers, uint64_t base);
 void region_exit(void);
 
 #endif

@@ -79,15 +79,6 @@ struct region_hart {
     _Atomic bool look_over; /* asked to tell what it uses and to take out what is retired */
 };
 
-void tier_config_default(struct tier_config *config)
-{
-    *config = (struct tier_config){.limit = UINT64_MAX,
-#define X(name, value, least, most, text) .tunables.name = (value),
-                                   TIER_TUNABLES(X)
-#undef X
-    };
-}
-
 static void count(_Atomic uint64_t *counter, uint64_t by)
 {
     atomic_fetch_add_explicit(counter, by, memory_order_relaxed);

@@ -29,12 +29,10 @@ typedef enum sem_next slow_fn(struct hart *h, unsigned rd, unsigned rs1, unsigne
 /* Fast instances for loads and stores, which look into the software TLB: what a region that reaches memory through a
  * mirror comes to where there is none. Each keeps what it uses of the host's registers, some tens of instructions less
  * than the thunk below. */
-typedef __attribute__((preserve_all)) uint64_t quick_fn(struct hart *h, uint64_t place, uint64_t numbers,
-                                                        uint64_t base);
+typedef PRESERVE_ALL uint64_t quick_fn(struct hart *h, uint64_t place, uint64_t numbers, uint64_t base);
 
 #define INSN(id, mnemonic, format, match, mask, isa, effects, syntax)                                            \
-    __attribute__((preserve_all)) static uint64_t quick_##id(struct hart *h, uint64_t place, uint64_t numbers,   \
-                                                             uint64_t base)                                      \
+    PRESERVE_ALL static uint64_t quick_##id(struct hart *h, uint64_t place, uint64_t numbers, uint64_t base)     \
     {                                                                                                            \
         uint64_t pc = base + (uint64_t)((int64_t)numbers >> 32);                                                 \
         if (!((effects) & (RV_LOAD | RV_STORE)))                                                                 \
@@ -159,10 +157,9 @@ __asm__(".text\n.type region_thunk,@function\nregion_thunk:\n"
 THUNK(region_slow_body, slow_call);
 THUNK(region_exit, exit_call);
 
-__attribute__((preserve_all)) uint64_t region_slow_body(struct hart *h, uint64_t place, uint64_t numbers,
-                                                        uint64_t base);
+PRESERVE_ALL uint64_t region_slow_body(struct hart *h, uint64_t place, uint64_t numbers, uint64_t base);
 
-__attribute__((preserve_all)) uint64_t region_slow(struct hart *h, uint64_t place, uint64_t numbers, uint64_t base)
+PRESERVE_ALL uint64_t region_slow(struct hart *h, uint64_t place, uint64_t numbers, uint64_t base)
 {
     quick_fn *quick = quick_bodies[place & 0xffff];
 
@@ -175,7 +172,7 @@ __attribute__((preserve_all)) uint64_t region_slow(struct hart *h, uint64_t plac
     return region_slow_body(h, place, numbers, base);
 }
 
-__attribute__((preserve_all)) bool region_reach(struct hart *h, uint64_t gva, uint64_t what)
+PRESERVE_ALL bool region_reach(struct hart *h, uint64_t gva, uint64_t what)
 {
     const struct tlb_entry *entry = &h->bank->entries[tlb_index(gva)];
     uint64_t tag = what >> 8 & 1 ? entry->tag_write : entry->tag_read;
@@ -186,7 +183,7 @@ __attribute__((preserve_all)) bool region_reach(struct hart *h, uint64_t gva, ui
     return true;
 }
 
-__attribute__((preserve_all)) int32_t region_poll(struct hart *h, int32_t left, int32_t reserve)
+PRESERVE_ALL int32_t region_poll(struct hart *h, int32_t left, int32_t reserve)
 {
     int32_t whole = left + (int32_t)h->region_rest;
     uint32_t attention = atomic_load_explicit(&h->countdown.attention, memory_order_relaxed);
@@ -198,7 +195,7 @@ __attribute__((preserve_all)) int32_t region_poll(struct hart *h, int32_t left, 
     return left;
 }
 
-__attribute__((preserve_all)) void region_forget_pages(struct hart *h)
+PRESERVE_ALL void region_forget_pages(struct hart *h)
 {
     for (unsigned i = 0; i < TUFF_ARRAY_LEN(h->base_page); i++)
         h->base_page[i].tag_read = h->base_page[i].tag_write = TLB_TAG_NONE;
