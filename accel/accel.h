@@ -1,9 +1,9 @@
 /* Guests that the host's processor runs itself, through KVM: a virtual machine, and the vCPU back end (engine/vcpu.h)
  * whose vCPUs belong to it. Nothing outside accel/ and the boards that put this to use knows that KVM exists.
  *
- * Works for guests of the host's own instruction set: x86-64. (For riscv64 hosts there are the vCPU's operations, but
- * no board that uses them yet.) Interrupt controllers (on x86 the two 8259s, the I/O APIC, the local APICs) and the
- * 8254 timer are the kernel's; everything else is a device of ours.
+ * Works for guests of the host's own instruction set: x86-64, riscv64. On x86 the interrupt controllers (the two 8259s,
+ * the I/O APIC, the local APICs) and the 8254 timer are the kernel's. On riscv64 the SBI and the harts' timers are, and
+ * with them which harts run. Everything else is a device of ours.
  */
 #ifndef TUFF_ACCEL_ACCEL_H
 #define TUFF_ACCEL_ACCEL_H
@@ -39,8 +39,8 @@ TUFF_MUST_CHECK int accel_vm_create(const struct accel_vm_config *config, struct
 /* After its vCPUs. */
 void accel_vm_destroy(struct accel_vm *vm);
 
-/* A line into the kernel's interrupt controllers: on x86 an ISA interrupt (0 to 15, of both the 8259s and the I/O APIC)
- * or an input of the I/O APIC (16 to 23). Any thread. */
+/* A line into the kernel's interrupt controllers: a source of the APLIC; on x86 an ISA interrupt (0 to 15, of both the
+ * 8259s and the I/O APIC) or an input of the I/O APIC (16 to 23). Any thread. */
 struct irq_line accel_irq_line(struct accel_vm *vm, uint32_t number);
 
 /* The same for a line that the guest takes by its edge: each rise is one interrupt, told to the kernel through an
@@ -59,5 +59,19 @@ void accel_doorbell_remove(struct accel_vm *vm, uint64_t gpa, unsigned size_byte
 /* The kernel's interrupt controllers and timer as a device, for what is saved: the caller's from the first call on,
  * which destroys it before the virtual machine. NULL: taken already, or there is none. */
 struct device *accel_vm_take_chip(struct accel_vm *vm);
+
+/* RISC-V, of each vCPU before it runs: which of the extensions wanted the hart has; the others are not told to the
+ * guest, and switched off where the kernel lets us. And how fast its time goes, in Hz: the host's, not the board's. */
+isa_set accel_hart_isa(struct vcpu *vcpu, isa_set wanted);
+TUFF_MUST_CHECK int accel_hart_timebase(struct vcpu *vcpu, uint64_t *hz);
+
+/* RISC-V: S-mode's APLIC, which sends messages, and IMSICs are the kernel's from here on, at these addresses: an
+ * interrupt file of a page for each hart. After the vCPUs, before they run. accel_irq_line() is then the line into
+ * a source of the APLIC, and accel_message() reaches the files. -ENOTSUP, -ENODEV: the host has none. */
+struct accel_aia_config {
+    uint64_t aplic_gpa, imsic_gpa;
+    uint32_t hart_count, sources, identities;
+};
+TUFF_MUST_CHECK int accel_aia_create(struct accel_vm *vm, const struct accel_aia_config *config, struct error *err);
 
 #endif

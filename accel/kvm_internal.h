@@ -49,8 +49,11 @@ struct kvm_arch {
     void (*get_state)(struct kvm_vcpu *v, struct vcpu_state *state);
     int (*set_state)(struct kvm_vcpu *v, const struct vcpu_state *state);
     const struct kvm_debug_arch *debug; /* NULL: guests cannot be debugged */
-    /* A line of RISC-V's; NULL elsewhere. */
+    /* RISC-V's; NULL elsewhere. */
     void (*set_irq)(struct kvm_vcpu *v, enum vcpu_irq irq, bool level);
+    isa_set (*isa)(struct kvm_vcpu *v, isa_set wanted);
+    int (*timebase)(struct kvm_vcpu *v, uint64_t *hz);
+    int (*aia_create)(struct accel_vm *vm, const struct accel_aia_config *config, struct error *err);
 };
 
 /* The host's; NULL where there is none. */
@@ -113,6 +116,9 @@ static inline int kvm_ioctl_number(int fd, unsigned long request, unsigned long 
  * host does not tell. Then its value, 0 without a file. Any thread. */
 int kvm_stat_open(int vcpu_fd, const char *name, uint64_t *at);
 uint64_t kvm_stat_read(int fd, uint64_t at);
+
+/* kvm_riscv_aia.c */
+int kvm_riscv_aia_create(struct accel_vm *vm, const struct accel_aia_config *config, struct error *err);
 
 /* kvm_vcpu.c */
 extern const struct vcpu_ops kvm_vcpu_ops;

@@ -1,7 +1,5 @@
-/* KVM on riscv64 hosts: the hart's registers by ONE_REG, its interrupt line. Compiled
- * by CI for riscv64; run once inside QEMU (docs/kvm.md), never on hardware. The board for it is not there: machine/
- * makes no virtual machine of this kind, and says so.
- */
+/* KVM on riscv64 hosts: the hart's registers by ONE_REG, its interrupt line, the SBI calls that the kernel leaves to
+ * us. Compiled by CI for riscv64; run inside QEMU (docs/kvm.md), never on hardware. */
 #include "accel/kvm_internal.h"
 #include "accel/kvm_riscv_regs.h"
 
@@ -90,20 +88,54 @@ static void set_irq(struct kvm_vcpu *v, enum vcpu_irq irq, bool level)
         (void)kvm_ioctl(v->fd, KVM_INTERRUPT, &line);
 }
 
-/* SBI calls that KVM does not serve itself are not supported. */
+static enum vcpu_action call(struct kvm_vcpu *v, const uint64_t args[8], uint64_t ret[2])
+{
+    static const uint64_t not_supported = (uint64_t)-2; /* SBI_ERR_NOT_SUPPORTED */
+
+    ret[0] = not_supported;
+    ret[1] = 0;
+    KVM_COUNT(v, ecalls, 1);
+    return v->config.env->kernel_sbi ? v->config.env->kernel_sbi(v->config.env_opaque, v->config.hart_id, args, ret)
+                                     : VCPU_ACTION_RESUME;
+}
+
+/* KVM answers most calls itself; the console's come here. */
+static enum vcpu_action answer_sbi(struct kvm_vcpu *v)
+{
+    uint64_t args[8] = {0}, ret[2];
+
+    for (unsigned i = 0; i < 6; i++)
+        args[i] = v->run->riscv_sbi.args[i];
+    args[6] = v->run->riscv_sbi.function_id;
+    args[7] = v->run->riscv_sbi.extension_id;
+    enum vcpu_action action = call(v, args, ret);
+    v->run->riscv_sbi.ret[0] = ret[0];
+    v->run->riscv_sbi.ret[1] = ret[1];
+    v->unfinished = true;
+    return action;
+}
+
+/* SRST's, and KVM's own word for a guest that it cannot go on with. */
+static enum vcpu_action end(struct kvm_vcpu *v)
+{
+    enum { SRST = 0x53525354, SHUTDOWN = 0, COLD_REBOOT = 1 };
+    bool reset = v->run->system_event.type == KVM_SYSTEM_EVENT_RESET;
+    uint64_t args[8] = {reset ? COLD_REBOOT : SHUTDOWN, v->run->system_event.data[0], [7] = SRST}, ret[2];
+
+    if (v->run->system_event.type == KVM_SYSTEM_EVENT_CRASH)
+        args[1] = 1; /* "system failure" */
+    (void)call(v, args, ret);
+    return VCPU_ACTION_STOP;
+}
+
 static bool handle(struct kvm_vcpu *v, enum vcpu_exit *exit)
 {
-    enum { SBI_NOT_SUPPORTED = -2 };
-
+    *exit = VCPU_EXIT_STOPPED;
     switch (v->run->exit_reason) {
     case KVM_EXIT_RISCV_SBI:
-        v->run->riscv_sbi.ret[0] = (unsigned long)SBI_NOT_SUPPORTED;
-        v->run->riscv_sbi.ret[1] = 0;
-        v->unfinished = true;
-        return true;
+        return answer_sbi(v) != VCPU_ACTION_STOP;
     case KVM_EXIT_SYSTEM_EVENT:
-        *exit = VCPU_EXIT_STOPPED;
-        return false;
+        return end(v) != VCPU_ACTION_STOP;
     }
     log_write(LOG_LEVEL_ERROR, LOG_ACCEL,
               "hart %" PRIu32 ": KVM gave a reason for leaving the guest that is not known"
@@ -111,6 +143,21 @@ static bool handle(struct kvm_vcpu *v, enum vcpu_exit *exit)
               v->config.hart_id, v->run->exit_reason);
     *exit = VCPU_EXIT_ERROR;
     return false;
+}
+
+static isa_set isa(struct kvm_vcpu *v, isa_set wanted)
+{
+    struct kvm_riscv_access access = access_of(v);
+
+    kvm_riscv_offer_console(&access);
+    return kvm_riscv_isa(&access, wanted);
+}
+
+static int timebase(struct kvm_vcpu *v, uint64_t *hz)
+{
+    struct kvm_riscv_access access = access_of(v);
+
+    return kvm_riscv_timebase(&access, hz);
 }
 
 static int vm_init(struct accel_vm *vm, struct error *err)
@@ -135,6 +182,9 @@ static const struct kvm_arch arch = {
     .get_state = get_state,
     .set_state = set_state,
     .set_irq = set_irq,
+    .isa = isa,
+    .timebase = timebase,
+    .aia_create = kvm_riscv_aia_create,
 };
 
 const struct kvm_arch *const kvm_arch_host = &arch;

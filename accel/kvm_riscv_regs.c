@@ -6,6 +6,7 @@
 #include <string.h>
 
 /* Indices into struct kvm_riscv_core, _csr, _timer and __riscv_d_ext_state, in units of the register. */
+enum { CONFIG_ZICBOM_BLOCK = 1, CONFIG_ZICBOZ_BLOCK = 5, CONFIG_SATP_MODE = 6, TIMER_FREQUENCY = 0 };
 enum { CORE_PC = 0, CORE_X1 = 1, CORE_MODE = 32, TIMER_COMPARE = 2, TIMER_STATE = 3, FP_D_FCSR = 32 };
 enum { TIMER_OFF, TIMER_ON };
 
@@ -21,6 +22,49 @@ enum { TIMER_OFF, TIMER_ON };
     X(7, mip)      \
     X(8, satp)     \
     X(9, scounteren)
+
+/* X(number among KVM's extensions, ISA_EXT_...) */
+#define EXTENSIONS(X)  \
+    X(0, A)            \
+    X(1, C)            \
+    X(2, D)            \
+    X(3, F)            \
+    X(6, M)            \
+    X(7, SVPBMT)       \
+    X(8, SSTC)         \
+    X(9, SVINVAL)      \
+    X(10, ZIHINTPAUSE) \
+    X(11, ZICBOM)      \
+    X(12, ZICBOZ)      \
+    X(13, ZBB)         \
+    X(16, SVNAPOT)     \
+    X(17, ZBA)         \
+    X(18, ZBS)         \
+    X(19, ZICNTR)      \
+    X(22, ZIHPM)       \
+    X(23, SMSTATEEN)   \
+    X(24, ZICOND)      \
+    X(25, ZBC)         \
+    X(26, ZBKB)        \
+    X(27, ZBKC)        \
+    X(28, ZBKX)        \
+    X(29, ZKND)        \
+    X(30, ZKNE)        \
+    X(31, ZKNH)        \
+    X(32, ZKR)         \
+    X(33, ZKSED)       \
+    X(34, ZKSH)        \
+    X(46, ZFH)         \
+    X(47, ZFHMIN)      \
+    X(48, ZIHINTNTL)   \
+    X(51, ZFA)         \
+    X(52, ZTSO)        \
+    X(53, ZACAS)       \
+    X(54, SSCOFPMF)    \
+    X(55, ZIMOP)       \
+    X(57, ZCB)         \
+    X(60, ZCMOP)       \
+    X(61, ZAWRS)
 
 static int get64(const struct kvm_riscv_access *access, unsigned type, unsigned index, uint64_t *value)
 {
@@ -107,4 +151,57 @@ int kvm_riscv_set(const struct kvm_riscv_access *access, const struct vcpu_state
     if (rc == 0)
         rc = set_timer(access, state->stimecmp);
     return rc ? rc : set_fp(access, state);
+}
+
+static bool has_extension(const struct kvm_riscv_access *access, unsigned number, bool wanted)
+{
+    uint64_t value = 0;
+
+    if (get64(access, KVM_RISCV_TYPE_ISA_EXT, number, &value) || !value)
+        return false;
+    if (!wanted) /* refused for those that the host's processor cannot withhold */
+        (void)!set64(access, KVM_RISCV_TYPE_ISA_EXT, number, 0);
+    return true;
+}
+
+/* 0 where the interface does not say. */
+static uint64_t config_value(const struct kvm_riscv_access *access, unsigned index)
+{
+    uint64_t value = 0;
+
+    return get64(access, KVM_RISCV_TYPE_CONFIG, index, &value) ? 0 : value;
+}
+
+isa_set kvm_riscv_isa(const struct kvm_riscv_access *access, isa_set wanted)
+{
+    enum { SATP_SV48 = 9, SATP_SV57 = 10 };
+    isa_set has = ISA_EXT(I) | ISA_EXT(ZICSR) | ISA_EXT(ZIFENCEI);
+    uint64_t mode = config_value(access, CONFIG_SATP_MODE);
+
+#define X(number, id)                                        \
+    if (has_extension(access, number, wanted & ISA_EXT(id))) \
+        has |= ISA_EXT(id);
+    EXTENSIONS(X)
+#undef X
+    has |= has & ISA_EXT(M) ? ISA_EXT(ZMMUL) : 0;
+    has |= mode >= SATP_SV48 ? ISA_EXT(SV48) : 0;
+    has |= mode >= SATP_SV57 ? ISA_EXT(SV57) : 0;
+    /* The board's tree says what size blocks have. */
+    if (config_value(access, CONFIG_ZICBOM_BLOCK) != ISA_BLOCK_BYTES)
+        has &= ~ISA_EXT(ZICBOM);
+    if (config_value(access, CONFIG_ZICBOZ_BLOCK) != ISA_BLOCK_BYTES)
+        has &= ~ISA_EXT(ZICBOZ);
+    return wanted & has;
+}
+
+void kvm_riscv_offer_console(const struct kvm_riscv_access *access)
+{
+    enum { SBI_EXT_DBCN = 9 };
+
+    (void)!set64(access, KVM_RISCV_TYPE_SBI_EXT, SBI_EXT_DBCN, 1);
+}
+
+int kvm_riscv_timebase(const struct kvm_riscv_access *access, uint64_t *hz)
+{
+    return get64(access, KVM_RISCV_TYPE_TIMER, TIMER_FREQUENCY, hz);
 }

@@ -13,10 +13,13 @@
 
 enum {
     KVM_RISCV_REGS_MAX = 96,
+    KVM_RISCV_TYPE_CONFIG = 1,
     KVM_RISCV_TYPE_CORE = 2,
     KVM_RISCV_TYPE_CSR = 3,
     KVM_RISCV_TYPE_TIMER = 4,
     KVM_RISCV_TYPE_FP_D = 6,
+    KVM_RISCV_TYPE_ISA_EXT = 7,
+    KVM_RISCV_TYPE_SBI_EXT = 8,
 };
 
 /* Number of register `index` of a type, with its size of 4 or 8 bytes. */
@@ -39,5 +42,13 @@ struct kvm_riscv_access {
 TUFF_MUST_CHECK int kvm_riscv_get(const struct kvm_riscv_access *access, struct vcpu_state *state);
 /* -EINVAL also for a state in M-mode, which no guest of KVM's is in. */
 TUFF_MUST_CHECK int kvm_riscv_set(const struct kvm_riscv_access *access, const struct vcpu_state *state);
+
+/* Before the hart runs: those of `wanted` that it has. What KVM would give it besides is switched off where KVM lets
+ * us. An extension that KVM has no number for (Linux 6.12) and that follows from none is not had. */
+isa_set kvm_riscv_isa(const struct kvm_riscv_access *access, isa_set wanted);
+/* Before the hart runs: the SBI has its debug console, where KVM knows it (Linux 6.8); its calls leave the guest. */
+void kvm_riscv_offer_console(const struct kvm_riscv_access *access);
+/* The frequency of the hart's time, in Hz. Returns 0 or what the interface said. */
+TUFF_MUST_CHECK int kvm_riscv_timebase(const struct kvm_riscv_access *access, uint64_t *hz);
 
 #endif

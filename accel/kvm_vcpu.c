@@ -266,6 +266,20 @@ static void set_irq(struct vcpu *vcpu, enum vcpu_irq irq, bool level)
         v->vm->arch->set_irq(v, irq, level);
 }
 
+isa_set accel_hart_isa(struct vcpu *vcpu, isa_set wanted)
+{
+    struct kvm_vcpu *v = (struct kvm_vcpu *)vcpu;
+
+    return v->vm->arch->isa ? v->vm->arch->isa(v, wanted) : wanted;
+}
+
+int accel_hart_timebase(struct vcpu *vcpu, uint64_t *hz)
+{
+    struct kvm_vcpu *v = (struct kvm_vcpu *)vcpu;
+
+    return v->vm->arch->timebase ? v->vm->arch->timebase(v, hz) : -ENOTSUP;
+}
+
 static uint32_t hart_id(const struct vcpu *vcpu)
 {
     return ((const struct kvm_vcpu *)vcpu)->config.hart_id;

@@ -178,6 +178,13 @@ void accel_doorbell_remove(struct accel_vm *vm, uint64_t gpa, unsigned size_byte
     (void)doorbell(vm, gpa, size_bytes, value, fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
 }
 
+int accel_aia_create(struct accel_vm *vm, const struct accel_aia_config *config, struct error *err)
+{
+    if (!vm->arch->aia_create)
+        return error_set(err, -ENOTSUP, "KVM's guests have no Advanced Interrupt Architecture on this host");
+    return vm->arch->aia_create(vm, config, err);
+}
+
 struct device *accel_vm_take_chip(struct accel_vm *vm)
 {
     struct device *chip = vm->chip;

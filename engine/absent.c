@@ -1,5 +1,5 @@
-/* For hosts that the engine does not run on: the vCPU interface is there for KVM's back end, and no hart of the engine's
- * can be made, so that none of what belongs to one is ever called. */
+/* For hosts that the engine does not run on: the vCPU interface is there for KVM's back end, and no hart of the
+ * engine's can be made, so that none of what belongs to one is ever called. */
 #include "engine/baseline/baseline.h"
 #include "engine/region/shape.h"
 #include "engine/tier.h"

@@ -73,6 +73,9 @@ struct vcpu_env_ops {
     void (*timer_arm)(void *opaque, struct vcpu *vcpu, uint64_t deadline);
     /* ECALL from S-mode where the VM serves SBI. NULL: the guest has firmware of its own and traps to M-mode. */
     enum vcpu_action (*ecall)(void *opaque, struct vcpu *vcpu);
+    /* KVM on riscv64: an SBI call of hart `hart` that the kernel does not answer itself, or the end of the machine as a
+     * call of SRST. `args` are a0 to a7; a0 and a1 come back in `ret`. RESUME or STOP. NULL: none is answered. */
+    enum vcpu_action (*kernel_sbi)(void *opaque, uint32_t hart, const uint64_t args[8], uint64_t ret[2]);
     /* Random bytes for the CSR `seed`. Returns 0, -EAGAIN when there are none yet, another negative errno when there
      * will be none. NULL is the last. Not used when time is counted in instructions: then runs repeat. */
     int (*entropy)(void *opaque, void *bytes, size_t len);

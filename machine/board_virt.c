@@ -181,7 +181,7 @@ static void write_cpus(struct writer *w, const struct board_virt_config *config)
 
     put_u32(w, cpus, "#address-cells", 1);
     put_u32(w, cpus, "#size-cells", 0);
-    put_u32(w, cpus, "timebase-frequency", BOARD_TIMEBASE_HZ);
+    put_u32(w, cpus, "timebase-frequency", config->timebase_hz);
     write_cpu_map(w, cpus, config->hart_count);
     for (uint32_t hart = config->hart_count; hart-- > 0;)
         write_cpu(w, cpus, config, hart);

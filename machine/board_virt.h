@@ -80,6 +80,7 @@ struct board_virt_config {
     uint32_t hart_count; /* 1 .. BOARD_HARTS_MAX */
     uint64_t ram_bytes;
     isa_set isa;                       /* ISA_EXT bits */
+    uint32_t timebase_hz;              /* of the time CSR */
     bool has_imsic;                    /* the harts have Smaia and Ssaia */
     const char *cmdline;               /* NULL: no bootargs */
     uint64_t initrd_start, initrd_end; /* end 0: none */

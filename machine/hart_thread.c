@@ -377,6 +377,20 @@ static enum vcpu_action env_ecall(void *opaque, struct vcpu *vcpu)
     return sbi_ecall(m->sbi, vcpu);
 }
 
+/* Of what KVM leaves to this program it has the console, and the end. */
+static enum vcpu_action env_kernel_sbi(void *opaque, uint32_t hart, const uint64_t args[8], uint64_t ret[2])
+{
+    struct machine *m = opaque;
+    struct sbi_ret answer = {.error = SBI_ERR_NOT_SUPPORTED};
+    enum vcpu_action action = VCPU_ACTION_RESUME;
+
+    if (args[7] == SBI_EID_DBCN || args[7] == SBI_EID_SRST)
+        action = sbi_handle(m->sbi, hart, args, &answer);
+    ret[0] = (uint64_t)answer.error;
+    ret[1] = answer.value;
+    return action;
+}
+
 static void timer_expired(void *opaque)
 {
     struct machine_hart *hart = opaque;
@@ -413,7 +427,8 @@ static int create_one(struct machine *m, uint32_t index)
     pthread_cond_init(&hart->changed, &attr);
     pthread_condattr_destroy(&attr);
     atomic_store(&hart->state, SBI_HSM_STOPPED);
-    int rc = vcpu_create(m->accel ? accel_vcpu_ops(VCPU_GUEST_X86_64) : &vcpu_riscv_ops, &config, &hart->vcpu);
+    int rc = vcpu_create(m->accel ? accel_vcpu_ops(m->pc ? VCPU_GUEST_X86_64 : VCPU_GUEST_RISCV64) : &vcpu_riscv_ops,
+                         &config, &hart->vcpu);
     if (rc)
         return rc;
     m->vcpus[index] = hart->vcpu;
@@ -429,6 +444,7 @@ int machine_harts_create(struct machine *m, struct error *err)
     m->env.timer_arm = env_timer_arm;
     m->env.entropy = env_entropy;
     m->env.ecall = m->sbi ? env_ecall : NULL;
+    m->env.kernel_sbi = m->sbi ? env_kernel_sbi : NULL;
     if (m->config.aia == MACHINE_AIA_APLIC_IMSIC) {
         m->env.imsic_access = machine_imsic_access;
         m->env.imsic_top = machine_imsic_top;

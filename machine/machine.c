@@ -140,6 +140,7 @@ static int build_tree(struct machine *m, const struct boot_range *initrd, struct
         .hart_count = config->cpus,
         .ram_bytes = config->memory_bytes,
         .isa = config->isa,
+        .timebase_hz = m->timebase_hz,
         .has_imsic = config->aia == MACHINE_AIA_APLIC_IMSIC,
         .cmdline = config->cmdline,
         .initrd_start = initrd->start,
@@ -166,12 +167,16 @@ static int build_tree(struct machine *m, const struct boot_range *initrd, struct
     return rc;
 }
 
-/* A kernel starts on hart 0 in S-mode, the others wait for hart_start; firmware and bare-metal programs start on all of
- * them in M-mode. */
+/* A kernel starts on hart 0 in S-mode, the others wait for hart_start (KVM's own, where it runs the guest); firmware
+ * and bare-metal programs start on all of them in M-mode. */
 static int set_start_states(struct machine *m, struct error *err)
 {
     for (uint32_t i = 0; i < m->hart_count; i++) {
         struct vcpu_state state;
+        if (m->accel && i) {
+            atomic_store(&m->harts[i].state, SBI_HSM_STARTED);
+            continue;
+        }
         vcpu_get_state(m->vcpus[i], &state);
         if (m->sbi)
             boot_supervisor_state(&state, m->config.isa, m->image.entry, m->dtb_gpa);
@@ -346,11 +351,19 @@ static int create_memory(struct machine *m, bool pc, struct error *err)
     return placement_bind(&m->placement, mem_ram_ptr(m->mem, ram.gpa, 1), ram.size_bytes, err);
 }
 
+/* Of a configuration that machine_create() has checked. */
+static bool runs_on_kvm(const struct machine_config *config)
+{
+    struct error ignored;
+
+    return config->accel != MACHINE_ACCEL_TIERS && machine_accel_riscv(config, &ignored) == 0;
+}
+
 static int create_parts(struct machine *m, struct error *err)
 {
     const struct placement_config places = {
         .affinity = m->config.affinity, .numa = m->config.numa, .vcpu_count = m->config.cpus};
-    bool pc = machine_is_pc(&m->config);
+    bool pc = machine_is_pc(&m->config), kvm = !pc && runs_on_kvm(&m->config);
     int rc = placement_make(&places, &m->placement, err);
 
     if (rc == 0)
@@ -383,9 +396,11 @@ static int create_parts(struct machine *m, struct error *err)
             return error_set(err, rc, "the SBI could not be created: %s", strerror(-rc));
     }
     rc = load_symbols(m, err);
-    if (rc == 0)
+    if (rc == 0 && kvm)
+        rc = machine_accel_create(m, err);
+    if (rc == 0 && !kvm)
         open_store(m);
-    if (rc == 0 && !m->config.interpret && compiling_tier()) {
+    if (rc == 0 && !kvm && !m->config.interpret && compiling_tier()) {
         cpu_set_t before;
         placement_enter(&m->placement, PLACEMENT_COMPILE, 0, &before);
         rc = region_cache_create(compiling_tier(), &m->config.jit, &m->regions, err);
@@ -393,6 +408,8 @@ static int create_parts(struct machine *m, struct error *err)
     }
     if (rc == 0)
         rc = machine_harts_create(m, err);
+    if (rc == 0 && kvm)
+        rc = machine_accel_harts(m, err);
     if (rc == 0)
         rc = machine_devices_create(m, err);
     if (rc == 0)
@@ -408,7 +425,7 @@ int machine_create(const struct machine_config *config, struct machine **out, st
 
     if (rc == 0 && machine_is_pc(config))
         rc = machine_pc_check(config, err);
-    else if (rc == 0 && config->accel == MACHINE_ACCEL_KVM)
+    else if (rc == 0 && (config->accel == MACHINE_ACCEL_KVM || !vcpu_riscv_ops.run))
         rc = machine_accel_riscv(config, err);
     if (rc)
         return rc;
@@ -416,6 +433,7 @@ int machine_create(const struct machine_config *config, struct machine **out, st
     if (!m)
         return error_set(err, -ENOMEM, "no memory for a machine");
     m->config = *config;
+    m->timebase_hz = BOARD_TIMEBASE_HZ;
     pthread_mutex_init(&m->end_lock, NULL);
     pthread_cond_init(&m->end_changed, NULL);
     pthread_mutex_init(&m->park_lock, NULL);

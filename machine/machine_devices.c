@@ -407,9 +407,10 @@ int machine_devices_create(struct machine *m, struct error *err)
     for (uint32_t i = 0; i < m->hart_count; i++)
         intc[i] = BOARD_PHANDLE_INTC0 + i;
     rc = machine_test_create(m, BOARD_TEST_GPA);
-    if (rc == 0)
+    /* The kernel's harts have timers of their own, and interrupt each other by the kernel's SBI. */
+    if (rc == 0 && !m->accel)
         rc = create_aclint(m, intc);
-    if (rc == 0)
+    if (rc == 0 && !m->accel)
         rc = create_sswi(m, intc);
     if (rc == 0)
         rc = machine_irqs_create(m, intc);

@@ -79,6 +79,7 @@ struct machine {
     struct device *devices[MACHINE_DEVICES_MAX];
     unsigned device_count;
     struct device *plic, *aplic, *imsic; /* NULL: not of this machine */
+    uint32_t timebase_hz;                /* of the guest's time, as its tree says */
     uint32_t irq_parent;                 /* phandle of the controller that devices are wired to */
     struct device *uart, *rtc, *htif, *watchdog;
     struct device *vmgenid; /* NULL: restored from a snapshot that has none */
@@ -156,9 +157,12 @@ void machine_devices_reset(struct machine *m);
 
 /* machine_accel.c: does KVM run it? 0, or a negative errno with the reason. Then the virtual machine, after RAM. */
 bool machine_is_pc(const struct machine_config *config);
-/* Why KVM does not run a riscv64 guest: always a negative errno. */
+/* Does it run a riscv64 guest of that configuration? */
 int machine_accel_riscv(const struct machine_config *config, struct error *err) TUFF_MUST_CHECK;
 int machine_accel_create(struct machine *m, struct error *err) TUFF_MUST_CHECK;
+/* riscv64: the ISA and the timebase become what KVM's harts have, and the interrupt controllers of MSIs are KVM's. Once
+ * the harts are there, before the guest is told. */
+int machine_accel_harts(struct machine *m, struct error *err) TUFF_MUST_CHECK;
 
 /* machine_pc.c: a PC's memory, devices, vCPUs and kernel; what is of a virtio slot there. */
 int machine_pc_check(const struct machine_config *config, struct error *err) TUFF_MUST_CHECK;

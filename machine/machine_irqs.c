@@ -1,5 +1,7 @@
 /* The board's interrupt controllers: the PLIC; or the APLIC, whose outputs are the harts' external interrupts; or the
- * APLIC that sends MSIs to the harts' IMSIC. */
+ * APLIC that sends MSIs to the harts' IMSIC. The last two are the kernel's where KVM runs the guest: ours are there for
+ * the device tree alone then, as the guest's accesses end in the kernel. */
+#include "accel/accel.h"
 #include "dev/aplic.h"
 #include "dev/imsic.h"
 #include "dev/plic.h"
@@ -90,6 +92,8 @@ int machine_irqs_create(struct machine *m, const uint32_t *intc)
 
 struct irq_line machine_irq_source(const struct machine *m, uint32_t source)
 {
+    if (m->aplic && m->accel)
+        return accel_irq_line(m->accel, source);
     return m->aplic ? aplic_source(m->aplic, source) : plic_source(m->plic, source);
 }
 

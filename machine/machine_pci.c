@@ -1,5 +1,6 @@
 /* The board's PCI Express bridge: its windows, its lines to the interrupt controller, and where functions' messages go.
  */
+#include "accel/accel.h"
 #include "dev/imsic.h"
 #include "dev/pci/pcie_host.h"
 #include "machine/machine_internal.h"
@@ -16,6 +17,8 @@ static void store_message(void *opaque, uint64_t gpa, uint32_t data)
         /* As one store, behind what the device wrote before. */
         atomic_store_explicit(word, data, memory_order_release);
         mem_note_write(m->mem, gpa, sizeof(data));
+    } else if (m->imsic && m->accel) {
+        accel_message(m->accel, gpa, data);
     } else if (m->imsic) {
         imsic_message(m->imsic, gpa, data);
     }

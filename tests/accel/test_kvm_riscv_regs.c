@@ -13,6 +13,7 @@ struct recorded {
     } regs[KVM_RISCV_REGS_MAX];
     unsigned count;
     bool without_fp;
+    bool strict; /* unknown registers are refused, and extension 0 (A) cannot be withheld */
     int error;
 };
 
@@ -36,6 +37,8 @@ static int get(void *opaque, uint64_t id, void *value)
         return kvm.error;
     if (kvm.without_fp && (id >> 24 & 0xff) == KVM_RISCV_TYPE_FP_D)
         return -ENOENT;
+    if (kvm.strict && !reg)
+        return -ENOENT;
     memcpy(value, reg ? reg : &(uint64_t){0}, (id >> 52 & 0xf) == 3 ? 8 : 4);
     return 0;
 }
@@ -49,6 +52,8 @@ static int set(void *opaque, uint64_t id, const void *value)
         return kvm.error;
     if (kvm.without_fp && (id >> 24 & 0xff) == KVM_RISCV_TYPE_FP_D)
         return -ENOENT;
+    if (kvm.strict && (!reg || id == 0x8030000007000000))
+        return -EINVAL;
     if (!reg) {
         ck_assert_uint_lt(kvm.count, KVM_RISCV_REGS_MAX);
         kvm.regs[kvm.count].id = id;
@@ -166,6 +171,71 @@ START_TEST(hart_without_f_registers_is_no_error_and_others_are_handed_on)
 }
 END_TEST
 
+static void record(uint64_t id, uint64_t value)
+{
+    kvm.regs[kvm.count].id = id;
+    kvm.regs[kvm.count++].value = value;
+}
+
+/* Of a hart with A, M, C, Sstc, Zicbom, Zicboz and Zbb, as Linux 6.12 numbers them. */
+static void record_hart(uint64_t zicbom_block, uint64_t satp_mode)
+{
+    static const unsigned extensions[] = {0, 1, 6, 8, 11, 12, 13};
+
+    memset(&kvm, 0, sizeof(kvm));
+    kvm.strict = true;
+    for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++)
+        record(0x8030000007000000 + extensions[i], 1);
+    record(0x8030000007000007, 0);            /* Svpbmt is known and off */
+    record(0x8030000001000001, zicbom_block); /* config: zicbom_block_size */
+    record(0x8030000001000005, 64);           /* config: zicboz_block_size */
+    record(0x8030000001000006, satp_mode);    /* config: satp_mode */
+    record(0x8030000004000000, 24000000);     /* timer: frequency */
+    record(0x8030000008000009, 0);            /* SBI: DBCN */
+}
+
+static bool same(isa_set a, isa_set b)
+{
+    return a == b;
+}
+
+START_TEST(isa_is_what_is_wanted_and_there)
+{
+    const isa_set base = ISA_EXT(I) | ISA_EXT(ZICSR) | ISA_EXT(ZIFENCEI) | ISA_EXT(A) | ISA_EXT(C);
+    const isa_set more = ISA_EXT(M) | ISA_EXT(ZMMUL) | ISA_EXT(SSTC) | ISA_EXT(ZICBOZ) | ISA_EXT(ZBB);
+
+    record_hart(64, 10);
+    ck_assert(same(kvm_riscv_isa(&access_kvm, ISA_ALL), base | more | ISA_EXT(ZICBOM) | ISA_EXT(SV48) | ISA_EXT(SV57)));
+    /* The tree tells of blocks of 64 bytes; Sv57 has Sv48. */
+    record_hart(128, 9);
+    ck_assert(same(kvm_riscv_isa(&access_kvm, ISA_ALL), base | more | ISA_EXT(SV48)));
+    record_hart(64, 8);
+    ck_assert(same(kvm_riscv_isa(&access_kvm, ISA_DEFAULT & ~ISA_EXT(SSTC)),
+                   (base | more | ISA_EXT(ZICBOM)) & ~ISA_EXT(SSTC)));
+    ck_assert_uint_eq(*find(0x8030000007000008), 0); /* withheld */
+    ck_assert_uint_eq(*find(0x803000000700000d), 1);
+    /* What cannot be withheld is not told of all the same. */
+    record_hart(64, 8);
+    ck_assert(same(kvm_riscv_isa(&access_kvm, base & ~ISA_EXT(A)), base & ~ISA_EXT(A)));
+    ck_assert_uint_eq(*find(0x8030000007000000), 1);
+}
+END_TEST
+
+START_TEST(timebase_and_console_have_their_numbers)
+{
+    uint64_t hz = 0;
+
+    record_hart(64, 8);
+    ck_assert_int_eq(kvm_riscv_timebase(&access_kvm, &hz), 0);
+    ck_assert_uint_eq(hz, 24000000);
+    kvm_riscv_offer_console(&access_kvm);
+    ck_assert_uint_eq(*find(0x8030000008000009), 1);
+    kvm.error = -EIO;
+    ck_assert_int_eq(kvm_riscv_timebase(&access_kvm, &hz), -EIO);
+    ck_assert(same(kvm_riscv_isa(&access_kvm, ISA_ALL), ISA_EXT(I) | ISA_EXT(ZICSR) | ISA_EXT(ZIFENCEI)));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("kvm_riscv_regs");
@@ -175,6 +245,8 @@ int main(void)
     tcase_add_test(tcase, numbers_are_those_of_the_kernels_header);
     tcase_add_test(tcase, state_comes_back_as_it_went);
     tcase_add_test(tcase, hart_without_f_registers_is_no_error_and_others_are_handed_on);
+    tcase_add_test(tcase, isa_is_what_is_wanted_and_there);
+    tcase_add_test(tcase, timebase_and_console_have_their_numbers);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

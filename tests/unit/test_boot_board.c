@@ -19,7 +19,11 @@ static void *tree;
 static void setup(void)
 {
     test_setup();
-    config = (struct board_virt_config){.hart_count = 3, .ram_bytes = GIB, .isa = ISA_ALL, .cmdline = "console=ttyS0"};
+    config = (struct board_virt_config){.hart_count = 3,
+                                        .ram_bytes = GIB,
+                                        .isa = ISA_ALL,
+                                        .timebase_hz = BOARD_TIMEBASE_HZ,
+                                        .cmdline = "console=ttyS0"};
     tree = NULL;
 }
 
