@@ -20,6 +20,8 @@ static const struct event events[] = {
     {"POWERDOWN", {{0}}},
     {"SHUTDOWN", {{"guest", JSON_TRUE}, {"reason", JSON_STRING}}},
     {"RESET", {{"guest", JSON_TRUE}, {"reason", JSON_STRING}}},
+    {"GUEST_PANICKED", {{"action", JSON_STRING}}},
+    {"GUEST_CRASHLOADED", {{"action", JSON_STRING}}},
     {"JOB_STATUS_CHANGE", {{"id", JSON_STRING}, {"status", JSON_STRING}}},
 };
 

@@ -255,8 +255,15 @@ void control_event(struct control *control, const char *name, json_t *data)
 
 /* ---- machines come and go ---- */
 
+/* The guest goes on as it likes. */
+static void panicked(void *opaque, bool crash_loaded)
+{
+    control_event(opaque, crash_loaded ? "GUEST_CRASHLOADED" : "GUEST_PANICKED", json_pack("{s:s}", "action", "run"));
+}
+
 void control_attach(struct control *control, struct machine *machine)
 {
+    machine_set_panicked(machine, panicked, control);
     pthread_mutex_lock(&control->lock);
     control->machine = machine;
     control_set_again(control);

@@ -19,6 +19,7 @@
     X(RTC, 0x00101000, 0x1000)                                            \
     X(WATCHDOG, 0x00102000, 0x1000) /* not QEMU's */                      \
     X(VMGENID, 0x00103000, 0x1000)  /* nor this */                        \
+    X(PVPANIC, 0x00105000, 0x1000)  /* nor this */                        \
     X(CLINT, 0x02000000, 0x10000)                                         \
     X(SSWI, 0x02f00000, 0x4000)                                           \
     X(PLIC, 0x0c000000, 0x600000)                                         \

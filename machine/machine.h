@@ -247,6 +247,11 @@ int machine_set_balloon(struct machine *machine, uint64_t guest_bytes) TUFF_MUST
 
 /* ---- what programs outside ask of a running machine (machine_control.c); any thread ---- */
 
+/* Whom to tell when the guest's kernel says that it has panicked, or that its crash kernel takes over. Before
+ * machine_run(); called on a vCPU's thread, at most 16 times. */
+typedef void (*machine_panicked_fn)(void *opaque, bool crash_loaded);
+void machine_set_panicked(struct machine *m, machine_panicked_fn panicked, void *opaque);
+
 /* As if the guest had asked for a reset: machine_run() returns with MACHINE_END_REBOOT. */
 void machine_reset(struct machine *machine);
 /* Presses the power key of the machine's first keyboard: a guest that listens (systemd-logind does) shuts down. Returns

@@ -27,6 +27,12 @@ int machine_get_balloon(struct machine *m, uint64_t *guest_bytes)
     return 0;
 }
 
+void machine_set_panicked(struct machine *m, machine_panicked_fn panicked, void *opaque)
+{
+    m->panicked_opaque = opaque;
+    m->panicked = panicked;
+}
+
 const char *machine_target(const struct machine *m)
 {
     return machine_is_pc(&m->config) ? "x86_64" : "riscv64";

@@ -5,6 +5,7 @@
 #include "dev/goldfish_rtc.h"
 #include "dev/htif.h"
 #include "dev/ns16550a.h"
+#include "dev/pvpanic.h"
 #include "dev/sswi.h"
 #include "dev/sunxi_wdt.h"
 #include "dev/syscon_test.h"
@@ -224,7 +225,37 @@ static int create_watchdog(struct machine *m)
     return rc ? rc : machine_device_keep(m, m->watchdog);
 }
 
+/* The guest's own word, which may be anything: some of it is kept. It goes on as it likes. */
+static void guest_panicked(void *opaque, unsigned events)
+{
+    enum { TOLD_MAX = 16 };
+    struct machine *m = opaque;
+
+    if (atomic_fetch_add(&m->panics, 1) >= TOLD_MAX)
+        return;
+    for (unsigned event = PVPANIC_PANICKED; event <= PVPANIC_CRASH_LOADED; event <<= 1) {
+        bool crash_loaded = event == PVPANIC_CRASH_LOADED;
+        if (!(events & event))
+            continue;
+        log_warn(LOG_MACHINE,
+                 crash_loaded ? "the guest's kernel gives way to its crash kernel" : "the guest's kernel has panicked");
+        machine_event(m, "guest panic", crash_loaded ? "crash kernel loaded" : "");
+        if (m->panicked)
+            m->panicked(m->panicked_opaque, crash_loaded);
+    }
+}
+
 /* Snapshots of earlier versions are of machines without one. */
+static int create_pvpanic(struct machine *m)
+{
+    if (m->config.restore && !machine_restore_has(m, "pvpanic"))
+        return 0;
+    struct pvpanic_config config = {.mem = m->mem, .gpa = BOARD_PVPANIC_GPA, .told = guest_panicked, .opaque = m};
+    int rc = pvpanic_create(&config, &m->pvpanic);
+    return rc ? rc : machine_device_keep(m, m->pvpanic);
+}
+
+/* Those as well. */
 static int create_vmgenid(struct machine *m)
 {
     if (m->config.restore && !machine_restore_has(m, "vmgenid"))
@@ -420,6 +451,8 @@ int machine_devices_create(struct machine *m, struct error *err)
         rc = create_rtc(m);
     if (rc == 0)
         rc = create_watchdog(m);
+    if (rc == 0)
+        rc = create_pvpanic(m);
     if (rc == 0)
         rc = create_vmgenid(m);
     if (rc == 0)

@@ -82,7 +82,10 @@ struct machine {
     uint32_t timebase_hz;                /* of the guest's time, as its tree says */
     uint32_t irq_parent;                 /* phandle of the controller that devices are wired to */
     struct device *uart, *rtc, *htif, *watchdog;
-    struct device *vmgenid; /* NULL: restored from a snapshot that has none */
+    struct device *vmgenid, *pvpanic; /* NULL: restored from a snapshot that has none */
+    _Atomic unsigned panics;          /* that the guest told of */
+    machine_panicked_fn panicked;
+    void *panicked_opaque;
     struct device *pcie;
     struct device *pflash;
     int pflash_fds[2];                              /* -1: not kept */

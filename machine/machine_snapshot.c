@@ -643,16 +643,20 @@ int machine_snapshots_create(struct machine *m, struct error *err)
     machine_settings_put(&s->settings, "sbi", "%d", m->sbi != NULL);
     machine_settings_put(&s->settings, "flash", "%d", m->pflash != NULL);
     machine_settings_put(&s->settings, "vmgenid", "%d", m->vmgenid != NULL);
+    machine_settings_put(&s->settings, "pvpanic", "%d", m->pvpanic != NULL);
     if (m->htif) {
         machine_settings_put(&s->settings, "htif.tohost", "%" PRIu64, m->image.tohost);
         if (m->image.has_fromhost)
             machine_settings_put(&s->settings, "htif.fromhost", "%" PRIu64, m->image.fromhost);
     }
     atomic_store(&s->at_insns, config->at_insns ? config->at_insns : UINT64_MAX);
-    if (!m->config.restore)
-        add_event(s, "created", m->config.options ? m->config.options : "", &s->settings);
-    else
+    if (m->config.restore) {
         machine_restore_note(m);
+    } else {
+        add_event(s, "created", m->config.options ? m->config.options : "", &s->settings);
+        for (unsigned n = 0; n < m->virtio_count; n++)
+            add_event(s, "device added", m->virtio[n]->ops->name, NULL);
+    }
     return s->settings.rc ? error_set(err, s->settings.rc, "no memory for the machine's settings") : 0;
 }
 

@@ -1,6 +1,6 @@
 # Bare-metal programs for the tests of the command, one for each macro: END_TEST (what is stored to the test device),
 # END_HTIF (what is stored to tohost), POLL (reads a device for ever), FLOOD, COUNT (times
-# round a loop), MODIFY (changes a function that ran). With GREET the first hart says "hello" first.
+# round a loop), MODIFY (changes a function that ran), PANIC (waits for a byte, then says that it has panicked and of its crash kernel). With GREET the first hart says "hello" first.
     .section .text.start, "ax"
     .globl _start
 _start:
@@ -46,6 +46,15 @@ _start:
     lui     t0, 0x10000
 3:  lbu     t1, 5(t0)               # the line status: counted, without a word to the console
     j       3b
+#endif
+#ifdef PANIC
+    lui     t0, 0x10000
+3:  lbu     t1, 5(t0)
+    andi    t1, t1, 1
+    beqz    t1, 3b
+    lui     t0, 0x105
+    lbu     t1, 0(t0)               # what it takes: 3
+    sb      t1, 0(t0)
 #endif
 #ifdef COUNT
     li      t0, COUNT

@@ -219,6 +219,38 @@ START_TEST(end_is_told_before_the_socket_goes)
 }
 END_TEST
 
+START_TEST(panic_of_the_guest_is_told_and_kept)
+{
+    const char *file = files_path("panic.snap");
+    char option[512];
+    struct qmp qmp;
+    int code;
+
+    (void)snprintf(option, sizeof(option), "--snapshot-file=%s", file);
+    struct process *process = process_start(PROCESS_ARGV("run", control_option(), option, files_guest("panic")),
+                                            PROCESS_PIPE, PROCESS_PIPE, PROCESS_PIPE);
+    qmp_start(&qmp, socket_path());
+    process_wait_for(process, "hello");
+    process_write(process, "x");
+    json_t *event = qmp_event(&qmp, "GUEST_PANICKED");
+    ck_assert_str_eq(json_string_value(json_object_get(json_object_get(event, "data"), "action")), "run");
+    json_decref(event);
+    json_decref(qmp_event(&qmp, "GUEST_CRASHLOADED"));
+    qmp_do(&qmp, "quit");
+    process_wait_for_error(process, "the guest's kernel has panicked");
+    expect_end(process, 0);
+    qmp_close(&qmp);
+    process = process_run(PROCESS_ARGV("events", file), NULL, &code);
+    ck_assert_int_eq(code, 0);
+    const char *panicked = strstr(process->out_text, "guest panic");
+    ck_assert_ptr_nonnull(panicked);
+    ck_assert_ptr_nonnull(strstr(panicked, "crash kernel loaded"));
+    ck_assert_ptr_nonnull(strstr(process->out_text, "device added"));
+    ck_assert_ptr_nonnull(strstr(process->out_text, "virtio-rng"));
+    process_free(process);
+}
+END_TEST
+
 /* Changed for one machine, said of the next. */
 START_TEST(limits_are_shown_changed_and_kept_over_a_reset)
 {
@@ -617,6 +649,7 @@ int main(void)
     tcase_add_test(tcase, wrong_requests_are_refused_and_the_next_is_taken);
     tcase_add_test(tcase, stop_stands_still_until_cont_also_over_a_reset);
     tcase_add_test(tcase, end_is_told_before_the_socket_goes);
+    tcase_add_test(tcase, panic_of_the_guest_is_told_and_kept);
     tcase_add_test(tcase, limits_are_shown_changed_and_kept_over_a_reset);
     tcase_add_test(tcase, questions_have_answers_and_all_commands_are_listed);
     tcase_add_test(tcase, snapshots_are_jobs);

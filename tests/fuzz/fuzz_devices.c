@@ -17,6 +17,7 @@
 #include "dev/ns16550a.h"
 #include "dev/pflash.h"
 #include "dev/plic.h"
+#include "dev/pvpanic.h"
 #include "dev/sunxi_wdt.h"
 #include "dev/syscon_test.h"
 #include "dev/vmgenid.h"
@@ -36,9 +37,10 @@ enum {
     ACLINT_GPA = 0x2000000,
     PLIC_GPA = 0xc000000,
     UART_GPA = 0x10000000,
-    DEVICES = 10,
+    DEVICES = 11,
     WATCHDOG_GPA = 0x102000,
     VMGENID_GPA = 0x103000,
+    PVPANIC_GPA = 0x105000,
     APLIC_GPA = 0x30000000, /* as far as PLIC and APLIC are on one board */
     IMSIC_GPA = 0x38000000,
     FDT_BYTES = 8192,
@@ -48,7 +50,7 @@ enum { LINE_MSI, LINE_MTI, LINE_MEI, LINE_SEI, LINE_IMSIC_M, LINE_IMSIC_S, LINES
 
 struct board {
     struct mem *mem;
-    struct device *aplic, *imsic, *aclint, *plic, *uart, *rtc, *test, *htif, *watchdog, *vmgenid;
+    struct device *aplic, *imsic, *aclint, *plic, *uart, *rtc, *test, *htif, *watchdog, *vmgenid, *pvpanic;
     struct irq_line uart_to_plic;
     bool lines[LINES * HARTS]; /* kind * HARTS + hart */
     bool uart_line;
@@ -129,6 +131,11 @@ static void serial_can_receive(void *opaque)
 static void on_test_event(void *opaque, enum syscon_test_event event, uint32_t code)
 {
     require(code <= 0xffff && (event == SYSCON_TEST_FAIL || code == 0));
+}
+
+static void on_panic(void *opaque, unsigned events)
+{
+    require(events && !(events & ~(unsigned)(PVPANIC_PANICKED | PVPANIC_CRASH_LOADED)));
 }
 
 static void on_exit_code(void *opaque, uint32_t code)
@@ -245,14 +252,16 @@ static void create_others(struct board *b)
     require(sunxi_wdt_create(&watchdog, &b->watchdog) == 0);
     const struct vmgenid_config vmgenid = {.mem = b->mem, .gpa = VMGENID_GPA, .fixed = true};
     require(vmgenid_create(&vmgenid, &b->vmgenid) == 0);
+    const struct pvpanic_config pvpanic = {.mem = b->mem, .gpa = PVPANIC_GPA, .told = on_panic, .opaque = b};
+    require(pvpanic_create(&pvpanic, &b->pvpanic) == 0);
     require(syscon_test_create(&test, &b->test) == 0);
     require(htif_create(&htif, &b->htif) == 0);
 }
 
 static struct device *device_at(const struct board *b, unsigned index)
 {
-    struct device *const devices[DEVICES] = {b->aclint, b->plic,  b->uart,  b->rtc,      b->test,
-                                             b->htif,   b->aplic, b->imsic, b->watchdog, b->vmgenid};
+    struct device *const devices[DEVICES] = {b->aclint, b->plic,  b->uart,     b->rtc,     b->test,   b->htif,
+                                             b->aplic,  b->imsic, b->watchdog, b->vmgenid, b->pvpanic};
 
     return devices[index % DEVICES];
 }
@@ -281,6 +290,7 @@ static uint64_t access_gpa(struct reader *r, unsigned size_bytes)
         {TEST_GPA, 0x10},
         {WATCHDOG_GPA, 0x20},
         {VMGENID_GPA, 0x18},
+        {PVPANIC_GPA, 2},
         {APLIC_GPA, 0x200},
         {APLIC_GPA, 0x8000},
         {APLIC_GPA + 0x10000, 0x8000},
