@@ -116,7 +116,7 @@ static enum vcpu_action answer_sbi(struct kvm_vcpu *v)
 }
 
 /* SRST's, and KVM's own word for a guest that it cannot go on with. */
-static enum vcpu_action end(struct kvm_vcpu *v)
+static void end(struct kvm_vcpu *v)
 {
     enum { SRST = 0x53525354, SHUTDOWN = 0, COLD_REBOOT = 1 };
     bool reset = v->run->system_event.type == KVM_SYSTEM_EVENT_RESET;
@@ -125,7 +125,6 @@ static enum vcpu_action end(struct kvm_vcpu *v)
     if (v->run->system_event.type == KVM_SYSTEM_EVENT_CRASH)
         args[1] = 1; /* "system failure" */
     (void)call(v, args, ret);
-    return VCPU_ACTION_STOP;
 }
 
 static bool handle(struct kvm_vcpu *v, enum vcpu_exit *exit)
@@ -135,7 +134,8 @@ static bool handle(struct kvm_vcpu *v, enum vcpu_exit *exit)
     case KVM_EXIT_RISCV_SBI:
         return answer_sbi(v) != VCPU_ACTION_STOP;
     case KVM_EXIT_SYSTEM_EVENT:
-        return end(v) != VCPU_ACTION_STOP;
+        end(v);
+        return false;
     }
     log_write(LOG_LEVEL_ERROR, LOG_ACCEL,
               "hart %" PRIu32 ": KVM gave a reason for leaving the guest that is not known"

@@ -351,19 +351,11 @@ static int create_memory(struct machine *m, bool pc, struct error *err)
     return placement_bind(&m->placement, mem_ram_ptr(m->mem, ram.gpa, 1), ram.size_bytes, err);
 }
 
-/* Of a configuration that machine_create() has checked. */
-static bool runs_on_kvm(const struct machine_config *config)
-{
-    struct error ignored;
-
-    return config->accel != MACHINE_ACCEL_TIERS && machine_accel_riscv(config, &ignored) == 0;
-}
-
 static int create_parts(struct machine *m, struct error *err)
 {
     const struct placement_config places = {
         .affinity = m->config.affinity, .numa = m->config.numa, .vcpu_count = m->config.cpus};
-    bool pc = machine_is_pc(&m->config), kvm = !pc && runs_on_kvm(&m->config);
+    bool pc = machine_is_pc(&m->config), kvm = m->config.accel == MACHINE_ACCEL_KVM;
     int rc = placement_make(&places, &m->placement, err);
 
     if (rc == 0)
@@ -419,20 +411,35 @@ static int create_parts(struct machine *m, struct error *err)
     return rc ? rc : machine_gdb_create(m, err);
 }
 
+/* What runs the guest: KVM or the tiers. Asking KVM makes a virtual machine for a moment, so it is done once. */
+static int choose_accel(const struct machine_config *config, enum machine_accel *accel, struct error *err)
+{
+    *accel = config->accel;
+    if (machine_is_pc(config)) {
+        *accel = MACHINE_ACCEL_KVM;
+        return machine_pc_check(config, err);
+    }
+    if (config->accel == MACHINE_ACCEL_TIERS)
+        return 0;
+    int rc = machine_accel_riscv(config, err);
+    *accel = rc ? MACHINE_ACCEL_TIERS : MACHINE_ACCEL_KVM;
+    return config->accel == MACHINE_ACCEL_KVM || !vcpu_riscv_ops.run ? rc : 0;
+}
+
 int machine_create(const struct machine_config *config, struct machine **out, struct error *err)
 {
+    enum machine_accel accel;
     int rc = check_config(config, err);
 
-    if (rc == 0 && machine_is_pc(config))
-        rc = machine_pc_check(config, err);
-    else if (rc == 0 && (config->accel == MACHINE_ACCEL_KVM || !vcpu_riscv_ops.run))
-        rc = machine_accel_riscv(config, err);
+    if (rc == 0)
+        rc = choose_accel(config, &accel, err);
     if (rc)
         return rc;
     struct machine *m = calloc(1, sizeof(*m));
     if (!m)
         return error_set(err, -ENOMEM, "no memory for a machine");
     m->config = *config;
+    m->config.accel = accel;
     m->timebase_hz = BOARD_TIMEBASE_HZ;
     pthread_mutex_init(&m->end_lock, NULL);
     pthread_cond_init(&m->end_changed, NULL);

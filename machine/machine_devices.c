@@ -231,11 +231,9 @@ static void guest_panicked(void *opaque, unsigned events)
     enum { TOLD_MAX = 16 };
     struct machine *m = opaque;
 
-    if (atomic_fetch_add(&m->panics, 1) >= TOLD_MAX)
-        return;
     for (unsigned event = PVPANIC_PANICKED; event <= PVPANIC_CRASH_LOADED; event <<= 1) {
         bool crash_loaded = event == PVPANIC_CRASH_LOADED;
-        if (!(events & event))
+        if (!(events & event) || atomic_fetch_add(&m->panics, 1) >= TOLD_MAX)
             continue;
         log_warn(LOG_MACHINE,
                  crash_loaded ? "the guest's kernel gives way to its crash kernel" : "the guest's kernel has panicked");
