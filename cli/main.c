@@ -2,6 +2,8 @@
 #include "base/tsan_guest.h"
 #include "cli/command.h"
 
+#include <openssl/crypto.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -20,5 +22,7 @@ static void fill_standard_descriptors(void)
 int main(int argc, char **argv)
 {
     fill_standard_descriptors();
+    /* Digests and the guest's ciphers need nothing that the system's openssl.cnf sets up, which takes 0.7 ms. */
+    (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
     return command_main(argc, (const char *const *)argv);
 }

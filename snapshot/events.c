@@ -11,9 +11,14 @@ static int add(struct snapshot_store *store, const struct snapshot_event *event,
                               "iitt", event->time_ns, (int64_t)event->instructions, event->kind, event->detail);
     int64_t id = sqlite3_last_insert_rowid(store->db);
 
-    for (size_t i = 0; i < count && rc == SQLITE_OK; i++)
-        rc = snapshot_execute(store, "INSERT OR REPLACE INTO event_settings VALUES(?, ?, ?)", "itt", id,
-                              settings[i].name, settings[i].value);
+    for (size_t i = 0; i < count && rc == SQLITE_OK; i++) {
+        rc = snapshot_prepare_once(store, &store->put_setting, "INSERT OR REPLACE INTO event_settings VALUES(?, ?, ?)",
+                                   "itt", id, settings[i].name, settings[i].value);
+        if (rc == SQLITE_OK) {
+            (void)sqlite3_step(store->put_setting);
+            rc = sqlite3_reset(store->put_setting);
+        }
+    }
     return rc;
 }
 

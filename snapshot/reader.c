@@ -162,17 +162,16 @@ static int one_field(struct snapshot_store *store, sqlite3_stmt *row, struct fie
 
 static int walk_fields(struct snapshot_store *store, int64_t section, struct field_pass *pass, struct error *err)
 {
-    sqlite3_stmt *row = NULL;
     int result = 0;
-    int rc = snapshot_prepare(store, &row,
-                              "SELECT name, element_bytes, count, value FROM fields WHERE section = ? ORDER BY name",
-                              "i", section);
+    int rc = snapshot_prepare_once(
+        store, &store->read_fields,
+        "SELECT name, element_bytes, count, value FROM fields WHERE section = ? ORDER BY name", "i", section);
 
-    while (result == 0 && rc == SQLITE_OK && (rc = sqlite3_step(row)) == SQLITE_ROW) {
+    while (result == 0 && rc == SQLITE_OK && (rc = sqlite3_step(store->read_fields)) == SQLITE_ROW) {
         rc = SQLITE_OK;
-        result = one_field(store, row, pass, err);
+        result = one_field(store, store->read_fields, pass, err);
     }
-    sqlite3_finalize(row);
+    (void)sqlite3_reset(store->read_fields);
     return result ? result : rc == SQLITE_DONE ? 0 : snapshot_fail(store, rc, err);
 }
 
@@ -207,13 +206,12 @@ static int read_fields(struct snapshot_store *store, int64_t section, uint32_t v
 int snapshot_read_section(struct snapshot_store *store, int64_t id, const char *name, unsigned instance,
                           struct snapshot_section **out, struct error *err)
 {
-    sqlite3_stmt *row = NULL;
-
     *out = NULL;
     snapshot_lock(store);
-    int rc = snapshot_prepare(store, &row,
-                              "SELECT id, version FROM sections WHERE snapshot = ? AND name = ? AND instance = ?",
-                              "iti", id, name, (int64_t)instance);
+    int rc = snapshot_prepare_once(store, &store->find_section,
+                                   "SELECT id, version FROM sections WHERE snapshot = ? AND name = ? AND instance = ?",
+                                   "iti", id, name, (int64_t)instance);
+    sqlite3_stmt *row = store->find_section;
     if (rc == SQLITE_OK)
         rc = sqlite3_step(row);
     if (rc == SQLITE_ROW) {
@@ -226,7 +224,7 @@ int snapshot_read_section(struct snapshot_store *store, int64_t id, const char *
     } else {
         rc = snapshot_fail(store, rc, err);
     }
-    sqlite3_finalize(row);
+    (void)sqlite3_reset(row);
     snapshot_unlock(store);
     return rc;
 }
@@ -402,17 +400,15 @@ int snapshot_read_page(struct snapshot_store *store, uint32_t page, uint8_t *byt
     uint8_t packed[SNAPSHOT_PAGE_BYTES];
     int64_t hash = 0;
     size_t len = 0;
-    int rc = SQLITE_OK;
 
     if (page == 0) {
         memset(bytes, 0, SNAPSHOT_PAGE_BYTES);
         return 0;
     }
     snapshot_lock(store);
-    if (!store->read_page)
-        rc = snapshot_prepare(store, &store->read_page, "SELECT hash, data FROM pages WHERE id = ?", "");
+    int rc = snapshot_prepare_once(store, &store->read_page, "SELECT hash, data FROM pages WHERE id = ?", "i",
+                               (int64_t)page);
     if (rc == SQLITE_OK) {
-        (void)sqlite3_bind_int64(store->read_page, 1, page);
         rc = sqlite3_step(store->read_page);
         if (rc == SQLITE_ROW) {
             const void *data = sqlite3_column_blob(store->read_page, 1);

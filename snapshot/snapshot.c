@@ -43,8 +43,10 @@ static const char *const migrations[] = {
     "CREATE TRIGGER events_hold BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are only appended'); END;",
 };
 
-static const struct schema snapshot_schema = {
-    .migrations = migrations, .version = TUFF_ARRAY_LEN(migrations), .application = APPLICATION};
+const struct schema snapshot_schema = {.migrations = migrations,
+                                       .digest = "76e1dfecb6490a729f74b65b76ce185b52acc5477a5da66d4d7e97a4369a5339",
+                                       .version = TUFF_ARRAY_LEN(migrations),
+                                       .application = APPLICATION};
 
 /* ---- what every statement needs ---- */
 
@@ -115,6 +117,19 @@ int snapshot_prepare(struct snapshot_store *store, sqlite3_stmt **out, const cha
         return rc;
     va_start(args, types);
     rc = bind(*out, types, args);
+    va_end(args);
+    return rc;
+}
+
+int snapshot_prepare_once(struct snapshot_store *store, sqlite3_stmt **kept, const char *sql, const char *types, ...)
+{
+    va_list args;
+    int rc = *kept ? SQLITE_OK : sqlite3_prepare_v2(store->db, sql, -1, kept, NULL);
+
+    if (rc != SQLITE_OK)
+        return rc;
+    va_start(args, types);
+    rc = bind(*kept, types, args);
     va_end(args);
     return rc;
 }
@@ -276,6 +291,9 @@ void snapshot_close(struct snapshot_store *store)
     if (!store)
         return;
     sqlite3_finalize(store->read_page);
+    sqlite3_finalize(store->find_section);
+    sqlite3_finalize(store->read_fields);
+    sqlite3_finalize(store->put_setting);
     (void)sqlite3_close(store->db);
     pthread_mutex_destroy(&store->lock);
     free(store->path);

@@ -56,8 +56,10 @@ static const char *const migrations[] = {
     "CREATE INDEX run_regions_region ON run_regions(region);",
 };
 
-static const struct schema store_schema = {
-    .migrations = migrations, .version = TUFF_ARRAY_LEN(migrations), .application = STORE_APPLICATION};
+const struct schema store_schema = {.migrations = migrations,
+                                    .digest = "0e89bb60ae4fc4bf91a66dd6004208081c5522fe3a0d8c24d1154efd1a3607ed",
+                                    .version = TUFF_ARRAY_LEN(migrations),
+                                    .application = STORE_APPLICATION};
 
 static const uint64_t limit_default_bytes = 256ull << 20;
 

@@ -7,6 +7,8 @@
 
 enum { STORE_APPLICATION = 0x54754666 }; /* "TuFf": PRAGMA application_id */
 
+extern const struct schema store_schema;
+
 /* A connection to a file that was checked (owner, mode), with its schema: what store_open() does before anything else.
  * `build`: the file is made where it is missing. Returns 0 or a negative errno with a line in err. */
 int store_connect(const char *path, bool make, int busy_ms, sqlite3 **out, struct error *err);

@@ -1,8 +1,7 @@
 /* The snapshot file: what comes back, what is kept once, what becomes of children, and what is said of a file that is
  * damaged, foreign, newer, read-only, on a full disk, or whose writer was killed. */
-#include "snapshot/snapshot.h"
-
 #include "run_suite.h"
+#include "snapshot/snapshot_internal.h"
 
 #include <check.h>
 #include <errno.h>
@@ -399,6 +398,17 @@ START_TEST(a_newer_version_and_a_foreign_schema_are_refused)
 }
 END_TEST
 
+START_TEST(the_schema_is_known_by_its_digest)
+{
+    struct snapshot_store *store = must_open(SNAPSHOT_CREATE);
+    char digest[SCHEMA_DIGEST_CHARS + 1];
+
+    ck_assert_int_eq(schema_digest(store->db, digest), SQLITE_OK);
+    ck_assert_str_eq(snapshot_schema.digest, digest);
+    snapshot_close(store);
+}
+END_TEST
+
 static int read_all(const char *name, struct error *err)
 {
     static uint32_t map[PAGES];
@@ -645,6 +655,7 @@ int main(void)
     tcase_add_checked_fixture(files, set_up, tear_down);
     tcase_add_test(files, a_missing_file_and_something_else_are_refused_by_name);
     tcase_add_test(files, a_newer_version_and_a_foreign_schema_are_refused);
+    tcase_add_test(files, the_schema_is_known_by_its_digest);
     tcase_add_loop_test(files, damage_is_named, 0, (int)TUFF_ARRAY_LEN(damages));
     tcase_add_test(files, a_field_that_contradicts_itself_is_refused);
     suite_add_tcase(suite, files);

@@ -1,8 +1,7 @@
 /* The store's file: what comes back, who may have it, what happens when it is damaged, full, locked, or its writer is
  * killed. Whatever happens, a later store_open() finds the file as it was or better. */
-#include "store/store.h"
-
 #include "run_suite.h"
+#include "store/store_internal.h"
 
 #include <check.h>
 #include <errno.h>
@@ -385,6 +384,19 @@ START_TEST(a_newer_schema_is_refused_and_left_alone)
 }
 END_TEST
 
+START_TEST(the_schema_is_known_by_its_digest)
+{
+    char digest[SCHEMA_DIGEST_CHARS + 1];
+    sqlite3 *db;
+
+    make_with(0, 3);
+    ck_assert_int_eq(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    ck_assert_int_eq(schema_digest(db, digest), SQLITE_OK);
+    ck_assert_str_eq(store_schema.digest, digest);
+    ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+}
+END_TEST
+
 START_TEST(a_schema_with_more_in_it_is_refused)
 {
     make_with(0, 3);
@@ -629,6 +641,7 @@ int main(void)
     tcase_add_test(files, an_empty_file_becomes_a_database);
     tcase_add_test(files, something_else_is_refused_and_left_alone);
     tcase_add_test(files, a_newer_schema_is_refused_and_left_alone);
+    tcase_add_test(files, the_schema_is_known_by_its_digest);
     tcase_add_test(files, a_schema_with_more_in_it_is_refused);
     tcase_add_test(files, damaged_code_is_not_given_out_and_the_rest_is);
     tcase_add_test(files, damaged_pages_do_no_harm);
