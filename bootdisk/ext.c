@@ -1,5 +1,6 @@
 /* Files out of an ext2, ext3 or ext4 file system, by libext2fs, whose view of a device is an "I/O manager": here a
  * range of a disk image. */
+#include "base/library.h"
 #include "bootdisk/bootdisk_internal.h"
 
 #include <errno.h>
@@ -102,6 +103,28 @@ static errcode_t device_open(const char *name, int flags, io_channel *out)
 
 /* ---- files ---- */
 
+#define EXT_FUNCTIONS(X)     \
+    X(ext2fs_open)           \
+    X(ext2fs_free)           \
+    X(ext2fs_namei_follow)   \
+    X(ext2fs_read_inode)     \
+    X(ext2fs_file_open)      \
+    X(ext2fs_file_get_lsize) \
+    X(ext2fs_file_read)      \
+    X(ext2fs_file_close)
+
+static const char *const functions[] = {EXT_FUNCTIONS(LIBRARY_NAME)};
+
+static const struct library library = {.file = "libext2fs.so.2",
+                                       .package = "libext2fs2",
+                                       .use = "a kernel in a disk's file system",
+                                       .functions = functions,
+                                       .count = TUFF_ARRAY_LEN(functions)};
+
+struct ext_lib {
+    EXT_FUNCTIONS(LIBRARY_POINTER)
+};
+
 static int write_all(int fd, const char *bytes, size_t len)
 {
     while (len) {
@@ -116,14 +139,14 @@ static int write_all(int fd, const char *bytes, size_t len)
     return 0;
 }
 
-static int copy_open_file(ext2_file_t file, int fd, const char *path, struct error *err)
+static int copy_open_file(const struct ext_lib *lib, ext2_file_t file, int fd, const char *path, struct error *err)
 {
     char *buf = malloc(COPY_BYTES);
     unsigned int got = 0;
     int rc = buf ? 0 : error_set(err, -ENOMEM, "not enough host memory, free some");
 
     while (!rc) {
-        errcode_t code = ext2fs_file_read(file, buf, COPY_BYTES, &got);
+        errcode_t code = lib->ext2fs_file_read(file, buf, COPY_BYTES, &got);
         if (code)
             rc = error_set(err, -EINVAL,
                            "%s in its file system cannot be read (libext2fs: code %ld); check it with e2fsck", path,
@@ -137,38 +160,40 @@ static int copy_open_file(ext2_file_t file, int fd, const char *path, struct err
     return rc;
 }
 
-static int copy_file(ext2_filsys fs, ext2_ino_t ino, uint64_t max_bytes, int fd, const char *path, struct error *err)
+static int copy_file(const struct ext_lib *lib, ext2_filsys fs, ext2_ino_t ino, uint64_t max_bytes, int fd,
+                     const char *path, struct error *err)
 {
     ext2_file_t file;
     __u64 bytes;
-    errcode_t code = ext2fs_file_open(fs, ino, 0, &file);
+    errcode_t code = lib->ext2fs_file_open(fs, ino, 0, &file);
     int rc = 0;
 
     if (code)
         return error_set(err, -EINVAL, "%s in its file system cannot be opened (libext2fs: code %ld)", path,
                          (long)code);
-    if (ext2fs_file_get_lsize(file, &bytes) || !bytes || bytes > max_bytes)
+    if (lib->ext2fs_file_get_lsize(file, &bytes) || !bytes || bytes > max_bytes)
         rc = error_set(err, -EFBIG, "%s in its file system is empty or has more than %llu MiB", path,
                        (unsigned long long)(max_bytes >> 20));
     else
-        rc = copy_open_file(file, fd, path, err);
-    ext2fs_file_close(file);
+        rc = copy_open_file(lib, file, fd, path, err);
+    lib->ext2fs_file_close(file);
     return rc;
 }
 
 /* The regular file that `path` leads to, or 0. */
-static ext2_ino_t find_file(ext2_filsys fs, const char *path)
+static ext2_ino_t find_file(const struct ext_lib *lib, ext2_filsys fs, const char *path)
 {
     struct ext2_inode inode;
     ext2_ino_t ino;
 
-    if (ext2fs_namei_follow(fs, EXT2_ROOT_INO, EXT2_ROOT_INO, path, &ino) || ext2fs_read_inode(fs, ino, &inode) ||
-        !LINUX_S_ISREG(inode.i_mode))
+    if (lib->ext2fs_namei_follow(fs, EXT2_ROOT_INO, EXT2_ROOT_INO, path, &ino) ||
+        lib->ext2fs_read_inode(fs, ino, &inode) || !LINUX_S_ISREG(inode.i_mode))
         return 0;
     return ino;
 }
 
-static int copy_both(ext2_filsys fs, int kernel_fd, int initrd_fd, struct bootdisk_answer *answer)
+static int copy_both(const struct ext_lib *lib, ext2_filsys fs, int kernel_fd, int initrd_fd,
+                     struct bootdisk_answer *answer)
 {
     static const struct {
         const char *kernel, *initrd;
@@ -179,12 +204,12 @@ static int copy_both(ext2_filsys fs, int kernel_fd, int initrd_fd, struct bootdi
     };
 
     for (size_t i = 0; i < TUFF_ARRAY_LEN(places); i++) {
-        ext2_ino_t kernel = find_file(fs, places[i].kernel), initrd = find_file(fs, places[i].initrd);
+        ext2_ino_t kernel = find_file(lib, fs, places[i].kernel), initrd = find_file(lib, fs, places[i].initrd);
         if (!kernel)
             continue;
-        int rc = copy_file(fs, kernel, BOOTDISK_KERNEL_BYTES_MAX, kernel_fd, places[i].kernel, &answer->err);
+        int rc = copy_file(lib, fs, kernel, BOOTDISK_KERNEL_BYTES_MAX, kernel_fd, places[i].kernel, &answer->err);
         if (!rc && initrd)
-            rc = copy_file(fs, initrd, BOOTDISK_INITRD_BYTES_MAX, initrd_fd, places[i].initrd, &answer->err);
+            rc = copy_file(lib, fs, initrd, BOOTDISK_INITRD_BYTES_MAX, initrd_fd, places[i].initrd, &answer->err);
         strcpy(answer->kernel, places[i].kernel);
         answer->has_initrd = initrd != 0;
         return rc;
@@ -196,11 +221,15 @@ static int copy_both(ext2_filsys fs, int kernel_fd, int initrd_fd, struct bootdi
 int ext_read(struct block_node *node, struct extent extent, int kernel_fd, int initrd_fd,
              struct bootdisk_answer *answer)
 {
+    struct ext_lib lib;
     ext2_filsys fs;
+    int rc = library_load(&library, &lib, &answer->err);
 
+    if (rc)
+        return rc;
     device.node = node;
     device.extent = extent;
-    errcode_t code = ext2fs_open("disk", EXT2_FLAG_64BITS, 0, 0, &device_manager, &fs);
+    errcode_t code = lib.ext2fs_open("disk", EXT2_FLAG_64BITS, 0, 0, &device_manager, &fs);
     if (code == EXT2_ET_BAD_MAGIC || code == EXT2_ET_SHORT_READ)
         return error_set(&answer->err, -EMEDIUMTYPE, "it has no ext2, ext3 or ext4 file system");
     if (code)
@@ -208,7 +237,7 @@ int ext_read(struct block_node *node, struct extent extent, int kernel_fd, int i
             &answer->err, -EINVAL,
             "its file system is damaged or of a kind unknown here (libext2fs: code %ld); check it with e2fsck",
             (long)code);
-    int rc = copy_both(fs, kernel_fd, initrd_fd, answer);
-    ext2fs_free(fs);
+    rc = copy_both(&lib, fs, kernel_fd, initrd_fd, answer);
+    lib.ext2fs_free(fs);
     return rc;
 }

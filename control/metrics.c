@@ -174,9 +174,9 @@ static char *make_text(struct metrics *metrics, size_t *len)
 static enum MHD_Result reply(const struct http *http, struct MHD_Connection *connection, unsigned status,
                              struct MHD_Response *response)
 {
-    enum MHD_Result result = response ? http->queue_response(connection, status, response) : MHD_NO;
+    enum MHD_Result result = response ? http->MHD_queue_response(connection, status, response) : MHD_NO;
 
-    http->destroy_response(response);
+    http->MHD_destroy_response(response);
     return result;
 }
 
@@ -186,7 +186,7 @@ static enum MHD_Result refuse(const struct http *http, struct MHD_Connection *co
     void *bytes = (void *)(uintptr_t)text;
 
     return reply(http, connection, status,
-                 http->create_response_from_buffer(strlen(text), bytes, MHD_RESPMEM_PERSISTENT));
+                 http->MHD_create_response_from_buffer(strlen(text), bytes, MHD_RESPMEM_PERSISTENT));
 }
 
 static enum MHD_Result on_request(void *opaque, struct MHD_Connection *connection, const char *url, const char *method,
@@ -207,12 +207,12 @@ static enum MHD_Result on_request(void *opaque, struct MHD_Connection *connectio
     char *text = make_text(opaque, &len);
     if (!text)
         return MHD_NO;
-    struct MHD_Response *response = http->create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
+    struct MHD_Response *response = http->MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
     if (!response)
         free(text);
     else
-        (void)http->add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
-                                        "text/plain; version=0.0.4; charset=utf-8");
+        (void)http->MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+                                            "text/plain; version=0.0.4; charset=utf-8");
     return reply(http, connection, MHD_HTTP_OK, response);
 }
 
@@ -231,7 +231,7 @@ int metrics_create(const struct metrics_config *config, struct metrics **out, st
     if (!rc)
         rc = control_listen("--metrics", config->where, true, &metrics->listener, err);
     if (!rc) {
-        metrics->daemon = metrics->http.start_daemon(
+        metrics->daemon = metrics->http.MHD_start_daemon(
             MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request, metrics, MHD_OPTION_LISTEN_SOCKET,
             metrics->listener.fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIENTS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
             (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CLIENT_BYTES, MHD_OPTION_END);
@@ -251,11 +251,10 @@ void metrics_destroy(struct metrics *metrics)
     if (!metrics)
         return;
     if (metrics->daemon) {
-        metrics->http.stop_daemon(metrics->daemon);
+        metrics->http.MHD_stop_daemon(metrics->daemon);
         metrics->listener.fd = -1; /* the daemon closed it */
     }
     listener_close(&metrics->listener);
-    http_unload(&metrics->http);
     pthread_mutex_destroy(&metrics->lock);
     free(metrics);
 }

@@ -3,6 +3,7 @@
  */
 #include "machine/placement.h"
 
+#include "base/library.h"
 #include "mem/mem.h"
 
 #include <ctype.h>
@@ -85,21 +86,51 @@ struct topology {
     unsigned core_count, sibling_count;
 };
 
-static int read_topology(const cpu_set_t *usable, struct topology *t)
+#define HWLOC_FUNCTIONS(X)    \
+    X(hwloc_topology_init)    \
+    X(hwloc_topology_load)    \
+    X(hwloc_topology_destroy) \
+    X(hwloc_get_type_depth)   \
+    X(hwloc_get_obj_by_depth) \
+    X(hwloc_bitmap_first)     \
+    X(hwloc_bitmap_next)
+
+static const char *const hwloc_functions[] = {HWLOC_FUNCTIONS(LIBRARY_NAME)};
+
+static const struct library hwloc_library = {.file = "libhwloc.so.15",
+                                             .package = "libhwloc15",
+                                             .use = "--affinity=auto",
+                                             .functions = hwloc_functions,
+                                             .count = TUFF_ARRAY_LEN(hwloc_functions)};
+
+static int unreadable(int rc, struct error *err)
 {
+    return error_set(err, rc, "the host's topology cannot be read: %s; give lists of CPUs", strerror(-rc));
+}
+
+static int read_topology(const cpu_set_t *usable, struct topology *t, struct error *err)
+{
+    struct {
+        HWLOC_FUNCTIONS(LIBRARY_POINTER)
+    } lib;
     hwloc_topology_t host;
+    hwloc_obj_t core;
 
     memset(t, 0, sizeof(*t));
-    if (hwloc_topology_init(&host))
-        return -ENOMEM;
-    if (hwloc_topology_load(host)) {
-        hwloc_topology_destroy(host);
-        return -EIO;
+    int rc = library_load(&hwloc_library, &lib, err);
+    if (rc)
+        return rc;
+    if (lib.hwloc_topology_init(&host))
+        return unreadable(-ENOMEM, err);
+    if (lib.hwloc_topology_load(host)) {
+        lib.hwloc_topology_destroy(host);
+        return unreadable(-EIO, err);
     }
-    for (hwloc_obj_t core = NULL; (core = hwloc_get_next_obj_by_type(host, HWLOC_OBJ_CORE, core));) {
+    int depth = lib.hwloc_get_type_depth(host, HWLOC_OBJ_CORE);
+    for (unsigned i = 0; (core = lib.hwloc_get_obj_by_depth(host, depth, i)); i++) {
         bool first = true;
         int cpu;
-        for (cpu = hwloc_bitmap_first(core->cpuset); cpu >= 0; cpu = hwloc_bitmap_next(core->cpuset, cpu)) {
+        for (cpu = lib.hwloc_bitmap_first(core->cpuset); cpu >= 0; cpu = lib.hwloc_bitmap_next(core->cpuset, cpu)) {
             if (cpu >= CPU_SETSIZE || !CPU_ISSET((unsigned)cpu, usable))
                 continue;
             if (first)
@@ -109,8 +140,8 @@ static int read_topology(const cpu_set_t *usable, struct topology *t)
             first = false;
         }
     }
-    hwloc_topology_destroy(host);
-    return t->core_count ? 0 : -ENODEV;
+    lib.hwloc_topology_destroy(host);
+    return t->core_count ? 0 : unreadable(-ENODEV, err);
 }
 
 static void place_by_topology(const struct topology *t, uint32_t vcpus, struct placement *p)
@@ -155,9 +186,9 @@ static int make_affinity(const struct placement_config *config, struct placement
     if (sched_getaffinity(0, sizeof(usable), &usable))
         return error_set(err, -errno, "the CPUs that this program may use cannot be read: %s", strerror(errno));
     if (strcmp(config->affinity, "auto") == 0) {
-        int rc = read_topology(&usable, &topology);
+        int rc = read_topology(&usable, &topology, err);
         if (rc)
-            return error_set(err, rc, "the host's topology cannot be read: %s; give lists of CPUs", strerror(-rc));
+            return rc;
         place_by_topology(&topology, config->vcpu_count, out);
         return 0;
     }
@@ -171,31 +202,57 @@ static int make_affinity(const struct placement_config *config, struct placement
 
 /* ---- NUMA ---- */
 
-static bool node_is_allowed(unsigned node)
-{
-    struct bitmask *allowed = numa_get_mems_allowed();
-    bool is = (int)node <= numa_max_node() && numa_bitmask_isbitset(allowed, node);
+#define NUMA_FUNCTIONS(X)     \
+    X(numa_available)         \
+    X(numa_max_node)          \
+    X(numa_get_mems_allowed)  \
+    X(numa_bitmask_isbitset)  \
+    X(numa_bitmask_free)      \
+    X(numa_interleave_memory) \
+    X(numa_set_strict)        \
+    X(numa_tonode_memory)
 
-    numa_bitmask_free(allowed);
+static const char *const numa_functions[] = {NUMA_FUNCTIONS(LIBRARY_NAME)};
+
+static const struct library numa_library = {.file = "libnuma.so.1",
+                                            .package = "libnuma1",
+                                            .use = "--numa",
+                                            .functions = numa_functions,
+                                            .count = TUFF_ARRAY_LEN(numa_functions)};
+
+struct numa_lib {
+    NUMA_FUNCTIONS(LIBRARY_POINTER)
+};
+
+static bool node_is_allowed(const struct numa_lib *lib, unsigned node)
+{
+    struct bitmask *allowed = lib->numa_get_mems_allowed();
+    bool is = (int)node <= lib->numa_max_node() && lib->numa_bitmask_isbitset(allowed, node);
+
+    lib->numa_bitmask_free(allowed);
     return is;
 }
 
 static int make_numa(const struct placement_config *config, struct placement *out, struct error *err)
 {
     const char *at = config->numa;
+    struct numa_lib lib;
     unsigned node;
 
     if (!at)
         return 0;
-    if (numa_available() < 0)
+    int rc = library_load(&numa_library, &lib, err);
+    if (rc)
+        return rc;
+    if (lib.numa_available() < 0)
         return error_set(err, -ENOTSUP, "the host's kernel has no NUMA: leave --numa out");
     if (strcmp(at, "interleave") == 0) {
         out->interleave = true;
         return 0;
     }
-    if (!read_number(&at, &node) || *at || node > INT_MAX || !node_is_allowed(node))
+    if (!read_number(&at, &node) || *at || node > INT_MAX || !node_is_allowed(&lib, node))
         return error_set(err, -EINVAL, "the NUMA node '%s' is not one of this host's (0 to %d), nor is it interleave",
-                         config->numa, numa_max_node());
+                         config->numa, lib.numa_max_node());
     out->numa_node = (int)node;
     return 0;
 }
@@ -210,14 +267,21 @@ int placement_make(const struct placement_config *config, struct placement *out,
 
 int placement_bind(const struct placement *placement, void *host, size_t size_bytes, struct error *err)
 {
+    struct numa_lib lib;
+
+    if (!placement->interleave && placement->numa_node < 0)
+        return 0;
+    int rc = library_load(&numa_library, &lib, err);
+    if (rc)
+        return rc;
     if (placement->interleave) {
-        struct bitmask *allowed = numa_get_mems_allowed();
-        numa_interleave_memory(host, size_bytes, allowed);
-        numa_bitmask_free(allowed);
-    } else if (placement->numa_node >= 0) {
+        struct bitmask *allowed = lib.numa_get_mems_allowed();
+        lib.numa_interleave_memory(host, size_bytes, allowed);
+        lib.numa_bitmask_free(allowed);
+    } else {
         errno = 0;
-        numa_set_strict(1);
-        numa_tonode_memory(host, size_bytes, placement->numa_node);
+        lib.numa_set_strict(1);
+        lib.numa_tonode_memory(host, size_bytes, placement->numa_node);
         if (errno)
             return error_set(err, -errno, "RAM cannot be bound to NUMA node %d: %s", placement->numa_node,
                              strerror(errno));

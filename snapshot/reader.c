@@ -407,7 +407,7 @@ int snapshot_read_page(struct snapshot_store *store, uint32_t page, uint8_t *byt
     }
     snapshot_lock(store);
     int rc = snapshot_prepare_once(store, &store->read_page, "SELECT hash, data FROM pages WHERE id = ?", "i",
-                               (int64_t)page);
+                                   (int64_t)page);
     if (rc == SQLITE_OK) {
         rc = sqlite3_step(store->read_page);
         if (rc == SQLITE_ROW) {

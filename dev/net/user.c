@@ -17,6 +17,7 @@
  */
 #include "dev/net/user.h"
 
+#include "base/library.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "dev/iov.h"
@@ -40,6 +41,22 @@ enum {
     NS_PER_MS = 1000 * 1000,
 };
 
+#define SLIRP_FUNCTIONS(X) \
+    X(slirp_new)           \
+    X(slirp_cleanup)       \
+    X(slirp_input)         \
+    X(slirp_add_hostfwd)   \
+    X(slirp_pollfds_fill)  \
+    X(slirp_pollfds_poll)
+
+static const char *const functions[] = {SLIRP_FUNCTIONS(LIBRARY_NAME)};
+
+static const struct library library = {.file = "libslirp.so.0",
+                                       .package = "libslirp0",
+                                       .use = "user-mode networking",
+                                       .functions = functions,
+                                       .count = TUFF_ARRAY_LEN(functions)};
+
 struct queued_packet {
     struct queued_packet *next;
     size_t len;
@@ -56,6 +73,9 @@ struct interest {
 struct net_user {
     struct net_backend base;
     struct loop *loop;
+    struct {
+        SLIRP_FUNCTIONS(LIBRARY_POINTER)
+    } lib;
     Slirp *slirp;
     int epoll_fd;
     bool watched;
@@ -284,7 +304,7 @@ static void update(struct net_user *user)
     uint32_t timeout_ms = UINT32_MAX;
     int highest = 0;
 
-    slirp_pollfds_fill(user->slirp, &timeout_ms, slirp_wants, user);
+    user->lib.slirp_pollfds_fill(user->slirp, &timeout_ms, slirp_wants, user);
     for (int fd = 0; fd < user->table_used; fd++) {
         if (user->table[fd].wanted != user->table[fd].events)
             interest_update(user, fd);
@@ -306,7 +326,7 @@ static void poll_turn(struct net_user *user)
         if (events[i].data.fd < user->table_len)
             user->table[events[i].data.fd].revents = events[i].events;
     }
-    slirp_pollfds_poll(user->slirp, 0, slirp_got, user);
+    user->lib.slirp_pollfds_poll(user->slirp, 0, slirp_got, user);
     for (int i = 0; i < count; i++) {
         if (events[i].data.fd < user->table_len)
             user->table[events[i].data.fd].revents = 0;
@@ -343,7 +363,7 @@ static int user_send(struct net_backend *backend, unsigned pair, const struct ne
         uint16_t sum = net_checksum_finish(header, &copy, 1);
         memcpy(user->frame + header->csum_start + header->csum_offset, &sum, sizeof(sum));
     }
-    slirp_input(user->slirp, user->frame, (int)at);
+    user->lib.slirp_input(user->slirp, user->frame, (int)at);
     return 0;
 }
 
@@ -382,7 +402,7 @@ static void user_destroy(struct net_backend *backend)
         loop_fd_remove(user->loop, user->epoll_fd);
     user->base.front = NULL;
     if (user->slirp)
-        slirp_cleanup(user->slirp);
+        user->lib.slirp_cleanup(user->slirp);
     loop_timer_destroy(user->timer);
     if (user->epoll_fd >= 0)
         close(user->epoll_fd);
@@ -429,7 +449,7 @@ static Slirp *start_slirp(struct net_user *user, const struct net_user_config *c
     inet_pton(AF_INET6, "fec0::", &settings.vprefix_addr6);
     inet_pton(AF_INET6, "fec0::2", &settings.vhost6);
     inet_pton(AF_INET6, "fec0::3", &settings.vnameserver6);
-    return slirp_new(&settings, &callbacks, user);
+    return user->lib.slirp_new(&settings, &callbacks, user);
 }
 
 static int add_forward(struct net_user *user, const struct net_forward *forward, struct error *err)
@@ -437,8 +457,8 @@ static int add_forward(struct net_user *user, const struct net_forward *forward,
     char text[INET_ADDRSTRLEN];
 
     errno = 0;
-    if (slirp_add_hostfwd(user->slirp, forward->udp, forward->host_addr, forward->host_port, forward->guest_addr,
-                          forward->guest_port) == 0)
+    if (user->lib.slirp_add_hostfwd(user->slirp, forward->udp, forward->host_addr, forward->host_port,
+                                    forward->guest_addr, forward->guest_port) == 0)
         return 0;
     int rc = errno ? -errno : -EINVAL;
     inet_ntop(AF_INET, &forward->host_addr, text, sizeof(text));
@@ -449,10 +469,14 @@ static int add_forward(struct net_user *user, const struct net_forward *forward,
 int net_user_create(const struct net_user_config *config, struct net_backend **out, struct error *err)
 {
     struct net_user *user = calloc(1, sizeof(*user));
-    int rc = 0;
 
     if (!user)
         return error_set(err, -ENOMEM, "no memory for a network");
+    int rc = library_load(&library, &user->lib, err);
+    if (rc) {
+        free(user);
+        return rc;
+    }
     user->base.ops = &user_ops;
     /* Segments of any size are what it is sent: a packet is read whole. It never sends larger ones than the MTU. */
     user->base.can = NET_TAKES_CSUM | NET_TAKES_TSO4 | NET_TAKES_TSO6 | NET_TAKES_ECN | NET_TAKES_UFO | NET_GIVES_CSUM;

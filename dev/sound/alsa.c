@@ -2,6 +2,8 @@
  * has no room for at once is lost: the stream's pace is the sound device's, and nobody waits for a loudspeaker. */
 #include "dev/sound/sound_end.h"
 
+#include "base/library.h"
+
 #include <errno.h>
 
 #ifdef TUFF_ALSA
@@ -10,8 +12,27 @@
 
 enum { LATENCY_US = 200000 };
 
+#define ALSA_FUNCTIONS(X) \
+    X(snd_pcm_open)       \
+    X(snd_pcm_set_params) \
+    X(snd_pcm_writei)     \
+    X(snd_pcm_recover)    \
+    X(snd_pcm_close)      \
+    X(snd_strerror)
+
+static const char *const functions[] = {ALSA_FUNCTIONS(LIBRARY_NAME)};
+
+static const struct library library = {.file = "libasound.so.2",
+                                       .package = "libasound2",
+                                       .use = "--sound to an ALSA device",
+                                       .functions = functions,
+                                       .count = TUFF_ARRAY_LEN(functions)};
+
 struct alsa {
     struct sound_end base;
+    struct {
+        ALSA_FUNCTIONS(LIBRARY_POINTER)
+    } lib;
     snd_pcm_t *pcm;
 };
 
@@ -21,9 +42,9 @@ static void alsa_write(struct sound_end *end, const uint8_t *bytes, size_t len)
     size_t frame = (size_t)end->channels * SOUND_SAMPLE_BYTES, frames = len / frame;
 
     while (frames) {
-        snd_pcm_sframes_t done = snd_pcm_writei(alsa->pcm, bytes, frames);
-        if (done < 0 && done != -EAGAIN && !snd_pcm_recover(alsa->pcm, (int)done, 1))
-            done = snd_pcm_writei(alsa->pcm, bytes, frames);
+        snd_pcm_sframes_t done = alsa->lib.snd_pcm_writei(alsa->pcm, bytes, frames);
+        if (done < 0 && done != -EAGAIN && !alsa->lib.snd_pcm_recover(alsa->pcm, (int)done, 1))
+            done = alsa->lib.snd_pcm_writei(alsa->pcm, bytes, frames);
         if (done <= 0)
             return;
         bytes += (size_t)done * frame;
@@ -35,7 +56,7 @@ static void alsa_destroy(struct sound_end *end)
 {
     struct alsa *alsa = (struct alsa *)end;
 
-    snd_pcm_close(alsa->pcm);
+    alsa->lib.snd_pcm_close(alsa->pcm);
     free(alsa);
 }
 
@@ -47,17 +68,24 @@ int sound_alsa_create(const char *device, struct sound_end **out, struct error *
 
     if (!alsa)
         return error_set(err, -ENOMEM, "no memory for sound");
-    int rc = snd_pcm_open(&alsa->pcm, device, SND_PCM_STREAM_PLAYBACK, SND_PCM_NONBLOCK);
-    if (rc < 0) {
+    int rc = library_load(&library, &alsa->lib, err);
+    if (rc) {
         free(alsa);
-        return error_set(err, rc, "--sound, ALSA's device '%s' cannot be opened: %s", device, snd_strerror(rc));
+        return rc;
     }
-    rc = snd_pcm_set_params(alsa->pcm, SND_PCM_FORMAT_S16_LE, SND_PCM_ACCESS_RW_INTERLEAVED, SOUND_CHANNELS, SOUND_RATE,
-                            1, LATENCY_US);
+    rc = alsa->lib.snd_pcm_open(&alsa->pcm, device, SND_PCM_STREAM_PLAYBACK, SND_PCM_NONBLOCK);
     if (rc < 0) {
+        rc = error_set(err, rc, "--sound, ALSA's device '%s' cannot be opened: %s", device, alsa->lib.snd_strerror(rc));
+        free(alsa);
+        return rc;
+    }
+    rc = alsa->lib.snd_pcm_set_params(alsa->pcm, SND_PCM_FORMAT_S16_LE, SND_PCM_ACCESS_RW_INTERLEAVED, SOUND_CHANNELS,
+                                      SOUND_RATE, 1, LATENCY_US);
+    if (rc < 0) {
+        rc = error_set(err, rc, "--sound, ALSA's device '%s' takes no %d Hz of 16 bits: %s", device, SOUND_RATE,
+                       alsa->lib.snd_strerror(rc));
         alsa_destroy(&alsa->base);
-        return error_set(err, rc, "--sound, ALSA's device '%s' takes no %d Hz of 16 bits: %s", device, SOUND_RATE,
-                         snd_strerror(rc));
+        return rc;
     }
     alsa->base = (struct sound_end){.ops = &alsa_ops, .rate = SOUND_RATE, .channels = SOUND_CHANNELS};
     *out = &alsa->base;

@@ -1,0 +1,29 @@
+/* Libraries that few runs need, loaded by those that do: what is linked costs every start its part (libslirp with GLib
+ * 0.7 ms, libnuma 0.8, hwloc with libudev 0.5, libasound 0.5, of some 6 altogether).
+ *
+ * Who uses one lists its functions, F(X) = X(name) X(name) .., and keeps a `struct { F(LIBRARY_POINTER) }`. */
+#ifndef TUFF_BASE_LIBRARY_H
+#define TUFF_BASE_LIBRARY_H
+
+#include "base/compiler.h"
+#include "base/error.h"
+
+#include <stddef.h>
+
+#define LIBRARY_POINTER(function) __typeof__(function) *function;
+#define LIBRARY_NAME(function) #function,
+
+struct library {
+    const char *file;    /* as the dynamic linker knows it */
+    const char *package; /* Debian's that has it */
+    const char *use;     /* what wants it, to be said where it is missing */
+    const char *const *functions;
+    size_t count;
+};
+
+/* Loads a library, which stays until the program ends, and sets `pointers`: as many pointers to functions, in the
+ * order of library->functions. Before sandbox_start(), after which files are out of reach. Any thread. Returns 0, or
+ * -ENOENT with a line in err. */
+TUFF_MUST_CHECK int library_load(const struct library *library, void *pointers, struct error *err);
+
+#endif
