@@ -5,8 +5,10 @@
 #include "cli/report.h"
 #include "cli/values.h"
 
+#include "base/library.h"
 #include "base/loop.h"
 
+#define NCURSES_NOMACROS
 #include <curses.h>
 #include <errno.h>
 #include <jansson.h>
@@ -16,6 +18,29 @@
 #include <unistd.h>
 
 enum { INTERVAL_MS = 1000, INTERVAL_MAX_S = 3600, PATH_BYTES = 64 };
+
+#define CURSES_FUNCTIONS(X) \
+    X(newterm)              \
+    X(newwin)               \
+    X(raw)                  \
+    X(noecho)               \
+    X(curs_set)             \
+    X(wmove)                \
+    X(vw_printw)            \
+    X(wclrtoeol)            \
+    X(wclrtobot)            \
+    X(wrefresh)             \
+    X(wtimeout)             \
+    X(wgetch)               \
+    X(endwin)
+
+static const char *const functions[] = {CURSES_FUNCTIONS(LIBRARY_NAME)};
+
+static const struct library library = {.file = "libncursesw.so.6",
+                                       .package = "libncursesw6",
+                                       .use = "tuff top's screen",
+                                       .functions = functions,
+                                       .count = TUFF_ARRAY_LEN(functions)};
 
 /* One look at the machine. */
 struct sample {
@@ -31,7 +56,10 @@ struct top {
     unsigned interval_ms;
     uint64_t left; /* how many times more; UINT64_MAX: no end */
     struct sample before, now;
-    bool screen;
+    struct {
+        CURSES_FUNCTIONS(LIBRARY_POINTER)
+    } curses;
+    WINDOW *screen; /* the whole terminal; NULL: lines */
     int row;
 };
 
@@ -113,9 +141,9 @@ static void line(struct top *top, const char *format, ...)
 
     va_start(args, format);
     if (top->screen) {
-        move(top->row, 0);
-        vw_printw(stdscr, format, args);
-        clrtoeol();
+        top->curses.wmove(top->screen, top->row, 0);
+        top->curses.vw_printw(top->screen, format, args);
+        top->curses.wclrtoeol(top->screen);
     } else {
         vprintf(format, args);
         putchar('\n');
@@ -197,8 +225,8 @@ static void show(struct top *top)
     if (top->screen) {
         line(top, " ");
         line(top, "q leaves, s stops the machine, c lets it go on");
-        clrtobot();
-        refresh();
+        top->curses.wclrtobot(top->screen);
+        top->curses.wrefresh(top->screen);
     } else {
         fflush(stdout);
     }
@@ -217,8 +245,8 @@ static bool wait_interval(struct top *top)
         usleep(top->interval_ms * 1000);
         return true;
     }
-    timeout((int)top->interval_ms);
-    key = getch();
+    top->curses.wtimeout(top->screen, (int)top->interval_ms);
+    key = top->curses.wgetch(top->screen);
     if (key == 's' || key == 'c')
         rc = qmp_client_run(top->client, key == 's' ? "stop" : "cont", NULL, &result, &err);
     if (!rc)
@@ -248,14 +276,22 @@ static int watch(struct top *top, struct error *err)
     return 0;
 }
 
-static int begin_screen(void)
+static void begin_screen(struct top *top)
 {
-    if (!newterm(NULL, stdout, stdin))
-        return -ENOTTY;
-    raw();
-    noecho();
-    curs_set(0);
-    return 0;
+    struct error err;
+
+    if (library_load(&library, &top->curses, &err)) {
+        report_error("%s; here are lines", err.text);
+        return;
+    }
+    if (!top->curses.newterm(NULL, stdout, stdin))
+        return;
+    top->curses.raw();
+    top->curses.noecho();
+    top->curses.curs_set(0);
+    top->screen = top->curses.newwin(0, 0, 0, 0);
+    if (!top->screen)
+        top->curses.endwin();
 }
 
 static int run(struct top *top)
@@ -267,10 +303,11 @@ static int run(struct top *top)
         report_error("%s", err.text);
         return CLI_EXIT_USAGE;
     }
-    top->screen = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && begin_screen() == 0;
+    if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
+        begin_screen(top);
     rc = watch(top, &err);
     if (top->screen)
-        endwin();
+        top->curses.endwin();
     sample_free(&top->before);
     if (rc)
         report_error("%s", err.text);

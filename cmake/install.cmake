@@ -59,7 +59,7 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_TUFF_PACKAGE_NAME tuff)
 set(CPACK_DEBIAN_TUFF_PACKAGE_SECTION otherosfs)
 # What is loaded by those runs that need it (base/library.h).
-set(TUFF_LOADED "libasound2, libext2fs2, libhwloc15, libmicrohttpd12, libnuma1, libslirp0")
+set(TUFF_LOADED "libasound2, libext2fs2, libhwloc15, libmicrohttpd12, libncursesw6, libnuma1, libslirp0")
 set(CPACK_DEBIAN_TUFF_PACKAGE_DEPENDS "${TUFF_LOADED}")
 set(CPACK_DEBIAN_LIBTUFF-DEV_PACKAGE_NAME libtuff-dev)
 set(CPACK_DEBIAN_LIBTUFF-DEV_PACKAGE_SECTION libdevel)
