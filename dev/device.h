@@ -27,6 +27,23 @@ struct device_field {
 
 struct device;
 
+/* State whose size is not always the same: columns of integers of 1, 2, 4 or 8 bytes, each of any length. */
+struct device_column {
+    const char *name;
+    uint32_t element_bytes;
+    uint32_t count;
+    const void *value;
+};
+
+enum { DEVICE_COLUMNS_MAX = 8 };
+
+struct device_columns {
+    const char *name; /* of their section */
+    uint32_t version;
+    unsigned count;
+    struct device_column list[DEVICE_COLUMNS_MAX];
+};
+
 struct device_ops {
     const char *name;       /* unique among kinds, e.g. "ns16550a" */
     uint32_t state_version; /* version of the saved section */
@@ -40,6 +57,14 @@ struct device_ops {
     void (*pre_save)(struct device *dev);
     /* Called after fields were restored, to raise lines and timers again. May be NULL. */
     void (*post_restore)(struct device *dev);
+    /* Columns besides the fields: `out` is filled in and good until columns_done(), which may be called without.
+     * Returns 0 or a negative errno. NULL, as all three: there are never any. */
+    const char *columns_name;
+    int (*columns_save)(struct device *dev, struct device_columns *out);
+    void (*columns_done)(struct device *dev);
+    /* Before the fields are loaded; `in`, whose values and counts are a stranger's, in the order of their names, is
+     * gone after the call. Without a call none were saved. */
+    int (*columns_load)(struct device *dev, const struct device_columns *in);
 };
 
 /* First member of each device's struct. */

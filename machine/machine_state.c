@@ -89,6 +89,12 @@ static void copy_field(void *opaque, const struct device_field *field, const voi
     copy->bytes += bytes;
 }
 
+static void free_section(struct machine_state_section *section)
+{
+    free(section->fields);
+    free(section->bytes);
+}
+
 static void save(struct machine_state *state, struct device *dev, unsigned instance)
 {
     struct machine_state_section section = {
@@ -104,8 +110,7 @@ static void save(struct machine_state *state, struct device *dev, unsigned insta
     section.fields = calloc(section.count + 1, sizeof(*section.fields));
     section.bytes = malloc(copy.bytes + 1);
     if (!sections || !section.fields || !section.bytes) {
-        free(section.fields);
-        free(section.bytes);
+        free_section(&section);
         state->rc = -ENOMEM;
         return;
     }
@@ -113,6 +118,42 @@ static void save(struct machine_state *state, struct device *dev, unsigned insta
     section.count = 0;
     device_state_each(dev, copy_field, &copy);
     state->sections[state->count++] = section;
+}
+
+static void save_columns(struct machine_state *state, struct device *dev, unsigned instance)
+{
+    struct machine_state_section *sections = realloc(state->sections, (state->count + 1) * sizeof(*state->sections));
+    struct device_columns columns;
+    size_t bytes = 0;
+
+    if (sections)
+        state->sections = sections;
+    if (!sections || dev->ops->columns_save(dev, &columns)) {
+        state->rc = -ENOMEM;
+        return;
+    }
+    for (unsigned i = 0; i < columns.count; i++)
+        bytes += (size_t)columns.list[i].element_bytes * columns.list[i].count;
+    struct machine_state_section section = {.name = dev->ops->columns_name,
+                                            .instance = instance,
+                                            .version = columns.version,
+                                            .fields = calloc(columns.count + 1, sizeof(*section.fields)),
+                                            .bytes = malloc(bytes + 1)};
+    struct copying copy = {.section = &section};
+    if (section.fields && section.bytes) {
+        for (unsigned i = 0; i < columns.count; i++) {
+            const struct device_column *column = &columns.list[i];
+            copy_field(&copy,
+                       &(struct device_field){
+                           .name = column->name, .element_bytes = column->element_bytes, .count = column->count},
+                       column->value);
+        }
+        state->sections[state->count++] = section;
+    } else {
+        free_section(&section);
+        state->rc = -ENOMEM;
+    }
+    dev->ops->columns_done(dev);
 }
 
 /* Of the devices of that name, the how manieth it is. */
@@ -157,8 +198,11 @@ void machine_state_save(struct machine *m, struct machine_state *state)
     save(state, &time.base, 0);
     for (uint32_t i = 0; i < m->hart_count; i++)
         save_hart(m, i, state);
-    for (unsigned n = 0; n < m->device_count; n++)
+    for (unsigned n = 0; n < m->device_count; n++) {
         save(state, m->devices[n], instance_of(m, n));
+        if (m->devices[n]->ops->columns_name)
+            save_columns(state, m->devices[n], instance_of(m, n));
+    }
 }
 
 int machine_state_write(const struct machine_state *state, struct snapshot_writer *writer, struct error *err)
@@ -174,10 +218,8 @@ int machine_state_write(const struct machine_state *state, struct snapshot_write
 
 void machine_state_free(struct machine_state *state)
 {
-    for (unsigned i = 0; i < state->count; i++) {
-        free(state->sections[i].fields);
-        free(state->sections[i].bytes);
-    }
+    for (unsigned i = 0; i < state->count; i++)
+        free_section(&state->sections[i]);
     free(state->sections);
     *state = (struct machine_state){0};
 }
@@ -189,6 +231,7 @@ struct loading {
     struct snapshot_store *store;
     int64_t id;
     struct error *err;
+    unsigned *columns; /* how many devices' were there */
 };
 
 static const void *get_field(void *opaque, const struct device_field *field)
@@ -196,6 +239,31 @@ static const void *get_field(void *opaque, const struct device_field *field)
     const struct snapshot_field *found = snapshot_section_field(opaque, field->name);
 
     return found && found->element_bytes == field->element_bytes && found->count == field->count ? found->value : NULL;
+}
+
+/* Older snapshots have none. */
+static int load_columns(const struct loading *l, struct device *dev, unsigned instance)
+{
+    struct snapshot_section *section;
+    struct device_columns columns = {.name = dev->ops->columns_name};
+    int rc = snapshot_read_section(l->store, l->id, columns.name, instance, &section, l->err);
+
+    if (rc)
+        return rc == -ENOENT ? 0 : rc;
+    columns.version = section->version;
+    rc = section->field_count > DEVICE_COLUMNS_MAX ? -EINVAL : 0;
+    for (unsigned i = 0; i < section->field_count && rc == 0; i++) {
+        const struct snapshot_field *field = &section->fields[i];
+        columns.list[columns.count++] = (struct device_column){
+            .name = field->name, .element_bytes = field->element_bytes, .count = field->count, .value = field->value};
+    }
+    if (rc == 0)
+        rc = dev->ops->columns_load(dev, &columns);
+    snapshot_section_free(section);
+    ++*l->columns;
+    return rc ? error_set(l->err, rc, "snapshots, '%s': section %s %u is not one that this program writes",
+                          snapshot_path(l->store), columns.name, instance)
+              : 0;
 }
 
 static int load(const struct loading *l, struct device *dev, unsigned instance)
@@ -288,7 +356,9 @@ static int load_devices(const struct loading *l)
         for (unsigned n = 0; n < m->device_count && rc == 0; n++) {
             struct device *dev = m->devices[n];
             int own = is_controller(m, dev) ? CONTROLLERS : tells(m, dev) ? TELLING : OTHERS;
-            if (own == pass)
+            if (own == pass && dev->ops->columns_name)
+                rc = load_columns(l, dev, instance_of(m, n));
+            if (own == pass && rc == 0)
                 rc = load(l, dev, instance_of(m, n));
         }
     }
@@ -299,7 +369,7 @@ static int load_devices(const struct loading *l)
 static int check_count(const struct loading *l)
 {
     const struct machine *m = l->m;
-    unsigned here = 1 + m->hart_count * (m->sbi ? 2 : 1) + m->device_count, saved;
+    unsigned here = 1 + m->hart_count * (m->sbi ? 2 : 1) + m->device_count + *l->columns, saved;
     struct snapshot_section *touches;
     int rc = snapshot_section_count(l->store, l->id, &saved, l->err);
 
@@ -316,7 +386,8 @@ static int check_count(const struct loading *l)
 int machine_state_load(struct machine *m, struct snapshot_store *store, int64_t id, bool host_time, int64_t created_ns,
                        struct error *err)
 {
-    const struct loading l = {.m = m, .store = store, .id = id, .err = err};
+    unsigned columns = 0;
+    const struct loading l = {.m = m, .store = store, .id = id, .err = err, .columns = &columns};
     int rc = load_time(&l, host_time, created_ns);
 
     for (uint32_t i = 0; i < m->hart_count && rc == 0; i++)

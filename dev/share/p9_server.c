@@ -1,15 +1,15 @@
 /* The 9P2000.L server; see p9_server.h.
  *
  * What must stay true:
- * - `lock` guards the table of fids and the counters and is not held in a call on a file. A handler works on a fid it
- *   holds a reference to; a fid that is clunked meanwhile goes away with its last reference.
- * - What a fid stands for does not change: its O_PATH descriptor is set when it is made. Opening it adds `io_fd`, or an
- *   extended attribute, once, under `lock`.
+ * - A handler works on a fid it holds a reference to (p9_fid.h); a fid that is clunked meanwhile goes away with its
+ * last reference.
  * - A message is copied before it is looked at; only the data of reads and writes go straight between file and guest.
  */
 #include "dev/share/p9_server.h"
 
 #include "dev/iov.h"
+#include "dev/share/p9_fid.h"
+#include "dev/share/p9_flags.h"
 #include "dev/share/p9_wire.h"
 #include "dev/share/p9_xattr.h"
 
@@ -25,8 +25,6 @@
 #include <unistd.h>
 
 enum {
-    BUCKETS = 1024,
-    XATTR_FIDS_MAX = 64,      /* each has up to 64 KiB */
     REPLY_BYTES = 32 << 10,   /* of a reply but for the data of a read */
     DIRENTS_BYTES = 32 << 10, /* read from a directory at once */
     IOV_MAX_PIECES = 1000,    /* of one preadv() or pwritev() */
@@ -52,23 +50,10 @@ enum {
     QID_SYMLINK = 0x02,
 };
 
-struct fid {
-    struct fid *next;
-    uint32_t id;
-    unsigned refs;             /* the table's is one */
-    int path_fd;               /* O_PATH */
-    _Atomic int io_fd;         /* -1: not opened */
-    struct p9_xattr *xattr;    /* it stands for one of the file; set once, under `lock`, changed under `directory` */
-    uint32_t uid;              /* whom the guest attached as */
-    pthread_mutex_t directory; /* its position is one */
-};
-
 struct p9_server {
     struct share share;
-    pthread_mutex_t lock;
-    struct fid *buckets[BUCKETS];
-    uint32_t fid_count, xattr_count;
-    uint32_t msize;
+    struct p9_fids fids;
+    _Atomic uint32_t msize;
     _Atomic uint64_t requests, errors, read_bytes, written_bytes;
 };
 
@@ -81,154 +66,11 @@ struct call {
     size_t data; /* bytes of data in the reply behind `out` */
 };
 
-/* ---- fids ---- */
-
-static struct fid **find_locked(struct p9_server *server, uint32_t id)
-{
-    struct fid **at = &server->buckets[id % BUCKETS];
-
-    while (*at && (*at)->id != id)
-        at = &(*at)->next;
-    return at;
-}
-
-static struct fid *fid_get(struct p9_server *server, uint32_t id)
-{
-    pthread_mutex_lock(&server->lock);
-    struct fid *fid = *find_locked(server, id);
-    if (fid)
-        fid->refs++;
-    pthread_mutex_unlock(&server->lock);
-    return fid;
-}
-
-static void fid_put(struct p9_server *server, struct fid *fid)
-{
-    if (!fid)
-        return;
-    pthread_mutex_lock(&server->lock);
-    bool last = --fid->refs == 0;
-    if (last && fid->xattr)
-        server->xattr_count--;
-    pthread_mutex_unlock(&server->lock);
-    if (!last)
-        return;
-    if (fid->io_fd >= 0)
-        close(fid->io_fd);
-    close(fid->path_fd);
-    pthread_mutex_destroy(&fid->directory);
-    free(fid->xattr);
-    free(fid);
-}
-
-/* Takes a fid out of the table. Returns whether it was there. */
-static bool fid_remove(struct p9_server *server, uint32_t id)
-{
-    pthread_mutex_lock(&server->lock);
-    struct fid **at = find_locked(server, id), *fid = *at;
-    if (fid) {
-        *at = fid->next;
-        server->fid_count--;
-    }
-    pthread_mutex_unlock(&server->lock);
-    fid_put(server, fid);
-    return fid != NULL;
-}
-
-/* Makes `id` stand for a descriptor, which it takes over, also on failure. `instead`: what it stood for is forgotten;
- * otherwise it must be new. */
-static int fid_add(struct p9_server *server, uint32_t id, int path_fd, uint32_t uid, bool instead)
-{
-    struct fid *fid = calloc(1, sizeof(*fid));
-    int rc = fid ? 0 : -ENOMEM;
-
-    if (!rc) {
-        *fid = (struct fid){.id = id, .refs = 1, .path_fd = path_fd, .uid = uid};
-        atomic_init(&fid->io_fd, -1);
-        pthread_mutex_init(&fid->directory, NULL);
-    }
-    pthread_mutex_lock(&server->lock);
-    struct fid **at = find_locked(server, id), *before = *at;
-    if (!rc && id == P9_NO_FID)
-        rc = -EINVAL;
-    if (!rc && before && !instead)
-        rc = -EEXIST;
-    if (!rc && !before && server->fid_count == P9_FIDS_MAX)
-        rc = -EMFILE;
-    if (!rc) {
-        fid->next = before ? before->next : NULL;
-        *at = fid;
-        server->fid_count += !before;
-    }
-    pthread_mutex_unlock(&server->lock);
-    if (rc && fid)
-        pthread_mutex_destroy(&fid->directory);
-    if (rc) {
-        free(fid);
-        close(path_fd);
-    } else {
-        fid_put(server, before);
-    }
-    return rc;
-}
-
-void p9_server_reset(struct p9_server *server)
-{
-    struct fid *all = NULL;
-
-    pthread_mutex_lock(&server->lock);
-    for (unsigned i = 0; i < BUCKETS; i++) {
-        while (server->buckets[i]) {
-            struct fid *fid = server->buckets[i];
-            server->buckets[i] = fid->next;
-            fid->next = all;
-            all = fid;
-        }
-    }
-    server->fid_count = 0;
-    pthread_mutex_unlock(&server->lock);
-    while (all) {
-        struct fid *fid = all;
-        all = fid->next;
-        fid_put(server, fid);
-    }
-}
-
-/* ---- extended attributes ---- */
-
-static struct p9_xattr *xattr_of(struct p9_server *server, const struct fid *fid)
-{
-    pthread_mutex_lock(&server->lock);
-    struct p9_xattr *xattr = fid->xattr;
-    pthread_mutex_unlock(&server->lock);
-    return xattr;
-}
-
-/* Has the fid, if it is not opened, stand for an attribute, which it takes over, also on failure. */
-static int set_xattr(struct p9_server *server, struct fid *fid, struct p9_xattr *xattr)
-{
-    int rc = 0;
-
-    pthread_mutex_lock(&server->lock);
-    if (fid->xattr || fid->io_fd >= 0)
-        rc = -EBADF;
-    else if (server->xattr_count == XATTR_FIDS_MAX)
-        rc = -EMFILE;
-    if (!rc) {
-        fid->xattr = xattr;
-        server->xattr_count++;
-    }
-    pthread_mutex_unlock(&server->lock);
-    if (rc)
-        free(xattr);
-    return rc;
-}
-
 /* ---- parts of messages ---- */
 
-static struct fid *in_fid(struct call *call)
+static struct p9_fid *in_fid(struct call *call)
 {
-    return fid_get(call->server, p9_u32(&call->in));
+    return p9_fid_get(&call->server->fids, p9_u32(&call->in));
 }
 
 /* A name of a directory's entry. */
@@ -262,7 +104,7 @@ static int put_fd_qid(struct call *call, int fd)
 }
 
 /* The qid of a new entry, after it got its owner. */
-static int put_new_qid(struct call *call, const struct fid *dir, const char *name, uint32_t gid)
+static int put_new_qid(struct call *call, const struct p9_fid *dir, const char *name, uint32_t gid)
 {
     const struct share *share = &call->server->share;
     int rc = share_set_owner(share, dir->path_fd, name, dir->uid, gid);
@@ -285,23 +127,6 @@ static int must_be_writable(const struct call *call)
     return call->server->share.read_only ? -EROFS : 0;
 }
 
-/* Linux' generic numbers of open flags, which are what the protocol has. */
-static int open_flags(uint32_t flags)
-{
-    static const struct {
-        uint32_t wire;
-        int host;
-    } names[] = {{01, O_WRONLY},    {02, O_RDWR},           {0200, O_EXCL},        {01000, O_TRUNC},  {02000, O_APPEND},
-                 {010000, O_DSYNC}, {0200000, O_DIRECTORY}, {01000000, O_NOATIME}, {04000000, O_SYNC}};
-    int host = 0;
-
-    for (size_t i = 0; i < TUFF_ARRAY_LEN(names); i++) {
-        if (flags & names[i].wire)
-            host |= names[i].host;
-    }
-    return host;
-}
-
 /* ---- sessions ---- */
 
 static int do_version(struct call *call)
@@ -313,12 +138,10 @@ static int do_version(struct call *call)
     p9_string(&call->in, version, sizeof(version));
     if (call->in.bad || msize < P9_MSIZE_MIN)
         return -EINVAL;
-    p9_server_reset(call->server);
+    p9_fids_clear(&call->server->fids);
     if (msize > P9_MSIZE_MAX)
         msize = P9_MSIZE_MAX;
-    pthread_mutex_lock(&call->server->lock);
     call->server->msize = msize;
-    pthread_mutex_unlock(&call->server->lock);
     p9_put_u32(&call->out, msize);
     if (strcmp(version, dialect) == 0)
         p9_put_string(&call->out, dialect, strlen(dialect));
@@ -345,22 +168,22 @@ static int do_attach(struct call *call)
         close(fd);
         return rc;
     }
-    return fid_add(call->server, id, fd, uid, false);
+    return p9_fid_add(&call->server->fids, id, fd, uid, false);
 }
 
 static int do_clunk(struct call *call)
 {
     uint32_t id = p9_u32(&call->in);
-    struct fid *fid = fid_get(call->server, id);
-    int rc = fid && fid_remove(call->server, id) ? 0 : -EBADF;
-    struct p9_xattr *xattr = fid ? xattr_of(call->server, fid) : NULL;
+    struct p9_fid *fid = p9_fid_get(&call->server->fids, id);
+    int rc = fid && p9_fid_remove(&call->server->fids, id) ? 0 : -EBADF;
+    struct p9_xattr *xattr = fid ? p9_fid_xattr(&call->server->fids, fid) : NULL;
 
     if (!rc && xattr && xattr->stores) {
         pthread_mutex_lock(&fid->directory);
         rc = p9_xattr_store(xattr, fid->path_fd);
         pthread_mutex_unlock(&fid->directory);
     }
-    fid_put(call->server, fid);
+    p9_fid_put(&call->server->fids, fid);
     return rc;
 }
 
@@ -396,13 +219,13 @@ static int do_walk(struct call *call)
     uint32_t id = p9_u32(&call->in), new_id = p9_u32(&call->in);
     uint16_t count = p9_u16(&call->in), done = 0;
     char name[SHARE_NAME_BYTES];
-    struct fid *fid = fid_get(server, id);
+    struct p9_fid *fid = p9_fid_get(&server->fids, id);
     int rc = fid ? 0 : -EBADF;
 
     if (count > P9_WALK_MAX)
         rc = -EINVAL;
     if (rc) {
-        fid_put(server, fid);
+        p9_fid_put(&server->fids, fid);
         return rc;
     }
     int fd = or_errno(count ? fid->path_fd : fcntl(fid->path_fd, F_DUPFD_CLOEXEC, 0));
@@ -425,13 +248,13 @@ static int do_walk(struct call *call)
     if (rc && fd >= 0 && fd != fid->path_fd)
         close(fd);
     uint32_t uid = fid->uid;
-    fid_put(server, fid);
+    p9_fid_put(&server->fids, fid);
     if (call->in.bad)
         return rc;
     memcpy(call->out.start + count_at, &done, sizeof(done));
     if (rc) /* as far as it went, without a new fid; the first name's error is an error */
         return done ? 0 : rc;
-    return fid_add(server, new_id, fd, uid, new_id == id);
+    return p9_fid_add(&server->fids, new_id, fd, uid, new_id == id);
 }
 
 /* ---- opening, reading, writing ---- */
@@ -441,44 +264,33 @@ static uint32_t iounit(const struct call *call)
     return call->server->msize - P9_WRITE_HEADER_BYTES;
 }
 
-/* Makes `fd` what the fid is read and written through; takes it over. */
-static int set_io(struct fid *fid, int fd)
-{
-    int none = -1;
-
-    if (atomic_compare_exchange_strong(&fid->io_fd, &none, fd))
-        return 0;
-    close(fd);
-    return -EBUSY;
-}
-
 static int do_lopen(struct call *call)
 {
-    struct fid *fid = in_fid(call);
-    int flags = open_flags(p9_u32(&call->in)) & ~O_EXCL, rc = fid ? 0 : -EBADF;
+    struct p9_fid *fid = in_fid(call);
+    int flags = p9_open_flags(p9_u32(&call->in)) & ~O_EXCL, rc = fid ? 0 : -EBADF;
 
     if (!rc && call->in.bad)
         rc = -EINVAL;
-    if (!rc && (fid->io_fd >= 0 || xattr_of(call->server, fid)))
+    if (!rc && (fid->io_fd >= 0 || p9_fid_xattr(&call->server->fids, fid)))
         rc = -EBUSY;
     if (!rc) {
         int fd = share_reopen(&call->server->share, fid->path_fd, flags);
-        rc = fd < 0 ? fd : set_io(fid, fd);
+        rc = fd < 0 ? fd : p9_fid_set_io(fid, fd);
     }
     if (!rc)
         rc = put_fd_qid(call, fid->path_fd);
     p9_put_u32(&call->out, iounit(call));
-    fid_put(call->server, fid);
+    p9_fid_put(&call->server->fids, fid);
     return rc;
 }
 
 /* The directory's fid becomes the file's. */
-static int create_in(struct call *call, const struct fid *dir, const char *name, uint32_t flags, uint32_t mode,
+static int create_in(struct call *call, const struct p9_fid *dir, const char *name, uint32_t flags, uint32_t mode,
                      uint32_t gid)
 {
     struct p9_server *server = call->server;
     bool created;
-    int fd = share_create(&server->share, dir->path_fd, name, open_flags(flags), mode, &created), rc = 0;
+    int fd = share_create(&server->share, dir->path_fd, name, p9_open_flags(flags), mode, &created), rc = 0;
 
     if (fd < 0)
         return fd;
@@ -493,22 +305,22 @@ static int create_in(struct call *call, const struct fid *dir, const char *name,
     }
     rc = path_fd < 0 ? path_fd : put_fd_qid(call, path_fd);
     if (!rc)
-        rc = fid_add(server, dir->id, path_fd, dir->uid, true);
+        rc = p9_fid_add(&server->fids, dir->id, path_fd, dir->uid, true);
     else if (path_fd >= 0)
         close(path_fd);
-    struct fid *fid = rc ? NULL : fid_get(server, dir->id);
+    struct p9_fid *fid = rc ? NULL : p9_fid_get(&server->fids, dir->id);
     if (fid)
-        rc = set_io(fid, fd);
+        rc = p9_fid_set_io(fid, fd);
     else
         close(fd);
-    fid_put(server, fid);
+    p9_fid_put(&server->fids, fid);
     p9_put_u32(&call->out, iounit(call));
     return rc;
 }
 
 static int do_lcreate(struct call *call)
 {
-    struct fid *dir = in_fid(call);
+    struct p9_fid *dir = in_fid(call);
     char name[SHARE_NAME_BYTES];
     int rc = in_name(call, name);
     uint32_t flags = p9_u32(&call->in), mode = p9_u32(&call->in), gid = p9_u32(&call->in);
@@ -519,7 +331,7 @@ static int do_lcreate(struct call *call)
         rc = -EINVAL;
     if (!rc)
         rc = create_in(call, dir, name, flags, mode, gid);
-    fid_put(call->server, dir);
+    p9_fid_put(&call->server->fids, dir);
     return rc;
 }
 
@@ -539,7 +351,7 @@ static size_t at_most(size_t value, size_t max)
 static int do_xattrwalk(struct call *call)
 {
     char name[SHARE_NAME_BYTES];
-    struct fid *fid = in_fid(call), *made = NULL;
+    struct p9_fid *fid = in_fid(call), *made = NULL;
     uint32_t new_id = p9_u32(&call->in);
     struct p9_xattr *xattr = NULL;
     uint32_t size = 0;
@@ -549,29 +361,29 @@ static int do_xattrwalk(struct call *call)
     if (!rc) {
         int fd = fcntl(fid->path_fd, F_DUPFD_CLOEXEC, 0);
         size = xattr->len;
-        rc = fd < 0 ? -errno : fid_add(call->server, new_id, fd, fid->uid, false);
-        made = rc ? NULL : fid_get(call->server, new_id);
+        rc = fd < 0 ? -errno : p9_fid_add(&call->server->fids, new_id, fd, fid->uid, false);
+        made = rc ? NULL : p9_fid_get(&call->server->fids, new_id);
         if (!rc && !made)
             rc = -EBADF;
         if (made) {
-            rc = set_xattr(call->server, made, xattr);
+            rc = p9_fid_set_xattr(&call->server->fids, made, xattr);
             xattr = NULL;
             if (rc)
-                (void)fid_remove(call->server, new_id);
+                (void)p9_fid_remove(&call->server->fids, new_id);
         }
     }
     free(xattr);
     if (!rc)
         p9_put_u64(&call->out, size);
-    fid_put(call->server, made);
-    fid_put(call->server, fid);
+    p9_fid_put(&call->server->fids, made);
+    p9_fid_put(&call->server->fids, fid);
     return rc;
 }
 
 static int do_xattrcreate(struct call *call)
 {
     char name[SHARE_NAME_BYTES];
-    struct fid *fid = in_fid(call);
+    struct p9_fid *fid = in_fid(call);
     struct p9_xattr *xattr;
 
     p9_string(&call->in, name, sizeof(name));
@@ -579,13 +391,14 @@ static int do_xattrcreate(struct call *call)
     uint32_t flags = p9_u32(&call->in);
     int rc = !fid ? -EBADF : call->in.bad ? -EINVAL : p9_xattr_begin(&call->server->share, name, size, flags, &xattr);
     if (!rc)
-        rc = set_xattr(call->server, fid, xattr);
-    fid_put(call->server, fid);
+        rc = p9_fid_set_xattr(&call->server->fids, fid, xattr);
+    p9_fid_put(&call->server->fids, fid);
     return rc;
 }
 
 /* Returns how many bytes of an attribute's value went into the reply. */
-static ssize_t read_xattr(struct call *call, struct fid *fid, const struct p9_xattr *xattr, uint64_t offset, size_t len)
+static ssize_t read_xattr(struct call *call, struct p9_fid *fid, const struct p9_xattr *xattr, uint64_t offset,
+                          size_t len)
 {
     pthread_mutex_lock(&fid->directory);
     size_t there = offset < xattr->len ? xattr->len - (size_t)offset : 0;
@@ -596,7 +409,8 @@ static ssize_t read_xattr(struct call *call, struct fid *fid, const struct p9_xa
 }
 
 /* One piece behind the other, and no more than was said. */
-static ssize_t write_xattr(struct call *call, struct fid *fid, struct p9_xattr *xattr, uint64_t offset, uint32_t count)
+static ssize_t write_xattr(struct call *call, struct p9_fid *fid, struct p9_xattr *xattr, uint64_t offset,
+                           uint32_t count)
 {
     ssize_t put = -1;
 
@@ -614,8 +428,8 @@ static ssize_t write_xattr(struct call *call, struct fid *fid, struct p9_xattr *
 static int do_read(struct call *call)
 {
     struct iovec pieces[IOV_MAX_PIECES];
-    struct fid *fid = in_fid(call);
-    struct p9_xattr *xattr = fid ? xattr_of(call->server, fid) : NULL;
+    struct p9_fid *fid = in_fid(call);
+    struct p9_xattr *xattr = fid ? p9_fid_xattr(&call->server->fids, fid) : NULL;
     uint64_t offset = p9_u64(&call->in);
     uint32_t count = p9_u32(&call->in);
     ssize_t got = 0;
@@ -638,18 +452,18 @@ static int do_read(struct call *call)
         call->data = (size_t)got;
         call->server->read_bytes += (uint64_t)got;
     }
-    fid_put(call->server, fid);
+    p9_fid_put(&call->server->fids, fid);
     return rc;
 }
 
 static int do_write(struct call *call)
 {
     struct iovec pieces[IOV_MAX_PIECES];
-    struct fid *fid = in_fid(call);
+    struct p9_fid *fid = in_fid(call);
     uint64_t offset = p9_u64(&call->in);
     uint32_t count = p9_u32(&call->in);
     ssize_t put = 0;
-    struct p9_xattr *xattr = fid ? xattr_of(call->server, fid) : NULL;
+    struct p9_xattr *xattr = fid ? p9_fid_xattr(&call->server->fids, fid) : NULL;
     int rc = !fid || (fid->io_fd < 0 && !xattr) ? -EBADF : 0;
 
     if (!rc && (call->in.bad || offset > INT64_MAX || count > call->request->len - P9_WRITE_HEADER_BYTES))
@@ -666,19 +480,19 @@ static int do_write(struct call *call)
         p9_put_u32(&call->out, (uint32_t)put);
         call->server->written_bytes += (uint64_t)put;
     }
-    fid_put(call->server, fid);
+    p9_fid_put(&call->server->fids, fid);
     return rc;
 }
 
 static int do_fsync(struct call *call)
 {
-    struct fid *fid = in_fid(call);
+    struct p9_fid *fid = in_fid(call);
     uint32_t data_only = p9_u32(&call->in);
     int rc = !fid || fid->io_fd < 0 ? -EBADF : 0;
 
     if (!rc)
         rc = or_errno(data_only ? fdatasync(fid->io_fd) : fsync(fid->io_fd));
-    fid_put(call->server, fid);
+    p9_fid_put(&call->server->fids, fid);
     return rc;
 }
 
@@ -706,7 +520,7 @@ static void put_entries(struct p9_out *out, const uint8_t *entries, size_t len, 
     }
 }
 
-static int read_directory(struct fid *fid, uint64_t offset, uint8_t *entries, size_t size, size_t *len)
+static int read_directory(struct p9_fid *fid, uint64_t offset, uint8_t *entries, size_t size, size_t *len)
 {
     int rc;
 
@@ -723,7 +537,7 @@ static int read_directory(struct fid *fid, uint64_t offset, uint8_t *entries, si
 static int do_readdir(struct call *call)
 {
     _Alignas(struct dirent64) uint8_t entries[DIRENTS_BYTES];
-    struct fid *fid = in_fid(call);
+    struct p9_fid *fid = in_fid(call);
     uint64_t offset = p9_u64(&call->in);
     uint32_t count = p9_u32(&call->in);
     struct stat st;
@@ -746,13 +560,13 @@ static int do_readdir(struct call *call)
         if (len && !bytes)
             rc = -EINVAL; /* not even one fits: nothing would look like the end */
     }
-    fid_put(call->server, fid);
+    p9_fid_put(&call->server->fids, fid);
     return rc;
 }
 
 static int do_mkdir(struct call *call)
 {
-    struct fid *dir = in_fid(call);
+    struct p9_fid *dir = in_fid(call);
     char name[SHARE_NAME_BYTES];
     int rc = in_name(call, name);
     uint32_t mode = p9_u32(&call->in), gid = p9_u32(&call->in);
@@ -765,14 +579,14 @@ static int do_mkdir(struct call *call)
         rc = or_errno(mkdirat(dir->path_fd, name, mode & (ACCESSPERMS | S_ISVTX)));
     if (!rc)
         rc = put_new_qid(call, dir, name, gid);
-    fid_put(call->server, dir);
+    p9_fid_put(&call->server->fids, dir);
     return rc;
 }
 
 /* Regular files alone: a device of the host's, or a FIFO that somebody there waits at, is nothing a guest makes. */
 static int do_mknod(struct call *call)
 {
-    struct fid *dir = in_fid(call);
+    struct p9_fid *dir = in_fid(call);
     char name[SHARE_NAME_BYTES];
     int rc = in_name(call, name);
     uint32_t mode = p9_u32(&call->in);
@@ -790,13 +604,13 @@ static int do_mknod(struct call *call)
         rc = or_errno(mknodat(dir->path_fd, name, S_IFREG | (mode & ACCESSPERMS), 0));
     if (!rc)
         rc = put_new_qid(call, dir, name, gid);
-    fid_put(call->server, dir);
+    p9_fid_put(&call->server->fids, dir);
     return rc;
 }
 
 static int do_symlink(struct call *call)
 {
-    struct fid *dir = in_fid(call);
+    struct p9_fid *dir = in_fid(call);
     char name[SHARE_NAME_BYTES], target[PATH_MAX];
     int rc = in_name(call, name);
 
@@ -810,26 +624,26 @@ static int do_symlink(struct call *call)
         rc = or_errno(symlinkat(target, dir->path_fd, name));
     if (!rc)
         rc = put_new_qid(call, dir, name, gid);
-    fid_put(call->server, dir);
+    p9_fid_put(&call->server->fids, dir);
     return rc;
 }
 
 static int do_readlink(struct call *call)
 {
-    struct fid *fid = in_fid(call);
+    struct p9_fid *fid = in_fid(call);
     char target[PATH_MAX];
     ssize_t len = fid ? readlinkat(fid->path_fd, "", target, sizeof(target)) : 0;
     int rc = !fid ? -EBADF : len < 0 ? -errno : 0;
 
     if (!rc)
         p9_put_string(&call->out, target, (size_t)len);
-    fid_put(call->server, fid);
+    p9_fid_put(&call->server->fids, fid);
     return rc == -ENOENT ? -EINVAL : rc; /* what an empty path of no link gives */
 }
 
 static int do_link(struct call *call)
 {
-    struct fid *dir = in_fid(call), *fid = in_fid(call);
+    struct p9_fid *dir = in_fid(call), *fid = in_fid(call);
     char name[SHARE_NAME_BYTES];
     int rc = in_name(call, name);
 
@@ -837,17 +651,17 @@ static int do_link(struct call *call)
         rc = -EBADF;
     if (!rc)
         rc = share_link(&call->server->share, fid->path_fd, dir->path_fd, name);
-    fid_put(call->server, dir);
-    fid_put(call->server, fid);
+    p9_fid_put(&call->server->fids, dir);
+    p9_fid_put(&call->server->fids, fid);
     return rc;
 }
 
 static int do_renameat(struct call *call)
 {
     char old_name[SHARE_NAME_BYTES], new_name[SHARE_NAME_BYTES];
-    struct fid *old_dir = in_fid(call);
+    struct p9_fid *old_dir = in_fid(call);
     int rc = in_name(call, old_name);
-    struct fid *new_dir = in_fid(call);
+    struct p9_fid *new_dir = in_fid(call);
     int new_rc = in_name(call, new_name);
 
     if (!old_dir || !new_dir)
@@ -856,14 +670,14 @@ static int do_renameat(struct call *call)
         rc = new_rc ? new_rc : must_be_writable(call);
     if (!rc)
         rc = or_errno(renameat(old_dir->path_fd, old_name, new_dir->path_fd, new_name));
-    fid_put(call->server, old_dir);
-    fid_put(call->server, new_dir);
+    p9_fid_put(&call->server->fids, old_dir);
+    p9_fid_put(&call->server->fids, new_dir);
     return rc;
 }
 
 static int do_unlinkat(struct call *call)
 {
-    struct fid *dir = in_fid(call);
+    struct p9_fid *dir = in_fid(call);
     char name[SHARE_NAME_BYTES];
     int rc = in_name(call, name);
     uint32_t flags = p9_u32(&call->in);
@@ -874,7 +688,7 @@ static int do_unlinkat(struct call *call)
         rc = call->in.bad || (flags & ~(uint32_t)AT_REMOVEDIR) ? -EINVAL : must_be_writable(call);
     if (!rc)
         rc = or_errno(unlinkat(dir->path_fd, name, (int)flags));
-    fid_put(call->server, dir);
+    p9_fid_put(&call->server->fids, dir);
     return rc;
 }
 
@@ -882,13 +696,13 @@ static int do_unlinkat(struct call *call)
 
 static int do_getattr(struct call *call)
 {
-    struct fid *fid = in_fid(call);
+    struct p9_fid *fid = in_fid(call);
     struct p9_out *out = &call->out;
     struct stat st;
     int rc = fid ? share_stat(&call->server->share, fid->path_fd, &st) : -EBADF;
 
     p9_u64(&call->in);
-    fid_put(call->server, fid);
+    p9_fid_put(&call->server->fids, fid);
     if (rc)
         return rc;
     p9_put_u64(out, GETATTR_BASIC);
@@ -926,7 +740,7 @@ static void choose_time(struct timespec *time, bool set, bool to)
         time->tv_nsec = UTIME_NOW;
 }
 
-static int set_attributes(const struct share *share, const struct fid *fid, struct new_attributes *set)
+static int set_attributes(const struct share *share, const struct p9_fid *fid, struct new_attributes *set)
 {
     int rc = share->read_only ? -EROFS : 0;
 
@@ -947,7 +761,7 @@ static int set_attributes(const struct share *share, const struct fid *fid, stru
 
 static int do_setattr(struct call *call)
 {
-    struct fid *fid = in_fid(call);
+    struct p9_fid *fid = in_fid(call);
     struct p9_in *in = &call->in;
     struct new_attributes set = {0};
     uint32_t words[4];
@@ -968,18 +782,18 @@ static int do_setattr(struct call *call)
         set.times[1] = (struct timespec){.tv_sec = (time_t)numbers[3], .tv_nsec = (long)numbers[4]};
     }
     int rc = !fid ? -EBADF : in->bad || !good ? -EINVAL : set_attributes(&call->server->share, fid, &set);
-    fid_put(call->server, fid);
+    p9_fid_put(&call->server->fids, fid);
     return rc;
 }
 
 static int do_statfs(struct call *call)
 {
-    struct fid *fid = in_fid(call);
+    struct p9_fid *fid = in_fid(call);
     struct p9_out *out = &call->out;
     struct statfs st;
     int rc = !fid ? -EBADF : or_errno(fstatfs(fid->path_fd, &st));
 
-    fid_put(call->server, fid);
+    p9_fid_put(&call->server->fids, fid);
     if (rc)
         return rc;
     p9_put_u32(out, (uint32_t)st.f_type);
@@ -1018,7 +832,7 @@ static int in_lock(struct call *call, struct flock *lock, bool with_flags)
 
 static int do_lock(struct call *call)
 {
-    struct fid *fid = in_fid(call);
+    struct p9_fid *fid = in_fid(call);
     struct flock lock;
     int rc = in_lock(call, &lock, true);
 
@@ -1026,7 +840,7 @@ static int do_lock(struct call *call)
         rc = -EBADF;
     if (!rc)
         rc = or_errno(fcntl(fid->io_fd, F_OFD_SETLK, &lock));
-    fid_put(call->server, fid);
+    p9_fid_put(&call->server->fids, fid);
     if (rc == -EAGAIN || rc == -EACCES) {
         p9_put_u8(&call->out, STATUS_BLOCKED);
         return 0;
@@ -1037,7 +851,7 @@ static int do_lock(struct call *call)
 
 static int do_getlock(struct call *call)
 {
-    struct fid *fid = in_fid(call);
+    struct p9_fid *fid = in_fid(call);
     struct flock lock;
     int rc = in_lock(call, &lock, false);
     uint32_t process = p9_u32(&call->in);
@@ -1048,7 +862,7 @@ static int do_getlock(struct call *call)
         rc = -EBADF;
     if (!rc)
         rc = call->in.bad ? -EINVAL : or_errno(fcntl(fid->io_fd, F_OFD_GETLK, &lock));
-    fid_put(call->server, fid);
+    p9_fid_put(&call->server->fids, fid);
     if (rc)
         return rc;
     p9_put_u8(&call->out, lock.l_type == F_RDLCK ? TYPE_READ : lock.l_type == F_WRLCK ? TYPE_WRITE : TYPE_UNLOCK);
@@ -1183,7 +997,7 @@ int p9_server_create(const struct share_config *config, struct p9_server **out, 
     }
     allow_descriptors();
     server->msize = P9_MSIZE_MIN;
-    pthread_mutex_init(&server->lock, NULL);
+    p9_fids_init(&server->fids);
     *out = server;
     return 0;
 }
@@ -1192,19 +1006,35 @@ void p9_server_destroy(struct p9_server *server)
 {
     if (!server)
         return;
-    p9_server_reset(server);
+    p9_fids_destroy(&server->fids);
     share_close(&server->share);
-    pthread_mutex_destroy(&server->lock);
     free(server);
+}
+
+void p9_server_reset(struct p9_server *server)
+{
+    p9_fids_clear(&server->fids);
+}
+
+int p9_server_save(struct p9_server *server, struct p9_saved *saved)
+{
+    saved->msize = server->msize;
+    return p9_fids_save(&server->fids, &server->share, saved);
+}
+
+unsigned p9_server_load(struct p9_server *server, const struct p9_saved *saved)
+{
+    server->msize = saved->msize < P9_MSIZE_MIN   ? P9_MSIZE_MIN
+                    : saved->msize > P9_MSIZE_MAX ? P9_MSIZE_MAX
+                                                  : saved->msize;
+    return p9_fids_load(&server->fids, &server->share, saved);
 }
 
 void p9_server_stats(struct p9_server *server, struct p9_stats *stats)
 {
-    pthread_mutex_lock(&server->lock);
     *stats = (struct p9_stats){.requests = server->requests,
                                .errors = server->errors,
                                .read_bytes = server->read_bytes,
                                .written_bytes = server->written_bytes,
-                               .fids = server->fid_count};
-    pthread_mutex_unlock(&server->lock);
+                               .fids = p9_fids_count(&server->fids)};
 }

@@ -6,6 +6,7 @@
 #ifndef TUFF_DEV_SHARE_P9_SERVER_H
 #define TUFF_DEV_SHARE_P9_SERVER_H
 
+#include "dev/share/p9_saved.h"
 #include "dev/share/share_fs.h"
 
 #include <sys/uio.h>
@@ -35,6 +36,11 @@ int p9_server_create(const struct share_config *config, struct p9_server **out, 
 void p9_server_destroy(struct p9_server *server);
 /* Forgets every fid, as a new session does. Any thread. */
 void p9_server_reset(struct p9_server *server);
+
+/* The session as a snapshot has it, and back into a server that was reset; see p9_saved.h. While no request is handled.
+ */
+int p9_server_save(struct p9_server *server, struct p9_saved *saved) TUFF_MUST_CHECK;
+unsigned p9_server_load(struct p9_server *server, const struct p9_saved *saved);
 
 /* Handles one message and returns the length of its reply, written to `reply`. -EINVAL: it is no message, or there is
  * no room for the smallest reply. Tflush is answered at once: who has several requests under way keeps it back until

@@ -477,6 +477,27 @@ static void base_post_restore(struct device *base)
     pthread_mutex_unlock(&dev->lock);
 }
 
+static int base_columns_save(struct device *base, struct device_columns *out)
+{
+    struct virtio_device *dev = (struct virtio_device *)base;
+
+    return dev->ops->columns_save(dev, out);
+}
+
+static void base_columns_done(struct device *base)
+{
+    struct virtio_device *dev = (struct virtio_device *)base;
+
+    dev->ops->columns_done(dev);
+}
+
+static int base_columns_load(struct device *base, const struct device_columns *in)
+{
+    struct virtio_device *dev = (struct virtio_device *)base;
+
+    return dev->ops->columns_load(dev, in);
+}
+
 static int make_table(struct virtio_device *dev)
 {
     size_t count = COMMON_FIELDS + (size_t)dev->queue_count * QUEUE_FIELD_COUNT + 1;
@@ -494,6 +515,10 @@ static int make_table(struct virtio_device *dev)
         .reset = base_reset,
         .destroy = base_destroy,
         .post_restore = base_post_restore,
+        .columns_name = dev->ops->columns_name,
+        .columns_save = base_columns_save,
+        .columns_done = base_columns_done,
+        .columns_load = base_columns_load,
     };
     dev->base.ops = &dev->table->ops;
     return 0;

@@ -84,6 +84,11 @@ struct virtio_ops {
     void (*reset)(struct virtio_device *dev);
     /* After saved fields were loaded (hostile values). May be NULL. */
     void (*post_restore)(struct virtio_device *dev);
+    /* As struct device_ops has them, without the lock. */
+    const char *columns_name;
+    int (*columns_save)(struct virtio_device *dev, struct device_columns *out);
+    void (*columns_done)(struct virtio_device *dev);
+    int (*columns_load)(struct virtio_device *dev, const struct device_columns *in);
     /* Frees the device. Without the lock; drained before. */
     void (*destroy)(struct virtio_device *dev);
     /* Counters for --stats: calls fn once a counter. May be NULL. */

@@ -38,6 +38,7 @@ struct virtio_9p {
     struct virtio_device dev;
     struct p9_server *server;
     char tag[VIRTIO_9P_TAG_BYTES];
+    struct p9_saved saved; /* between columns_save() and columns_done(), columns_load() and post_restore() */
 
     /* Under the device's lock. */
     pthread_cond_t work, idle;
@@ -202,7 +203,7 @@ static bool virtio_9p_process(struct virtio_device *dev, unsigned queue)
     return true;
 }
 
-/* ---- the device ---- */
+/* ---- standing still, starting again ---- */
 
 static void virtio_9p_drain(struct virtio_device *dev, unsigned queue)
 {
@@ -223,6 +224,111 @@ static void virtio_9p_reset(struct virtio_device *dev)
 {
     p9_server_reset(((struct virtio_9p *)dev)->server);
 }
+
+/* ---- the session in a snapshot ---- */
+
+/* In the order of their names, as they come back. */
+enum { FLAGS, IDS, INODES, MSIZE, PATH_ENDS, PATHS, UIDS, COLUMNS };
+
+static const struct device_column columns[COLUMNS] = {
+    [FLAGS] = {.name = "flags", .element_bytes = 4},         [IDS] = {.name = "ids", .element_bytes = 4},
+    [INODES] = {.name = "inodes", .element_bytes = 8},       [MSIZE] = {.name = "msize", .element_bytes = 4},
+    [PATH_ENDS] = {.name = "path_ends", .element_bytes = 4}, [PATHS] = {.name = "paths", .element_bytes = 1},
+    [UIDS] = {.name = "uids", .element_bytes = 4},
+};
+
+static int virtio_9p_columns_save(struct virtio_device *dev, struct device_columns *out)
+{
+    struct virtio_9p *p9 = (struct virtio_9p *)dev;
+    struct p9_saved *saved = &p9->saved;
+    int rc = p9_server_save(p9->server, saved);
+    const void *values[COLUMNS] = {
+        [FLAGS] = saved->flags,         [IDS] = saved->ids,     [INODES] = saved->inodes, [MSIZE] = &saved->msize,
+        [PATH_ENDS] = saved->path_ends, [PATHS] = saved->paths, [UIDS] = saved->uids,
+    };
+
+    if (rc)
+        return rc;
+    *out = (struct device_columns){.name = dev->ops->columns_name, .version = 1, .count = COLUMNS};
+    for (unsigned i = 0; i < COLUMNS; i++) {
+        out->list[i] = columns[i];
+        out->list[i].count = saved->count;
+        out->list[i].value = values[i];
+    }
+    out->list[PATHS].count = saved->count ? saved->path_ends[saved->count - 1] : 0;
+    out->list[MSIZE].count = 1;
+    return 0;
+}
+
+static void virtio_9p_columns_done(struct virtio_device *dev)
+{
+    p9_saved_free(&((struct virtio_9p *)dev)->saved);
+}
+
+/* A copy of a column, or NULL without memory. */
+static void *copy_column(const struct device_column *column)
+{
+    size_t bytes = (size_t)column->element_bytes * column->count;
+    void *copy = malloc(bytes + 1);
+
+    if (copy && bytes)
+        memcpy(copy, column->value, bytes);
+    return copy;
+}
+
+static bool columns_agree(const struct device_columns *in)
+{
+    uint32_t count = in->list[IDS].count, end = 0;
+
+    if (in->version != 1 || in->count != COLUMNS || in->list[MSIZE].count != 1)
+        return false;
+    for (unsigned i = 0; i < COLUMNS; i++) {
+        if (strcmp(in->list[i].name, columns[i].name) != 0 || in->list[i].element_bytes != columns[i].element_bytes ||
+            (i != PATHS && i != MSIZE && in->list[i].count != count))
+            return false;
+    }
+    for (uint32_t n = 0; n < count; n++) {
+        uint32_t next;
+        memcpy(&next, (const uint8_t *)in->list[PATH_ENDS].value + n * sizeof(next), sizeof(next));
+        if (next < end)
+            return false;
+        end = next;
+    }
+    return end == in->list[PATHS].count;
+}
+
+static int virtio_9p_columns_load(struct virtio_device *dev, const struct device_columns *in)
+{
+    struct p9_saved *saved = &((struct virtio_9p *)dev)->saved;
+
+    if (!columns_agree(in))
+        return -EINVAL;
+    p9_saved_free(saved);
+    saved->ids = copy_column(&in->list[IDS]);
+    saved->uids = copy_column(&in->list[UIDS]);
+    saved->flags = copy_column(&in->list[FLAGS]);
+    saved->path_ends = copy_column(&in->list[PATH_ENDS]);
+    saved->inodes = copy_column(&in->list[INODES]);
+    saved->paths = copy_column(&in->list[PATHS]);
+    if (!saved->ids || !saved->uids || !saved->flags || !saved->path_ends || !saved->inodes || !saved->paths)
+        return -ENOMEM;
+    memcpy(&saved->msize, in->list[MSIZE].value, sizeof(saved->msize));
+    saved->count = in->list[IDS].count;
+    return 0;
+}
+
+static void virtio_9p_post_restore(struct virtio_device *dev)
+{
+    struct virtio_9p *p9 = (struct virtio_9p *)dev;
+    unsigned lost = p9->saved.count ? p9_server_load(p9->server, &p9->saved) : 0;
+
+    if (lost)
+        log_warn(LOG_DEV, "virtio-9p, '%s': %u of %u files that the guest had are not there any more, or are others",
+                 p9->tag, lost, p9->saved.count);
+    p9_saved_free(&p9->saved);
+}
+
+/* ---- the device ---- */
 
 static void virtio_9p_config_read(struct virtio_device *dev, uint32_t offset, void *bytes, unsigned len)
 {
@@ -251,6 +357,7 @@ static void virtio_9p_destroy(struct virtio_device *dev)
         free(request);
     }
     p9_server_destroy(p9->server);
+    p9_saved_free(&p9->saved);
     pthread_cond_destroy(&p9->work);
     pthread_cond_destroy(&p9->idle);
     virtio_fini(dev);
@@ -280,6 +387,11 @@ static const struct virtio_ops virtio_9p_ops = {
     .drain = virtio_9p_drain,
     .settle = virtio_9p_settle,
     .reset = virtio_9p_reset,
+    .post_restore = virtio_9p_post_restore,
+    .columns_name = "virtio-9p-fids",
+    .columns_save = virtio_9p_columns_save,
+    .columns_done = virtio_9p_columns_done,
+    .columns_load = virtio_9p_columns_load,
     .destroy = virtio_9p_destroy,
     .stats = virtio_9p_stats,
 };

@@ -15,8 +15,8 @@ struct virtio_9p_config {
     struct share_config share;
 };
 
-/* Returns 0 or a negative errno with a line in `err`. A saved state has no fids: after a restore the guest mounts
- * again. */
+/* Returns 0 or a negative errno with a line in `err`. A snapshot has the session as
+ * p9_saved.h says, in columns "virtio-9p-fids". */
 int virtio_9p_create(const struct virtio_9p_config *config, struct virtio_device **out,
                      struct error *err) TUFF_MUST_CHECK;
 

@@ -837,6 +837,116 @@ START_TEST(reply_without_room_is_an_error)
 }
 END_TEST
 
+/* ---- snapshots ---- */
+
+/* A second server, as that of a restored machine, with the first one's session. */
+static unsigned go_on(void)
+{
+    struct p9_saved saved;
+
+    ck_assert_int_eq(p9_server_save(server, &saved), 0);
+    restart(false, false);
+    p9_server_reset(server);
+    unsigned lost = p9_server_load(server, &saved);
+    ck_assert_uint_eq(saved.count, lost + fids());
+    p9_saved_free(&saved);
+    return lost;
+}
+
+static void expect_bytes(uint32_t fid, const char *text)
+{
+    ck_assert_int_eq(REQUEST(P9_TREAD, "484", N(fid), N(0), N(100)), 0);
+    ck_assert_uint_eq(p9_u32(&in), strlen(text));
+    ck_assert_mem_eq(in.at, text, strlen(text));
+}
+
+START_TEST(session_goes_on_from_what_was_saved)
+{
+    char text[32];
+
+    ck_assert_int_eq(walk(ROOT, 2, "sub"), 0);
+    ck_assert_int_eq(walk(2, 3, "inner"), 0);
+    ck_assert_int_eq(lopen(3, 02 | 02000), 0); /* O_RDWR | O_APPEND */
+    ck_assert_int_eq(walk(ROOT, 4, "file"), 0);
+    ck_assert_int_eq(lopen(4, 01000), 0); /* O_TRUNC, which counted once */
+    write_host(host_path("file"), "again");
+    ck_assert_int_eq(walk(ROOT, 5, "sub"), 0);
+    ck_assert_int_eq(lopen(5, 0200000), 0);
+    ck_assert_int_eq(rename(host_path("sub"), host_path("moved")), 0);
+    ck_assert_uint_eq(go_on(), 0);
+    ck_assert_uint_eq(fids(), 5);
+    expect_bytes(3, "inner");
+    expect_bytes(4, "again");
+    ck_assert_int_eq(REQUEST(P9_TWRITE, "4841", N(3), N(0), N(1), N('!')), 0);
+    expect_bytes(3, "inner!");
+    ck_assert_int_eq(REQUEST(P9_TREADDIR, "484", N(5), N(0), N(1000)), 0);
+    ck_assert_uint_gt(p9_u32(&in), 3 * 24);
+    ck_assert_int_eq(read_file(2, "inner", text, sizeof(text)), 0);
+    ck_assert_str_eq(text, "inner!");
+    ck_assert_int_eq(read_file(ROOT, "file", text, sizeof(text)), 0);
+    ck_assert_int_eq(lopen(3, 0), EBUSY);
+    /* The size of messages is the session's, too. */
+    ck_assert_int_eq(REQUEST(P9_TREAD, "484", N(4), N(0), N(60000)), 0);
+}
+END_TEST
+
+START_TEST(files_that_are_gone_or_others_are_lost)
+{
+    struct p9_saved saved;
+
+    ck_assert_int_eq(walk(ROOT, 2, "file"), 0);
+    ck_assert_int_eq(walk(ROOT, 3, "sub"), 0);
+    ck_assert_int_eq(walk(3, 4, "inner"), 0);
+    ck_assert_int_eq(lopen(4, 0), 0);
+    ck_assert_int_eq(REQUEST(P9_TXATTRWALK, "44s", N(2), N(5), ""), 0);
+    ck_assert_int_eq(p9_server_save(server, &saved), 0);
+    ck_assert_uint_eq(saved.count, 4); /* an attribute is not kept */
+    /* One is removed while it is in use, one gives way to another, one is behind a link now that leads out. */
+    char elsewhere[128];
+    snprintf(elsewhere, sizeof(elsewhere), "%s/elsewhere", dir);
+    ck_assert_int_eq(rename(host_path("sub"), elsewhere), 0);
+    ck_assert_int_eq(symlink(elsewhere, host_path("sub")), 0);
+    write_host(host_path("new"), "secret");
+    ck_assert_int_eq(rename(host_path("new"), host_path("file")), 0);
+    restart(false, false);
+    p9_server_reset(server);
+    ck_assert_uint_eq(p9_server_load(server, &saved), 3);
+    ck_assert_uint_eq(fids(), 1);
+    p9_saved_free(&saved);
+    for (uint32_t fid = 2; fid <= 5; fid++)
+        ck_assert_int_eq(clunk(fid), EBADF);
+    ck_assert_int_eq(walk(ROOT, 2, "file"), 0);
+}
+END_TEST
+
+START_TEST(saved_paths_never_lead_out)
+{
+    static const char *const paths[] = {"..",         "sub/..", "../secret",   "/etc/passwd",
+                                        "sub//inner", "./file", "link/secret"};
+
+    ck_assert_int_eq(symlink(dir, host_path("link")), 0);
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(paths); i++) {
+        struct stat st;
+        char path[512];
+        snprintf(path, sizeof(path), "%s/%s", share_path, paths[i]);
+        uint32_t id = 9, uid = 0, flags = P9_SAVED_CLOSED, end = (uint32_t)strlen(paths[i]);
+        uint64_t inode = stat(path, &st) ? 1 : st.st_ino;
+        char copy[32];
+        strcpy(copy, paths[i]);
+        struct p9_saved saved = {.msize = 65536,
+                                 .count = 1,
+                                 .ids = &id,
+                                 .uids = &uid,
+                                 .flags = &flags,
+                                 .path_ends = &end,
+                                 .inodes = &inode,
+                                 .paths = copy};
+        p9_server_reset(server);
+        ck_assert_msg(p9_server_load(server, &saved) == 1, "%s", paths[i]);
+    }
+}
+END_TEST
+
 START_TEST(what_cannot_be_shared_is_reported)
 {
     struct p9_server *other;
@@ -879,6 +989,9 @@ int main(void)
     tcase_add_test(tcase, messages_cut_anywhere_are_errors);
     tcase_add_test(tcase, sizes_that_lie_are_no_messages);
     tcase_add_test(tcase, reply_without_room_is_an_error);
+    tcase_add_test(tcase, session_goes_on_from_what_was_saved);
+    tcase_add_test(tcase, files_that_are_gone_or_others_are_lost);
+    tcase_add_test(tcase, saved_paths_never_lead_out);
     tcase_add_test(tcase, what_cannot_be_shared_is_reported);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

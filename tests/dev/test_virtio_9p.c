@@ -1,4 +1,5 @@
 /* The 9P device between the tests' own driver and a directory: messages by the ring, many at once, flushes, resets. */
+#include "dev/device_state.h"
 #include "dev/share/p9_wire.h"
 #include "dev/virtio/virtio_9p.h"
 #include "virtq_driver.h"
@@ -228,6 +229,68 @@ START_TEST(reset_waits_for_requests_and_forgets_fids)
 }
 END_TEST
 
+START_TEST(saved_session_is_loaded_before_the_queues_go_on)
+{
+    const struct device_ops *ops = dev->base.ops;
+    struct device_columns saved;
+    uint8_t *state = malloc(device_state_size(&dev->base));
+    struct error err;
+
+    drive(formats[_i]);
+    open_file();
+    ck_assert_int_eq(ops->columns_save(&dev->base, &saved), 0);
+    ck_assert_int_eq(device_state_save(&dev->base, state, device_state_size(&dev->base)), 0);
+    struct virtio_device *first = dev;
+    struct virtio_9p_config config = {.mem = mem, .loop = loop, .tag = "there", .share.path = dir};
+    ck_assert_int_eq(virtio_9p_create(&config, &dev, &err), 0);
+    vq_attach(dev, &interrupts);
+    ck_assert_int_eq(ops->columns_load(&dev->base, &saved), 0);
+    ops->columns_done(&first->base);
+    ck_assert_int_eq(device_state_load(&dev->base, state, device_state_size(&first->base), &err), 0);
+    first->base.ops->destroy(&first->base);
+    free(state);
+    ADD(0, P9_TREAD, 5, {4, 2}, {8, 26}, {4, 3});
+    ck_assert_uint_eq(ask(), P9_TREAD + 1);
+    ck_assert_mem_eq(at(0, REPLY + 11), "abc", 3);
+}
+END_TEST
+
+START_TEST(columns_that_contradict_themselves_are_refused)
+{
+    const struct device_ops *ops = dev->base.ops;
+    struct device_columns saved, changed;
+    uint32_t ends[] = {4, 2};
+
+    drive(0);
+    open_file();
+    ck_assert_int_eq(ops->columns_save(&dev->base, &saved), 0);
+    ck_assert_uint_eq(saved.list[0].count, 2);
+    for (unsigned i = 0; i < saved.count; i++) {
+        changed = saved;
+        changed.list[i].count--;
+        ck_assert_int_eq(ops->columns_load(&dev->base, &changed), -EINVAL);
+        changed = saved;
+        changed.list[i].element_bytes = 2;
+        ck_assert_int_eq(ops->columns_load(&dev->base, &changed), -EINVAL);
+        changed = saved;
+        changed.list[i].name = "other";
+        ck_assert_int_eq(ops->columns_load(&dev->base, &changed), -EINVAL);
+        changed = saved;
+        if (strcmp(changed.list[i].name, "path_ends") == 0) {
+            changed.list[i].value = ends;
+            ck_assert_int_eq(ops->columns_load(&dev->base, &changed), -EINVAL);
+        }
+    }
+    changed = saved;
+    changed.count--;
+    ck_assert_int_eq(ops->columns_load(&dev->base, &changed), -EINVAL);
+    changed = saved;
+    changed.version++;
+    ck_assert_int_eq(ops->columns_load(&dev->base, &changed), -EINVAL);
+    ops->columns_done(&dev->base);
+}
+END_TEST
+
 START_TEST(messages_that_are_none_fail_the_device)
 {
     struct vq_buffer none[] = {{MESSAGES, 6, false}, {MESSAGES + REPLY, 100, true}};
@@ -271,6 +334,8 @@ int main(void)
     tcase_add_loop_test(tcase, many_requests_at_once_are_all_answered, 0, 3);
     tcase_add_loop_test(tcase, flush_is_answered_after_what_it_is_about, 0, 3);
     tcase_add_loop_test(tcase, reset_waits_for_requests_and_forgets_fids, 0, 3);
+    tcase_add_loop_test(tcase, saved_session_is_loaded_before_the_queues_go_on, 0, 3);
+    tcase_add_test(tcase, columns_that_contradict_themselves_are_refused);
     tcase_add_loop_test(tcase, messages_that_are_none_fail_the_device, 0, 3);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
