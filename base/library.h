@@ -1,7 +1,8 @@
 /* Libraries that few runs need, loaded by those that do: what is linked costs every start its part (libslirp with GLib
  * 0.7 ms, libnuma 0.8, hwloc with libudev 0.5, libasound 0.5, of some 6 altogether).
  *
- * Who uses one lists its functions, F(X) = X(name) X(name) .., and keeps a `struct { F(LIBRARY_POINTER) }`. */
+ * Who uses one lists its functions, F(X) = X(name) X(name) .., says LIBRARY(name, F, .file = .., .package = .., .use =
+ * ..); and keeps a `struct { F(LIBRARY_POINTER) }`. */
 #ifndef TUFF_BASE_LIBRARY_H
 #define TUFF_BASE_LIBRARY_H
 
@@ -20,6 +21,11 @@ struct library {
     const char *const *functions;
     size_t count;
 };
+
+#define LIBRARY(name, FUNCTIONS, ...)                                        \
+    static const char *const name##_functions[] = {FUNCTIONS(LIBRARY_NAME)}; \
+    static const struct library name = {                                     \
+        .functions = name##_functions, .count = TUFF_ARRAY_LEN(name##_functions), __VA_ARGS__}
 
 /* Loads a library, which stays until the program ends, and sets `pointers`: as many pointers to functions, in the
  * order of library->functions. Before sandbox_start(), after which files are out of reach. Any thread. Returns 0, or

@@ -113,13 +113,8 @@ static errcode_t device_open(const char *name, int flags, io_channel *out)
     X(ext2fs_file_read)      \
     X(ext2fs_file_close)
 
-static const char *const functions[] = {EXT_FUNCTIONS(LIBRARY_NAME)};
-
-static const struct library library = {.file = "libext2fs.so.2",
-                                       .package = "libext2fs2",
-                                       .use = "a kernel in a disk's file system",
-                                       .functions = functions,
-                                       .count = TUFF_ARRAY_LEN(functions)};
+LIBRARY(library, EXT_FUNCTIONS, .file = "libext2fs.so.2", .package = "libext2fs2",
+        .use = "a kernel in a disk's file system");
 
 struct ext_lib {
     EXT_FUNCTIONS(LIBRARY_POINTER)

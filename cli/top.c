@@ -34,13 +34,7 @@ enum { INTERVAL_MS = 1000, INTERVAL_MAX_S = 3600, PATH_BYTES = 64 };
     X(wgetch)               \
     X(endwin)
 
-static const char *const functions[] = {CURSES_FUNCTIONS(LIBRARY_NAME)};
-
-static const struct library library = {.file = "libncursesw.so.6",
-                                       .package = "libncursesw6",
-                                       .use = "tuff top's screen",
-                                       .functions = functions,
-                                       .count = TUFF_ARRAY_LEN(functions)};
+LIBRARY(library, CURSES_FUNCTIONS, .file = "libncursesw.so.6", .package = "libncursesw6", .use = "tuff top's screen");
 
 /* One look at the machine. */
 struct sample {

@@ -95,13 +95,7 @@ struct topology {
     X(hwloc_bitmap_first)     \
     X(hwloc_bitmap_next)
 
-static const char *const hwloc_functions[] = {HWLOC_FUNCTIONS(LIBRARY_NAME)};
-
-static const struct library hwloc_library = {.file = "libhwloc.so.15",
-                                             .package = "libhwloc15",
-                                             .use = "--affinity=auto",
-                                             .functions = hwloc_functions,
-                                             .count = TUFF_ARRAY_LEN(hwloc_functions)};
+LIBRARY(hwloc_library, HWLOC_FUNCTIONS, .file = "libhwloc.so.15", .package = "libhwloc15", .use = "--affinity=auto");
 
 static int unreadable(int rc, struct error *err)
 {
@@ -212,13 +206,7 @@ static int make_affinity(const struct placement_config *config, struct placement
     X(numa_set_strict)        \
     X(numa_tonode_memory)
 
-static const char *const numa_functions[] = {NUMA_FUNCTIONS(LIBRARY_NAME)};
-
-static const struct library numa_library = {.file = "libnuma.so.1",
-                                            .package = "libnuma1",
-                                            .use = "--numa",
-                                            .functions = numa_functions,
-                                            .count = TUFF_ARRAY_LEN(numa_functions)};
+LIBRARY(numa_library, NUMA_FUNCTIONS, .file = "libnuma.so.1", .package = "libnuma1", .use = "--numa");
 
 struct numa_lib {
     NUMA_FUNCTIONS(LIBRARY_POINTER)

@@ -49,13 +49,7 @@ enum {
     X(slirp_pollfds_fill)  \
     X(slirp_pollfds_poll)
 
-static const char *const functions[] = {SLIRP_FUNCTIONS(LIBRARY_NAME)};
-
-static const struct library library = {.file = "libslirp.so.0",
-                                       .package = "libslirp0",
-                                       .use = "user-mode networking",
-                                       .functions = functions,
-                                       .count = TUFF_ARRAY_LEN(functions)};
+LIBRARY(library, SLIRP_FUNCTIONS, .file = "libslirp.so.0", .package = "libslirp0", .use = "user-mode networking");
 
 struct queued_packet {
     struct queued_packet *next;

@@ -20,13 +20,7 @@ enum { LATENCY_US = 200000 };
     X(snd_pcm_close)      \
     X(snd_strerror)
 
-static const char *const functions[] = {ALSA_FUNCTIONS(LIBRARY_NAME)};
-
-static const struct library library = {.file = "libasound.so.2",
-                                       .package = "libasound2",
-                                       .use = "--sound to an ALSA device",
-                                       .functions = functions,
-                                       .count = TUFF_ARRAY_LEN(functions)};
+LIBRARY(library, ALSA_FUNCTIONS, .file = "libasound.so.2", .package = "libasound2", .use = "--sound to an ALSA device");
 
 struct alsa {
     struct sound_end base;
