@@ -22,9 +22,9 @@ extern const struct schema snapshot_schema;
 struct snapshot_store {
     char *path;
     sqlite3 *db;
-    pthread_mutex_t lock; /* the connection's; recursive */
+    pthread_mutex_t lock;                                               /* the connection's; recursive */
     sqlite3_stmt *read_page, *find_section, *read_fields, *put_setting; /* snapshot_prepare_once()'s */
-    bool writing; /* a writer's transaction is open */
+    bool writing;                                                       /* a writer's transaction is open */
 };
 
 void snapshot_lock(struct snapshot_store *store);

@@ -16,8 +16,8 @@ enum { SCHEMA_DIGEST_CHARS = 64 };
 struct schema {
     const char *const *migrations;
     const char *digest; /* schema_digest() of the newest version; a wrong one costs time only */
-    int version;     /* how many there are */
-    int application; /* PRAGMA application_id, not 0 */
+    int version;        /* how many there are */
+    int application;    /* PRAGMA application_id, not 0 */
 };
 
 /* Makes, brings up to date and checks the schema. Returns SQLITE_OK, SQLITE_NOTADB for a file that is something else,

@@ -921,7 +921,7 @@ END_TEST
 
 START_TEST(saved_paths_never_lead_out)
 {
-    static const char *const paths[] = {"..",         "sub/..", "../secret",   "/etc/passwd",
+    static const char *const paths[] = {"..",         "sub/..", "../secret",  "/etc/passwd",
                                         "sub//inner", "./file", "link/secret"};
 
     ck_assert_int_eq(symlink(dir, host_path("link")), 0);
