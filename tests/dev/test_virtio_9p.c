@@ -238,15 +238,17 @@ START_TEST(saved_session_is_loaded_before_the_queues_go_on)
 
     drive(formats[_i]);
     open_file();
-    ck_assert_int_eq(ops->columns_save(&dev->base, &saved), 0);
-    ck_assert_int_eq(device_state_save(&dev->base, state, device_state_size(&dev->base)), 0);
     struct virtio_device *first = dev;
+    virtio_settle(first);
+    ck_assert_int_eq(ops->columns_save(&first->base, &saved), 0);
+    ck_assert_int_eq(device_state_save(&first->base, state, device_state_size(&first->base)), 0);
     struct virtio_9p_config config = {.mem = mem, .loop = loop, .tag = "there", .share.path = dir};
     ck_assert_int_eq(virtio_9p_create(&config, &dev, &err), 0);
     vq_attach(dev, &interrupts);
     ck_assert_int_eq(ops->columns_load(&dev->base, &saved), 0);
     ops->columns_done(&first->base);
     ck_assert_int_eq(device_state_load(&dev->base, state, device_state_size(&first->base), &err), 0);
+    virtio_unsettle(first);
     first->base.ops->destroy(&first->base);
     free(state);
     ADD(0, P9_TREAD, 5, {4, 2}, {8, 26}, {4, 3});
@@ -263,6 +265,7 @@ START_TEST(columns_that_contradict_themselves_are_refused)
 
     drive(0);
     open_file();
+    virtio_settle(dev);
     ck_assert_int_eq(ops->columns_save(&dev->base, &saved), 0);
     ck_assert_uint_eq(saved.list[0].count, 2);
     for (unsigned i = 0; i < saved.count; i++) {
@@ -288,6 +291,7 @@ START_TEST(columns_that_contradict_themselves_are_refused)
     changed.version++;
     ck_assert_int_eq(ops->columns_load(&dev->base, &changed), -EINVAL);
     ops->columns_done(&dev->base);
+    virtio_unsettle(dev);
 }
 END_TEST
 
