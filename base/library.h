@@ -28,8 +28,8 @@ struct library {
         .functions = name##_functions, .count = TUFF_ARRAY_LEN(name##_functions), __VA_ARGS__}
 
 /* Loads a library, which stays until the program ends, and sets `pointers`: as many pointers to functions, in the
- * order of library->functions. Before sandbox_start(), after which files are out of reach. Any thread. Returns 0, or
- * -ENOENT with a line in err. */
+ * order of library->functions. Any thread that may open files (base/sandbox.h). Returns 0, or -ENOENT with a line in
+ * err. */
 TUFF_MUST_CHECK int library_load(const struct library *library, void *pointers, struct error *err);
 
 #endif

@@ -108,15 +108,22 @@ static int bind(sqlite3_stmt *statement, const char *types, va_list args)
     return rc;
 }
 
+/* Prepares what is not prepared yet. */
+static int prepare_and_bind(struct snapshot_store *store, sqlite3_stmt **statement, const char *sql, const char *types,
+                            va_list args)
+{
+    int rc = *statement ? SQLITE_OK : sqlite3_prepare_v2(store->db, sql, -1, statement, NULL);
+
+    return rc == SQLITE_OK ? bind(*statement, types, args) : rc;
+}
+
 int snapshot_prepare(struct snapshot_store *store, sqlite3_stmt **out, const char *sql, const char *types, ...)
 {
     va_list args;
-    int rc = sqlite3_prepare_v2(store->db, sql, -1, out, NULL);
 
-    if (rc != SQLITE_OK)
-        return rc;
+    *out = NULL;
     va_start(args, types);
-    rc = bind(*out, types, args);
+    int rc = prepare_and_bind(store, out, sql, types, args);
     va_end(args);
     return rc;
 }
@@ -124,12 +131,9 @@ int snapshot_prepare(struct snapshot_store *store, sqlite3_stmt **out, const cha
 int snapshot_prepare_once(struct snapshot_store *store, sqlite3_stmt **kept, const char *sql, const char *types, ...)
 {
     va_list args;
-    int rc = *kept ? SQLITE_OK : sqlite3_prepare_v2(store->db, sql, -1, kept, NULL);
 
-    if (rc != SQLITE_OK)
-        return rc;
     va_start(args, types);
-    rc = bind(*kept, types, args);
+    int rc = prepare_and_bind(store, kept, sql, types, args);
     va_end(args);
     return rc;
 }
@@ -138,11 +142,9 @@ int snapshot_execute(struct snapshot_store *store, const char *sql, const char *
 {
     sqlite3_stmt *statement = NULL;
     va_list args;
-    int rc = sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL);
 
     va_start(args, types);
-    if (rc == SQLITE_OK)
-        rc = bind(statement, types, args);
+    int rc = prepare_and_bind(store, &statement, sql, types, args);
     va_end(args);
     while (rc == SQLITE_OK || rc == SQLITE_ROW)
         rc = sqlite3_step(statement);
