@@ -91,6 +91,7 @@ struct block {
     uint32_t pending;                   /* number of the last region that was to contain this block */
     uint32_t code;                      /* its baseline code: where in the arena; 0: none */
     uint64_t booked;                    /* executions that block_book() has counted */
+    uint64_t entered;                   /* executions that were entries of a region, as far as they are counted */
     struct block *frame_next;
     /* insns of them, an end marker, `bytes` source bytes, and BLOCK_TARGETS targets where it has them */
     struct op ops[];

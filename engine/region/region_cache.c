@@ -248,13 +248,23 @@ const struct tier_counters *region_cache_counters(const struct region_cache *cac
 static void count_entry(struct region_use *use, unsigned entry)
 {
     struct region_row *row = use->region->row;
-    uint64_t ran = block_executions(use->blocks[entry]);
+    struct block *block = use->blocks[entry];
+    uint64_t ran = block_executions(block);
     uint64_t more = ran - use->counted[entry];
+
+    block->entered += more;
 
     atomic_fetch_add_explicit(&use->region->entries, more, memory_order_relaxed);
     if (row)
         atomic_fetch_add_explicit(&row->executions, more, memory_order_relaxed);
     use->counted[entry] = ran;
+}
+
+uint64_t region_block_ran(struct block *block)
+{
+    if (block->use)
+        count_entry(block->use, block->region_entry);
+    return block_executions(block) - block->entered;
 }
 
 static void count_entries(struct region_use *use)

@@ -27,6 +27,10 @@ static inline op_fn *region_code(const struct block *block)
     return block->use->code;
 }
 
+/* Executions of the block by the interpreter or its baseline code, which count where it went as well. Entries of a
+ * region are none: of a loop that was compiled alone they would make one that hardly goes round. */
+uint64_t region_block_ran(struct block *block);
+
 /* Compiles a region that no hart asked for, for the store's sake, and frees it; the configuration says `sync`. */
 void region_cache_compile(struct region_cache *cache, struct region *region);
 

@@ -137,7 +137,7 @@ static bool add_member(struct selection *s, struct block *block, uint64_t pc, bo
     struct member *m = &s->members[s->count];
 
     *m = (struct member){.block = block, .pc = pc, .insns = block->insns, .wanted_entry = entry};
-    m->ran = block_executions(block);
+    m->ran = region_block_ran(block);
     m->taken = block->taken < m->ran ? block->taken : m->ran;
     block_decode_insn(s->h, block, m->insns - 1, &m->last, &m->last_op);
     if ((m->last.effects & RV_END) || m->last.sem == RV_SEM_illegal) {
