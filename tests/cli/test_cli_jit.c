@@ -242,6 +242,27 @@ START_TEST(the_log_says_why_a_region_was_not_compiled)
 }
 END_TEST
 
+/* The loop is compiled alone first, then again with what is around it. It still goes round twelve times. */
+START_TEST(entries_of_a_region_are_no_turns_of_its_loop)
+{
+    struct process *process = run(PROCESS_ARGV("run", "--jit-sync", "--jit-threshold=2000", "--tune=promote=1000",
+                                               "--dump=guest", files_guest("turns")));
+    const char *full = strstr(process->err_text, ", level 1:");
+
+    ck_assert_msg(full != NULL, "%s", process->err_text);
+    const char *cycle = strstr(full, " (cycle) (");
+    ck_assert_msg(cycle != NULL, "%s", process->err_text);
+    const char *line = cycle;
+    while (*line != ';')
+        line--;
+    const char *then = strstr(line, ", then ");
+    ck_assert_msg(then != NULL && then < cycle, "%s", process->err_text);
+    double around = strtod(cycle + strlen(" (cycle) ("), NULL), out = strtod(strchr(then, '(') + 1, NULL);
+    ck_assert_msg(around > 10 * out && around < 12 * out, "%s", process->err_text);
+    process_free(process);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("cli_jit");
@@ -254,6 +275,7 @@ int main(void)
     tcase_add_test(jit, ztso_orders_the_accesses_of_compiled_code);
     tcase_add_test(jit, dumps_show_the_regions_at_an_address);
     tcase_add_test(jit, dumps_show_the_regions_of_a_symbol);
+    tcase_add_test(jit, entries_of_a_region_are_no_turns_of_its_loop);
     tcase_add_test(jit, random_tiers_come_to_the_interpreters_end);
     tcase_add_test(jit, the_log_says_why_a_region_was_not_compiled);
     suite_add_tcase(suite, jit);
