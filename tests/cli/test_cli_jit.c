@@ -245,8 +245,12 @@ END_TEST
 /* The loop is compiled alone first, then again with what is around it. It still goes round twelve times. */
 START_TEST(entries_of_a_region_are_no_turns_of_its_loop)
 {
-    struct process *process = run(PROCESS_ARGV("run", "--jit-sync", "--jit-threshold=2000", "--tune=promote=1000",
-                                               "--dump=guest", files_guest("turns")));
+    int code;
+    struct process *process = process_run(PROCESS_ARGV("run", "--jit-sync", "--jit-threshold=2000",
+                                                       "--tune=promote=1000", "--dump=guest", files_guest("turns")),
+                                          NULL, &code);
+
+    ck_assert_int_eq(code, 0);
     const char *full = strstr(process->err_text, ", level 1:");
 
     ck_assert_msg(full != NULL, "%s", process->err_text);
