@@ -44,6 +44,7 @@ struct builder {
     LLVMContextRef context;
     LLVMBuilderRef b;
     LLVMTypeRef i8, i32, i64, ptr, f64, none, handler_type, body_type, call_type, plain_type;
+    LLVMAttributeRef callee_type;      /* plain_type, as a statepoint wants to hear it */
     LLVMValueRef fn, h, op, pc, block; /* of the region's function */
     LLVMValueRef regs, left, base;
     LLVMBasicBlockRef *heads, *entries; /* a block with and without charging its instructions */
@@ -350,7 +351,7 @@ static uint32_t add_live(struct builder *c, const struct live_set *set)
     return live->count++;
 }
 
-enum { CALL_ARGS = 5, CALL_FIXED = 4 };
+enum { CALL_ARGS = 5, CALL_FIXED = 5 };
 
 /* The values of a set as they are now, in the order of list_regs(). */
 static void load_regs(struct builder *c, const struct live_set *set, LLVMValueRef *values)
@@ -362,16 +363,20 @@ static void load_regs(struct builder *c, const struct live_set *set, LLVMValueRe
         values[i] = load_reg(c, c->regs, offsets[i]);
 }
 
+/* The statepoint's operands in front of the arguments, and what ends them. */
+enum { CALL_ENDS = 2, DEOPT_LIVE_IN = 2 };
+
 /* Calls region_exit() with a map of where the registers of the set are, so that no code has to store them: a
- * patchpoint. */
-static void mapped_exit(struct builder *c, LLVMValueRef *args, const struct live_set *set, const LLVMValueRef *values)
+ * statepoint whose deoptimisation state they are, wherever the allocator has them (DEOPT_LIVE_IN). A patchpoint has a
+ * map as well, but functions with one keep a frame pointer: a host register less for the guest's. */
+static void mapped_exit(struct builder *c, LLVMValueRef *args, const struct live_set *set, LLVMValueRef *values)
 {
-    LLVMValueRef all[CALL_FIXED + CALL_ARGS + REGS_MAX] = {0};
+    LLVMValueRef all[CALL_FIXED + CALL_ARGS + CALL_ENDS];
     size_t offsets[REGS_MAX];
     unsigned count = list_regs(set, offsets);
 
     if (c->region->level == 0) {
-        /* Next to nothing is to be stored, and FastISel of LLVM 19 crashes on patchpoints that keep all registers. */
+        /* Next to nothing is to be stored, and FastISel knows no statepoints. */
         for (unsigned i = 0; i < count; i++)
             LLVMBuildStore(c->b, values[i], field(c, hart_regs(c), offsets[i]));
         LLVMValueRef plain = symbol(c, "region_exit", c->plain_type, CALL_PRESERVE_ALL);
@@ -380,18 +385,24 @@ static void mapped_exit(struct builder *c, LLVMValueRef *args, const struct live
         return;
     }
     all[0] = const64(c, add_live(c, set));
-    all[1] = const32(c, PATCHPOINT_BYTES);
-    all[2] = symbol(c, "region_exit", c->plain_type, CALL_C);
+    all[1] = const32(c, 0); /* bytes to patch: none, it is a call */
+    all[2] = symbol(c, "region_exit", c->plain_type, CALL_PRESERVE_ALL);
     all[3] = const32(c, CALL_ARGS);
+    all[4] = const32(c, DEOPT_LIVE_IN);
     memcpy(all + CALL_FIXED, args, CALL_ARGS * sizeof(args[0]));
-    memcpy(all + CALL_FIXED + CALL_ARGS, values, count * sizeof(values[0]));
-    LLVMValueRef fn = symbol(c, "llvm.experimental.patchpoint.i64", c->call_type, CALL_C);
-    LLVMValueRef call = LLVMBuildCall2(c->b, c->call_type, fn, all, CALL_FIXED + CALL_ARGS + count, "");
+    for (unsigned i = 0; i < CALL_ENDS; i++)
+        all[CALL_FIXED + CALL_ARGS + i] = const32(c, 0);
+    LLVMOperandBundleRef state = LLVMCreateOperandBundle("deopt", strlen("deopt"), values, count);
+    LLVMValueRef fn = symbol(c, "llvm.experimental.gc.statepoint.p0", c->call_type, CALL_C);
+    LLVMValueRef call =
+        LLVMBuildCallWithOperandBundles(c->b, c->call_type, fn, all, TUFF_ARRAY_LEN(all), &state, 1, "");
+    LLVMDisposeOperandBundle(state);
     LLVMSetInstructionCallConv(call, CALL_PRESERVE_ALL);
+    LLVMAddCallSiteAttribute(call, 3, c->callee_type);
 }
 
 /* Leaves by region_exit(), which needs little code and some 50 ns, for `then`; `refund` instructions did not retire. */
-static void leave_by_call(struct builder *c, const struct live_set *set, const LLVMValueRef *values, int32_t offset,
+static void leave_by_call(struct builder *c, const struct live_set *set, LLVMValueRef *values, int32_t offset,
                           uint32_t refund, LLVMBasicBlockRef then)
 {
     LLVMValueRef left = LLVMBuildAdd(c->b, whole_left(c), const32(c, refund), "");
@@ -882,12 +893,16 @@ static void declare(struct builder *c, const char *name)
         c->i32, (LLVMTypeRef[]){c->ptr, c->ptr, c->i32, c->i32, c->i32, c->i64, c->i64, c->i64, c->i64}, 9, false);
     c->f64 = LLVMDoubleTypeInContext(c->context);
     c->plain_type = LLVMFunctionType(c->i64, (LLVMTypeRef[]){c->ptr, c->i64, c->i64, c->i64, c->ptr}, CALL_ARGS, false);
-    c->call_type = LLVMFunctionType(c->i64, (LLVMTypeRef[]){c->i64, c->i32, c->ptr, c->i32}, CALL_FIXED, true);
+    c->call_type = LLVMFunctionType(LLVMTokenTypeInContext(c->context),
+                                    (LLVMTypeRef[]){c->i64, c->i32, c->ptr, c->i32, c->i32}, CALL_FIXED, true);
+    c->callee_type = LLVMCreateTypeAttribute(
+        c->context, LLVMGetEnumAttributeKindForName("elementtype", strlen("elementtype")), c->plain_type);
     c->prof_kind = LLVMGetMDKindIDInContext(c->context, "prof", 4);
     c->fn = LLVMAddFunction(c->module, name, c->handler_type);
     LLVMSetFunctionCallConv(c->fn, CALL_PRESERVE_NONE);
     add_attribute(c, "strictfp");
     add_attribute(c, "nounwind");
+    LLVMSetGC(c->fn, "statepoint-example"); /* the verifier's price for statepoints; nothing is collected */
     if (c->region->mirrored) {
         /* What bodies.c counts from. */
         char start[128];

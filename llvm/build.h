@@ -8,10 +8,7 @@
 
 enum { CALL_C = 0, CALL_PRESERVE_ALL = 15, CALL_PRESERVE_NONE = 21 };
 
-/* Bytes of the call that a patchpoint becomes (movabs to r11, call *r11): its map says where they begin. */
-enum { PATCHPOINT_BYTES = 13 };
-
-/* The guest registers that a patchpoint's live values stand for, by its number. */
+/* The guest registers that a statepoint's deoptimisation state stands for, by its number. */
 struct live_sets {
     struct live_set {
         uint32_t x, f;

@@ -67,10 +67,6 @@ static LLVMTargetMachineRef create_machine(LLVMCodeGenOptLevel level, struct err
 
 static void init_llvm(void)
 {
-    /* What is live after a call is of no interest here, and LLVM 19 crashes on finding it out when MXCSR is. */
-    static const char *const options[] = {"tuff", "-enable-patchpoint-liveness=0"};
-
-    LLVMParseCommandLineOptions(TUFF_ARRAY_LEN(options), options, NULL);
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();

@@ -1,5 +1,7 @@
 /* Reads the format described in LLVM's documentation, "Stack maps and patch points in LLVM", section "Stack Map
- * Format", version 3: a header, one record for each function, 64-bit constants, then a record for each patchpoint.
+ * Format", version 3: a header, one record for each function, 64-bit constants, then a record for each statepoint
+ * ("Garbage Collection with LLVM", section "Stack Map Format": three constants, the last of which is the number of
+ * deoptimisation values, stand before these).
  * Everything is checked although LLVM wrote it a moment ago. */
 #include "llvm/stackmap.h"
 
@@ -16,6 +18,7 @@ enum {
     HEADER_BYTES = 16,
     FUNCTION_BYTES = 24,
     LOCATION_BYTES = 12,
+    STATEPOINT_LOCATIONS = 3,
     IN_REGISTER = 1,
     INDIRECT = 3,
     CONSTANT = 4,
@@ -81,11 +84,18 @@ static bool read_record(struct cursor *in, const struct constants *constants, co
         return false;
     const struct live_set *set = &live->sets[id];
     unsigned expected = (unsigned)(__builtin_popcount(set->x) + __builtin_popcount(set->f));
-    if (locations != expected)
+    struct region_value about[STATEPOINT_LOCATIONS];
+    if (locations != expected + STATEPOINT_LOCATIONS)
         return false;
-    r->exits[r->exit_count++] = (struct region_exit){
-        .offset = offset + PATCHPOINT_BYTES, .x = set->x, .f = set->f, .first_value = *value_count};
-    for (unsigned i = 0; i < locations; i++) {
+    for (unsigned i = 0; i < STATEPOINT_LOCATIONS; i++) {
+        if (!read_location(in, constants, &about[i]))
+            return false;
+    }
+    if (about[2].place != REGION_CONSTANT || about[2].number != (int64_t)expected)
+        return false;
+    r->exits[r->exit_count++] =
+        (struct region_exit){.offset = offset, .x = set->x, .f = set->f, .first_value = *value_count};
+    for (unsigned i = 0; i < expected; i++) {
         if (!read_location(in, constants, &r->values[(*value_count)++]))
             return false;
     }

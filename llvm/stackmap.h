@@ -1,4 +1,4 @@
-/* LLVM's map of where values are at patchpoints, turned into a region's table of exits. */
+/* LLVM's map of where values are at statepoints, turned into a region's table of exits. */
 #ifndef TUFF_LLVM_STACKMAP_H
 #define TUFF_LLVM_STACKMAP_H
 

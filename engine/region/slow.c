@@ -133,26 +133,27 @@ __attribute__((used)) static uint64_t exit_call(struct hart *h, uint32_t left, u
     return SEM_NEXT;
 }
 
-/* Saves everything in a struct frame, calls what r11 says with its address as the sixth argument, and puts everything
- * back but for rax (the result) and r11, which the convention leaves out. */
+/* Saves everything in a struct frame (r11, which the convention leaves out, is on the stack: it may hold a register of
+ * the guest's), calls what r11 says with the frame's address as the sixth argument, and puts everything back but for
+ * rax, the result. */
 __asm__(".text\n.type region_thunk,@function\nregion_thunk:\n"
         "push %rbp\n mov %rsp, %rbp\n sub $672, %rsp\n and $-32, %rsp\n"
         "mov %rax, (%rsp)\n mov %rdx, 8(%rsp)\n mov %rcx, 16(%rsp)\n mov %rbx, 24(%rsp)\n mov %rsi, 32(%rsp)\n"
         "mov %rdi, 40(%rsp)\n mov %r8, 64(%rsp)\n mov %r9, 72(%rsp)\n mov %r10, 80(%rsp)\n"
         "mov %r12, 96(%rsp)\n mov %r13, 104(%rsp)\n mov %r14, 112(%rsp)\n mov %r15, 120(%rsp)\n"
-        "mov (%rbp), %rax\n mov %rax, 48(%rsp)\n lea 16(%rbp), %rax\n mov %rax, 56(%rsp)\n"
-        "mov 8(%rbp), %rax\n mov %rax, 640(%rsp)\n"
+        "mov (%rbp), %rax\n mov %rax, 48(%rsp)\n lea 24(%rbp), %rax\n mov %rax, 56(%rsp)\n"
+        "mov 8(%rbp), %rax\n mov %rax, 88(%rsp)\n mov 16(%rbp), %rax\n mov %rax, 640(%rsp)\n"
         ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n vmovaps %ymm\\n, 128 + 32 * \\n(%rsp)\n.endr\n"
         "mov %rsp, %r9\n call *%r11\n"
         ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n vmovaps 128 + 32 * \\n(%rsp), %ymm\\n\n.endr\n"
         "mov 8(%rsp), %rdx\n mov 16(%rsp), %rcx\n mov 24(%rsp), %rbx\n mov 32(%rsp), %rsi\n"
         "mov 40(%rsp), %rdi\n mov 64(%rsp), %r8\n mov 72(%rsp), %r9\n mov 80(%rsp), %r10\n"
         "mov 96(%rsp), %r12\n mov 104(%rsp), %r13\n mov 112(%rsp), %r14\n mov 120(%rsp), %r15\n"
-        "mov %rbp, %rsp\n pop %rbp\n ret\n.size region_thunk, .-region_thunk\n");
+        "mov %rbp, %rsp\n pop %rbp\n pop %r11\n ret\n.size region_thunk, .-region_thunk\n");
 
 #define THUNK(name, callee)                                                    \
     __asm__(".text\n.globl " #name "\n.type " #name ",@function\n" #name ":\n" \
-            "lea " #callee "(%rip), %r11\n jmp region_thunk\n.size " #name ", .-" #name "\n")
+            "push %r11\n lea " #callee "(%rip), %r11\n jmp region_thunk\n.size " #name ", .-" #name "\n")
 
 THUNK(region_slow_body, slow_call);
 THUNK(region_exit, exit_call);
