@@ -7,6 +7,7 @@
 #include "engine/region/region.h"
 #include "llvm/bodies.h"
 #include "llvm/build.h"
+#include "llvm/exits.h"
 #include "llvm/narrow.h"
 #include "llvm/pass_plugin.h"
 #include "llvm/stackmap.h"
@@ -217,7 +218,13 @@ static const char *optimise(struct compiler *c, LLVMModuleRef module, const char
 
     if (failure || level == 0 || c->config.passes)
         return failure;
-    if (narrow_words(LLVMGetNamedFunction(module, name)))
+    LLVMValueRef fn = LLVMGetNamedFunction(module, name);
+    if (narrow_words(fn))
+        return "out of memory";
+    failure = run_passes(c, module, clean_passes, level); /* what is dead would still count as a use */
+    if (failure)
+        return failure;
+    if (spare_exits(fn))
         return "out of memory";
     return run_passes(c, module, clean_passes, level);
 }
