@@ -21,7 +21,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-enum { WORD_BITS = 32, DEPTH_MAX = 6, PHIS_MAX = 64 };
+/* A value that an exit makes takes COST_MAX instructions at most. Where a loop of less than TURNS_MIN turns is left for
+ * other code of the region, making values would cost more than carrying them. */
+enum { WORD_BITS = 32, DEPTH_MAX = 6, COST_MAX = 8, PHIS_MAX = 64, TURNS_MIN = 16 };
 
 /* A phi of the header's. */
 struct phi {
@@ -42,15 +44,32 @@ struct loop {
     const struct graph *graph;
     size_t header, latch;
     bool *inside; /* by block */
+    bool often;   /* it goes round often before it is left for other code of the region */
     struct phi phis[PHIS_MAX];
     size_t count;
     LLVMValueRef first, second; /* flags: this is the first turn, the second */
     LLVMBuilderRef b;
     LLVMTypeRef i1, i32, i64;
-    bool dry; /* asks whether something could be built, and builds nothing */
+    bool dry;      /* asks whether something could be built, and builds nothing */
+    unsigned cost; /* what was not built */
     /* Asked so: does this stale phi need a value that no other phi of the header has? NULL: stale ones are no help. */
     const struct phi *asking;
 };
+
+static LLVMOpcode opcode_of(LLVMValueRef value)
+{
+    return LLVMIsAInstruction(value) ? LLVMGetInstructionOpcode(value) : LLVMUnreachable;
+}
+
+/* Does it end the region, by itself or by the block where all ends meet? */
+static bool is_exit(LLVMBasicBlockRef bb)
+{
+    LLVMValueRef end = LLVMGetBasicBlockTerminator(bb);
+
+    if (opcode_of(end) == LLVMBr && LLVMGetNumSuccessors(end) == 1)
+        end = LLVMGetBasicBlockTerminator(LLVMGetSuccessor(end, 0));
+    return opcode_of(end) == LLVMRet;
+}
 
 /* ---- the graph ---- */
 
@@ -63,7 +82,7 @@ static int by_address(const void *a, const void *b)
 
 static size_t index_of(const struct graph *g, LLVMBasicBlockRef bb)
 {
-    const LLVMBasicBlockRef *at = bsearch(&bb, g->blocks, g->count, sizeof(bb), by_address);
+    const LLVMBasicBlockRef *at = bsearch(&bb, g->blocks, g->count, sizeof(LLVMBasicBlockRef), by_address);
 
     return (size_t)(at - g->blocks);
 }
@@ -165,17 +184,51 @@ static bool find_loop(struct loop *l, size_t *work)
     return latches == 1 && find_body(l, work);
 }
 
+/* The weights of a branch's two ways, if it has some. */
+static bool read_weights(LLVMValueRef branch, uint64_t weights[2])
+{
+    LLVMValueRef prof =
+        LLVMGetMetadata(branch, LLVMGetMDKindIDInContext(LLVMGetTypeContext(LLVMTypeOf(branch)), "prof", 4));
+    LLVMValueRef operands[8] = {0};
+    unsigned count = prof ? (unsigned)LLVMGetMDNodeNumOperands(prof) : 0;
+
+    if (count < 3 || count > 4) /* "branch_weights", perhaps "expected", two numbers */
+        return false;
+    LLVMGetMDNodeOperands(prof, operands);
+    for (unsigned i = 0; i < 2; i++) {
+        LLVMValueRef number = operands[count - 2 + i];
+        if (!number || !LLVMIsAConstantInt(number))
+            return false;
+        weights[i] = LLVMConstIntGetZExtValue(number);
+    }
+    return true;
+}
+
+/* By the profile, on all ways out of it that do not lead out of the region at once. */
+static bool turns_often(const struct loop *l)
+{
+    const struct graph *g = l->graph;
+
+    for (size_t i = 0; i < g->count; i++) {
+        LLVMValueRef end = LLVMGetBasicBlockTerminator(g->blocks[i]);
+        uint64_t weights[2];
+        for (unsigned n = 0; l->inside[i] && n < LLVMGetNumSuccessors(end); n++) {
+            LLVMBasicBlockRef to = LLVMGetSuccessor(end, n);
+            if (l->inside[index_of(g, to)] || is_exit(to))
+                continue;
+            if (LLVMGetNumSuccessors(end) != 2 || !read_weights(end, weights) || weights[!n] / TURNS_MIN < weights[n])
+                return false;
+        }
+    }
+    return true;
+}
+
 static bool in_loop(const struct loop *l, LLVMValueRef value)
 {
     return LLVMIsAInstruction(value) && l->inside[index_of(l->graph, LLVMGetInstructionParent(value))];
 }
 
 /* ---- patterns ---- */
-
-static LLVMOpcode opcode_of(LLVMValueRef value)
-{
-    return LLVMIsAInstruction(value) ? LLVMGetInstructionOpcode(value) : LLVMUnreachable;
-}
 
 static bool shifts_by(LLVMValueRef value, LLVMOpcode opcode, uint64_t amount)
 {
@@ -254,11 +307,13 @@ static LLVMValueRef binary(struct loop *l, LLVMOpcode opcode, LLVMValueRef left,
 {
     if (!left || !right)
         return NULL;
+    l->cost++;
     return l->dry ? left : LLVMBuildBinOp(l->b, opcode, left, right, "");
 }
 
 static LLVMValueRef extend(struct loop *l, LLVMOpcode opcode, LLVMValueRef word)
 {
+    l->cost++;
     return !word || l->dry ? word : LLVMBuildCast(l->b, opcode, word, l->i64, "");
 }
 
@@ -401,13 +456,17 @@ static LLVMValueRef value_now(struct loop *l, LLVMValueRef value)
 /* ---- which ---- */
 
 /* Where a use behind the loop is to be built: before this instruction. NULL: the use is in the loop, or in a phi that
- * takes it on a way out of the loop. */
+ * takes it on a way out of the loop, or where it would be built too often. */
 static LLVMValueRef place_behind(const struct loop *l, LLVMValueRef user, unsigned operand)
 {
-    if (opcode_of(user) != LLVMPHI)
-        return in_loop(l, user) ? NULL : user;
-    LLVMBasicBlockRef from = LLVMGetIncomingBlock(user, operand);
-    return l->inside[index_of(l->graph, from)] ? NULL : LLVMGetBasicBlockTerminator(from);
+    LLVMBasicBlockRef bb = LLVMGetInstructionParent(user);
+    LLVMValueRef place = user;
+
+    if (opcode_of(user) == LLVMPHI) {
+        bb = LLVMGetIncomingBlock(user, operand);
+        place = LLVMGetBasicBlockTerminator(bb);
+    }
+    return !l->inside[index_of(l->graph, bb)] && (l->often || is_exit(bb)) ? place : NULL;
 }
 
 /* Every operand of the user's that is `value` stands behind the loop. */
@@ -508,7 +567,8 @@ static void keep_unbuilt(struct loop *l, bool alone)
         for (size_t i = 0; i < l->count; i++) {
             struct phi *p = &l->phis[i];
             l->asking = alone ? p : NULL;
-            if (p->stale && !full_before(l, p->round, 0)) {
+            l->cost = 0;
+            if (p->stale && (!full_before(l, p->round, 0) || l->cost > COST_MAX)) {
                 p->stale = false;
                 changed = true;
             }
@@ -786,8 +846,11 @@ int spare_exits(LLVMValueRef fn)
                            .i32 = LLVMInt32TypeInContext(context),
                            .i64 = LLVMInt64TypeInContext(context)};
         for (l->header = 0; l->header < g.count && rc == 0; l->header++) {
-            if (opcode_of(LLVMGetFirstInstruction(g.blocks[l->header])) == LLVMPHI && find_loop(l, work) &&
-                list_phis(l) && choose_phis(l))
+            if (opcode_of(LLVMGetFirstInstruction(g.blocks[l->header])) != LLVMPHI || !find_loop(l, work) ||
+                !list_phis(l))
+                continue;
+            l->often = turns_often(l);
+            if (choose_phis(l))
                 rc = rewrite(l);
         }
         LLVMDisposeBuilder(l->b);

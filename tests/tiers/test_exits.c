@@ -130,6 +130,19 @@ static LLVMValueRef header(struct making *m, LLVMBasicBlockRef bb, LLVMBasicBloc
     return turn;
 }
 
+/* Says that the first of a branch's two ways is taken so often. */
+static void weigh(struct making *m, LLVMValueRef branch, unsigned often)
+{
+    LLVMMetadataRef parts[] = {
+        LLVMMDStringInContext2(m->context, "branch_weights", strlen("branch_weights")),
+        LLVMValueAsMetadata(LLVMConstInt(m->i32, often, false)),
+        LLVMValueAsMetadata(LLVMConstInt(m->i32, 1, false)),
+    };
+    LLVMMetadataRef node = LLVMMDNodeInContext2(m->context, parts, 3);
+
+    LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(m->context, "prof", 4), LLVMMetadataAsValue(m->context, node));
+}
+
 /* Goes round once more if that is not the last turn; the builder is where the loop ends then. */
 static void latch(struct making *m, LLVMBasicBlockRef bb, LLVMValueRef phis[REGS], LLVMValueRef turn,
                   LLVMValueRef turns)
@@ -137,7 +150,9 @@ static void latch(struct making *m, LLVMBasicBlockRef bb, LLVMValueRef phis[REGS
     LLVMBasicBlockRef here = LLVMGetInsertBlock(m->b), behind = block(m);
     LLVMValueRef next = LLVMBuildAdd(m->b, turn, number(m, 1), "");
 
-    LLVMBuildCondBr(m->b, LLVMBuildICmp(m->b, LLVMIntULT, next, turns, ""), bb, behind);
+    LLVMValueRef branch = LLVMBuildCondBr(m->b, LLVMBuildICmp(m->b, LLVMIntULT, next, turns, ""), bb, behind);
+    if (m->rng && rng_one_in(m->rng, 2))
+        weigh(m, branch, 1 + rng_below(m->rng, 200));
     for (unsigned i = 0; i < REGS; i++)
         LLVMAddIncoming(phis[i], &m->regs[i], &here, 1);
     LLVMAddIncoming(turn, &next, &here, 1);
