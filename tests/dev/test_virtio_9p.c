@@ -20,7 +20,7 @@ enum {
 
 static struct mem *mem;
 static struct loop *loop;
-static struct virtio_device *dev;
+static struct virtio_device *dev, *replaced; /* the second: until the loop has stopped, NULL: none */
 static struct vq_interrupts interrupts;
 static struct vq vq;
 static char dir[64], path[96];
@@ -52,6 +52,9 @@ static void tear_down(void)
 {
     loop_stop(loop);
     dev->base.ops->destroy(&dev->base);
+    if (replaced)
+        replaced->base.ops->destroy(&replaced->base);
+    replaced = NULL;
     loop_destroy(loop);
     mem_destroy(mem);
     unlink(path);
@@ -249,7 +252,7 @@ START_TEST(saved_session_is_loaded_before_the_queues_go_on)
     ops->columns_done(&first->base);
     ck_assert_int_eq(device_state_load(&dev->base, state, device_state_size(&first->base), &err), 0);
     virtio_unsettle(first);
-    first->base.ops->destroy(&first->base);
+    replaced = first;
     free(state);
     ADD(0, P9_TREAD, 5, {4, 2}, {8, 26}, {4, 3});
     ck_assert_uint_eq(ask(), P9_TREAD + 1);

@@ -153,6 +153,13 @@ static void files(void)
     rt_expect(send() == CLUNK + 1, "and let go");
 }
 
+/* After a message that the device wants to be reset for. */
+static void recover(void)
+{
+    if (!driver_is_up())
+        driver_start(0, 1);
+}
+
 static void wrong(void)
 {
     static const char *const names[] = {"a/b", "nothing", "..", ""};
@@ -189,16 +196,19 @@ static void wrong(void)
      * the device is there after. */
     begin(STATFS, ROOT);
     (void)send_as(length, 0xffffffff);
+    recover();
     (void)send_as(length, 3);
+    recover();
     (void)send_as(HEAD - 2, HEAD - 2);
+    recover();
     begin(WALK, ROOT);
     put(NOT_THERE, 4);
     put(1, 2);
     put(0xffff, 2);
     (void)send();
+    recover();
     (void)driver_request(0, &(struct driver_part){out, length, false}, 1);
-    if (!driver_is_up())
-        driver_start(0, 1);
+    recover();
     session();
     files();
 }

@@ -118,7 +118,7 @@ int64_t driver_wait(unsigned queue)
     struct queue *q = &queues[queue];
 
     for (uint64_t end = rt_now() + 50000000; q->used.idx != q->avail.idx;) {
-        if (rt_now() > end)
+        if (rt_now() > end || *driver_reg(STATUS) & NEEDS_RESET)
             return -1;
     }
     rt_fence_io();

@@ -32,8 +32,8 @@ bool driver_is_up(void);
 /* Offers a chain of parts, at most DRIVER_QUEUE_SIZE, without waiting. What was offered before in this queue must have
  * come back. */
 void driver_offer(unsigned queue, const struct driver_part *parts, unsigned count);
-/* Waits, for five seconds at most, until it comes back. Returns how many bytes the device says it wrote; -1: it did not
- * come back. */
+/* Waits, for five seconds at most and as long as the device wants no reset, until it comes back. Returns how many bytes
+ * the device says it wrote; -1: it did not come back. */
 int64_t driver_wait(unsigned queue);
 /* Both. */
 int64_t driver_request(unsigned queue, const struct driver_part *parts, unsigned count);
