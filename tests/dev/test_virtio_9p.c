@@ -52,8 +52,10 @@ static void tear_down(void)
 {
     loop_stop(loop);
     dev->base.ops->destroy(&dev->base);
-    if (replaced)
+    if (replaced) {
+        virtio_unsettle(replaced);
         replaced->base.ops->destroy(&replaced->base);
+    }
     replaced = NULL;
     loop_destroy(loop);
     mem_destroy(mem);
@@ -251,8 +253,7 @@ START_TEST(saved_session_is_loaded_before_the_queues_go_on)
     ck_assert_int_eq(ops->columns_load(&dev->base, &saved), 0);
     ops->columns_done(&first->base);
     ck_assert_int_eq(device_state_load(&dev->base, state, device_state_size(&first->base), &err), 0);
-    virtio_unsettle(first);
-    replaced = first;
+    replaced = first; /* it stands still: its queue is the other one's now */
     free(state);
     ADD(0, P9_TREAD, 5, {4, 2}, {8, 26}, {4, 3});
     ck_assert_uint_eq(ask(), P9_TREAD + 1);
