@@ -63,7 +63,7 @@ set(TUFF_LOADED "libasound2, libext2fs2, libhwloc15, libmicrohttpd12, libncurses
 set(CPACK_DEBIAN_TUFF_PACKAGE_DEPENDS "${TUFF_LOADED}")
 set(CPACK_DEBIAN_LIBTUFF-DEV_PACKAGE_NAME libtuff-dev)
 set(CPACK_DEBIAN_LIBTUFF-DEV_PACKAGE_SECTION libdevel)
-set(CPACK_DEBIAN_LIBTUFF-DEV_PACKAGE_DEPENDS "${TUFF_LOADED}, libelf-dev, libfdt-dev, libjansson-dev, liburing-dev, libzstd-dev, libsqlite3-dev, libssl-dev, zlib1g-dev")
+set(CPACK_DEBIAN_LIBTUFF-DEV_PACKAGE_DEPENDS "${TUFF_LOADED}, libdeflate-dev, libelf-dev, libfdt-dev, libjansson-dev, liburing-dev, libzstd-dev, libsqlite3-dev, libssl-dev, zlib1g-dev")
 if(TUFF_LLVM)
   string(APPEND CPACK_DEBIAN_LIBTUFF-DEV_PACKAGE_DEPENDS ", llvm-19-dev")
 endif()

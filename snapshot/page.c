@@ -1,6 +1,7 @@
 /* Pages as the file has them: keys, zeroes, packing. */
 #include "snapshot/snapshot_internal.h"
 
+#include <libdeflate.h>
 #include <openssl/sha.h>
 #include <string.h>
 
@@ -35,7 +36,8 @@ bool snapshot_page_is_zero(const uint8_t *bytes)
 
 bool snapshot_page_unpack(const void *data, size_t len, uint8_t *bytes)
 {
-    uLongf out = SNAPSHOT_PAGE_BYTES;
+    struct libdeflate_decompressor *inflate;
+    size_t out = 0;
 
     if (!data || len > SNAPSHOT_PAGE_BYTES)
         return false;
@@ -43,5 +45,11 @@ bool snapshot_page_unpack(const void *data, size_t len, uint8_t *bytes)
         memcpy(bytes, data, len);
         return true;
     }
-    return uncompress(bytes, &out, data, len) == Z_OK && out == SNAPSHOT_PAGE_BYTES;
+    inflate = libdeflate_alloc_decompressor();
+    bool good =
+        inflate &&
+        libdeflate_zlib_decompress(inflate, data, len, bytes, SNAPSHOT_PAGE_BYTES, &out) == LIBDEFLATE_SUCCESS &&
+        out == SNAPSHOT_PAGE_BYTES;
+    libdeflate_free_decompressor(inflate);
+    return good;
 }

@@ -111,7 +111,7 @@ struct snapshot_write_config {
     int64_t parent;                               /* 0: none */
     const char *version;                          /* of this program */
     uint64_t memory_pages[SNAPSHOT_MEMORIES_MAX]; /* 0: no such memory */
-    int level;                                    /* zlib's; 0: 1 */
+    int level;                                    /* of compression, 1 to 9; 0: 1 */
     unsigned threads;                             /* that compress; 0: as many as there are CPUs */
     bool background;                              /* they have a lower priority */
 };

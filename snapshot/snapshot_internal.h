@@ -50,7 +50,7 @@ int snapshot_execute(struct snapshot_store *store, const char *sql, const char *
 /* A page's key: the first eight bytes of its SHA-256, as SQLite's integers are. */
 int64_t snapshot_page_hash(const uint8_t *bytes);
 bool snapshot_page_is_zero(const uint8_t *bytes);
-/* A page out of its row: as it is, or deflated. False: damaged. */
+/* A page out of its row: as it is, or deflated (RFC 1950). False: damaged, or no memory. */
 bool snapshot_page_unpack(const void *data, size_t len, uint8_t *bytes);
 /* A map's check. */
 int64_t snapshot_map_digest(const void *map);

@@ -13,6 +13,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <libdeflate.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,7 +133,7 @@ static uint32_t fresh_find(const struct fresh *f, int64_t hash)
 /* What a thread keeps. */
 struct worker {
     struct snapshot_writer *w;
-    z_stream deflate;
+    struct libdeflate_compressor *deflate;
     uint8_t packed[BATCH_PAGES][SNAPSHOT_PAGE_BYTES];
     size_t packed_len[BATCH_PAGES];
     int64_t hash[BATCH_PAGES];
@@ -201,16 +202,8 @@ static bool is_found(struct worker *k, const struct batch *b, unsigned i)
 /* Deflated, or as it is where that is no gain. */
 static void pack(struct worker *k, struct batch *b, unsigned i)
 {
-    z_stream *z = &k->deflate;
-
-    (void)deflateReset(z);
-    z->next_in = b->bytes[i];
-    z->avail_in = SNAPSHOT_PAGE_BYTES;
-    z->next_out = k->packed[i];
-    z->avail_out = PACKED_MAX;
-    if (deflate(z, Z_FINISH) == Z_STREAM_END) {
-        k->packed_len[i] = PACKED_MAX - z->avail_out;
-    } else {
+    k->packed_len[i] = libdeflate_zlib_compress(k->deflate, b->bytes[i], SNAPSHOT_PAGE_BYTES, k->packed[i], PACKED_MAX);
+    if (!k->packed_len[i]) {
         memcpy(k->packed[i], b->bytes[i], SNAPSHOT_PAGE_BYTES);
         k->packed_len[i] = SNAPSHOT_PAGE_BYTES;
     }
@@ -292,7 +285,7 @@ static void *work(void *opaque)
         (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), BACKGROUND_NICE);
     if (k)
         k->w = w;
-    if (!k || deflateInit(&k->deflate, w->level) != Z_OK)
+    if (!k || !(k->deflate = libdeflate_alloc_compressor(w->level)))
         note_failure(w, -ENOMEM, &why);
     pthread_mutex_lock(&w->lock);
     for (;;) {
@@ -318,7 +311,7 @@ static void *work(void *opaque)
     }
     pthread_mutex_unlock(&w->lock);
     if (k)
-        (void)deflateEnd(&k->deflate);
+        libdeflate_free_compressor(k->deflate);
     free(k);
     return NULL;
 }
