@@ -16,6 +16,8 @@
  */
 #include "llvm/exits.h"
 
+#include "llvm/opcode.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -55,11 +57,6 @@ struct loop {
     /* Asked so: does this stale phi need a value that no other phi of the header has? NULL: stale ones are no help. */
     const struct phi *asking;
 };
-
-static LLVMOpcode opcode_of(LLVMValueRef value)
-{
-    return LLVMIsAInstruction(value) ? LLVMGetInstructionOpcode(value) : LLVMUnreachable;
-}
 
 /* Does it end the region, by itself or by the block where all ends meet? */
 static bool is_exit(LLVMBasicBlockRef bb)

@@ -9,6 +9,8 @@
  */
 #include "llvm/narrow.h"
 
+#include "llvm/opcode.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -49,12 +51,6 @@ static struct node *find(const struct narrower *n, LLVMValueRef value)
 }
 
 /* ---- patterns ---- */
-
-/* That of an instruction; else one that nobody asks for. */
-static LLVMOpcode opcode_of(LLVMValueRef value)
-{
-    return LLVMIsAInstruction(value) ? LLVMGetInstructionOpcode(value) : LLVMUnreachable;
-}
 
 static bool constant(LLVMValueRef value, uint64_t *number)
 {

@@ -253,7 +253,6 @@ static void count_entry(struct region_use *use, unsigned entry)
     uint64_t more = ran - use->counted[entry];
 
     block->entered += more;
-
     atomic_fetch_add_explicit(&use->region->entries, more, memory_order_relaxed);
     if (row)
         atomic_fetch_add_explicit(&row->executions, more, memory_order_relaxed);
