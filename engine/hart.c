@@ -8,7 +8,7 @@
 #include "engine/isa/riscv/debug.h"
 #include "engine/isa/riscv/fp_flags.h"
 #include "engine/region/mirrored.h"
-#include "engine/region/region_cache.h"
+#include "engine/region/installed.h"
 #include "mem/frame.h"
 
 #include <errno.h>

@@ -71,3 +71,13 @@ apt_private_download() {
     local dir=$1 into=$2 package=$3
     (cd "$into" && apt_private "$dir" apt-get -q download "$package")
 }
+
+# apt_private_unpack DIR TREE: all packages that were downloaded for an installation, into TREE. The one with the links /bin, /lib and so on
+# comes first.
+apt_private_unpack() {
+    local deb
+    mkdir -p "$2"
+    for deb in "$1"/cache/archives/base-files_*.deb "$1"/cache/archives/*.deb; do
+        dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$2" --keep-directory-symlink || return 1
+    done
+}

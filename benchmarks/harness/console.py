@@ -1,5 +1,6 @@
 """A virtual machine with a person's shell on its console: lines are typed, and what comes back is waited for."""
 import os
+import re
 import subprocess
 import threading
 import time
@@ -59,7 +60,8 @@ class Machine:
         since = len(self.seen)
         self.type(text + '; echo end-$((6 * 7))')
         end = self.expect(b'end-42', since)
-        output = self.seen[since:end].decode(errors='replace').replace('\r', '')
+        # Without what the shell tells a terminal, as that no text is pasted any more, at the beginning of the output.
+        output = re.sub(r'\x1b\[[0-9;?]*[a-zA-Z]|\r', '', self.seen[since:end].decode(errors='replace'))
         if 'FAILED' in output:
             raise Failure(output)
         return output

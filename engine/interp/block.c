@@ -5,7 +5,8 @@
 #include "engine/baseline/baseline.h"
 #include "engine/isa/riscv/debug.h"
 #include "engine/isa/riscv/sem.h"
-#include "engine/region/region_cache.h"
+#include "engine/region/installed.h"
+#include "engine/region/policy.h"
 #include "mem/frame.h"
 
 #include <errno.h>

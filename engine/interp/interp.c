@@ -21,7 +21,8 @@
 #include "engine/isa/riscv/sem_int.h"
 #include "engine/isa/riscv/sem_mem.h"
 #include "engine/isa/riscv/sem_sys.h"
-#include "engine/region/region_cache.h"
+#include "engine/region/installed.h"
+#include "engine/region/policy.h"
 #include "engine/region/verify.h"
 
 #define HANDLER static PRESERVE_NONE void

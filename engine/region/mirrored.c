@@ -1,7 +1,7 @@
 /* Policy of mirrors, and the handler of their faults; see mirrored.h. */
 #include "engine/region/mirrored.h"
 
-#include "engine/region/region_cache.h"
+#include "engine/region/installed.h"
 
 #include <asm/prctl.h>
 #include <signal.h>

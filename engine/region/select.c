@@ -7,7 +7,8 @@
 #include "engine/region/region.h"
 
 #include "engine/isa/riscv/decode.h"
-#include "engine/region/region_cache.h"
+#include "engine/region/installed.h"
+#include "engine/region/policy.h"
 #include "mem/frame.h"
 
 #include <stdlib.h>

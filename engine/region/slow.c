@@ -4,8 +4,9 @@
 /* Before the bodies: it governs what follows it. */
 #pragma STDC FENV_ACCESS ON
 
+#include "engine/region/installed.h"
 #include "engine/region/mirrored.h"
-#include "engine/region/region_cache.h"
+#include "engine/region/policy.h"
 
 #include <string.h>
 

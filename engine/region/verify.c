@@ -5,7 +5,7 @@
 #include "engine/interp/interp.h"
 #include "engine/isa/riscv/fp_flags.h"
 #include "engine/isa/riscv/system.h"
-#include "engine/region/region_cache.h"
+#include "engine/region/installed.h"
 #include "mem/frame.h"
 
 #include <errno.h>

@@ -1,37 +1,12 @@
 /* virtio-mmio driven directly (virtio 1.2): the entropy device behind the first slot, through split and packed rings,
  * with and without the event index, and rings that break the rules. For every machine with eight slots. */
 #include "rt.h"
+#include "virtio_mmio.h"
 
 enum {
     SLOTS = 8,
     RNG = 4,
     SIZE = 8,
-
-    MAGIC = 0x00,
-    VERSION = 0x04,
-    DEVICE = 0x08,
-    FEATURES = 0x10,
-    FEATURES_SEL = 0x14,
-    DRIVER_FEATURES = 0x20,
-    DRIVER_SEL = 0x24,
-    QUEUE_SEL = 0x30,
-    QUEUE_MAX = 0x34,
-    QUEUE_NUM = 0x38,
-    QUEUE_READY = 0x44,
-    NOTIFY = 0x50,
-    ISR = 0x60,
-    ACK = 0x64,
-    STATUS = 0x70,
-    DESC = 0x80,
-    DRIVER = 0x90,
-    USED = 0xa0,
-
-    DRIVER_OK = 15,
-    NEEDS_RESET = 64,
-
-    NEXT = 1,
-    WRITE = 2,
-    INDIRECT = 4,
 };
 
 #define F_INDIRECT (1ull << 28)

@@ -1,28 +1,6 @@
 /* See virtio_driver.h. */
 #include "virtio_driver.h"
-
-enum {
-    DEVICE = 0x08,
-    DRIVER_FEATURES = 0x20,
-    DRIVER_SEL = 0x24,
-    QUEUE_SEL = 0x30,
-    QUEUE_NUM = 0x38,
-    QUEUE_READY = 0x44,
-    NOTIFY = 0x50,
-    ACK = 0x64,
-    STATUS = 0x70,
-    DESC = 0x80,
-    DRIVER = 0x90,
-    USED = 0xa0,
-
-    ACKNOWLEDGED = 3, /* and a driver is known */
-    FEATURES_OK = 8,
-    UP = 15,
-    NEEDS_RESET = 64,
-
-    NEXT = 1,
-    WRITE = 2,
-};
+#include "virtio_mmio.h"
 
 struct queue {
     struct {
@@ -70,7 +48,7 @@ static void set_address(uint64_t offset, const volatile void *part)
 
 bool driver_is_up(void)
 {
-    return *driver_reg(STATUS) == UP;
+    return *driver_reg(STATUS) == DRIVER_OK;
 }
 
 bool driver_start(uint32_t features, unsigned count)
@@ -92,7 +70,7 @@ bool driver_start(uint32_t features, unsigned count)
         set_address(USED, &queues[i].used);
         *driver_reg(QUEUE_READY) = 1;
     }
-    *driver_reg(STATUS) = UP;
+    *driver_reg(STATUS) = DRIVER_OK;
     return driver_is_up();
 }
 
