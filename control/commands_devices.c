@@ -67,6 +67,35 @@ static int query_block(struct control_call *call)
     return 0;
 }
 
+/* QMP's names of what a disk counts. */
+static void add_disk_counter(void *opaque, const char *name, uint64_t value)
+{
+    static const char *const names[][2] = {
+        {"reads", "rd_operations"},    {"read_bytes", "rd_bytes"},      {"writes", "wr_operations"},
+        {"written_bytes", "wr_bytes"}, {"flushes", "flush_operations"}, {"discards", "unmap_operations"},
+    };
+
+    for (size_t i = 0; i < TUFF_ARRAY_LEN(names); i++) {
+        if (strcmp(name, names[i][0]) == 0)
+            json_object_set_new(opaque, names[i][1], json_integer((json_int_t)value));
+    }
+}
+
+/* Disks of a SCSI adapter are counted together, by query-stats. */
+static int query_block_stats(struct control_call *call)
+{
+    call->result = json_array();
+    for (unsigned n = 0; n < call->control->config.machine->disk_count; n++) {
+        json_t *stats = json_object();
+        char id[16];
+        snprintf(id, sizeof(id), "disk%u", n);
+        if (machine_disk_counters(call->machine, n, add_disk_counter, stats) == 0)
+            json_array_append_new(call->result, json_pack("{s:s, s:s, s:O}", "device", id, "qdev", id, "stats", stats));
+        json_decref(stats);
+    }
+    return 0;
+}
+
 /* Limits hold for reading and writing together; the others may be given as 0, as they must by QMP's rules. */
 static int set_disk_limits(struct control_call *call)
 {
@@ -209,6 +238,7 @@ static int query_chardev(struct control_call *call)
 
 const struct control_command control_device_commands[] = {
     {"query-block", "the disks, their images and limits", true, query_block, {{0}}},
+    {"query-blockstats", "what the disks have read and written", true, query_block_stats, {{0}}},
     {"block_set_io_throttle",
      "limit a disk (id=disk0): bytes (bps) and operations (iops) a second, 0: no limit",
      true,

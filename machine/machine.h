@@ -273,6 +273,10 @@ struct machine_disk_image {
     bool read_only;
 };
 int machine_disk_image(const struct machine *machine, unsigned disk, struct machine_disk_image *out) TUFF_MUST_CHECK;
+/* The counters of a disk's device, as --stats has them, each by a call before this returns. Returns 0 or -ENODEV: there
+ * is none, or it has none of its own, being one of a SCSI adapter's. */
+int machine_disk_counters(const struct machine *machine, unsigned disk,
+                          void (*fn)(void *opaque, const char *name, uint64_t value), void *opaque) TUFF_MUST_CHECK;
 /* Each virtio device in the order in which they were added: its name ("virtio-net") and number. */
 void machine_each_virtio(const struct machine *machine, void (*fn)(void *opaque, const char *name, unsigned number),
                          void *opaque);

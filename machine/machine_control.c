@@ -59,6 +59,19 @@ int machine_disk_image(const struct machine *m, unsigned disk, struct machine_di
     return 0;
 }
 
+int machine_disk_counters(const struct machine *m, unsigned disk,
+                          void (*fn)(void *opaque, const char *name, uint64_t value), void *opaque)
+{
+    struct virtio_device *dev = disk < m->config.disk_count ? m->disks[disk] : NULL;
+
+    if (!dev)
+        return -ENODEV;
+    pthread_mutex_lock(&dev->lock);
+    dev->ops->stats(dev, fn, opaque);
+    pthread_mutex_unlock(&dev->lock);
+    return 0;
+}
+
 void machine_each_virtio(const struct machine *m, void (*fn)(void *opaque, const char *name, unsigned number),
                          void *opaque)
 {

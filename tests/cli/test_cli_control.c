@@ -275,6 +275,11 @@ START_TEST(limits_are_shown_changed_and_kept_over_a_reset)
                          1 << 20);
         ck_assert_int_eq(json_integer_value(json_object_get(inserted, "iops")), boot ? 99 : 77);
         json_decref(disks);
+        json_t *counts = qmp_command(&qmp, "query-blockstats"), *count = json_array_get(counts, 0);
+        ck_assert_str_eq(json_string_value(json_object_get(count, "device")), "disk0");
+        json_t *read = json_object_get(json_object_get(count, "stats"), "rd_bytes");
+        ck_assert(json_is_integer(read) && json_integer_value(read) == 0);
+        json_decref(counts);
         json_t *nets = qmp_command(&qmp, "x-query-net");
         ck_assert_int_eq(json_integer_value(json_object_get(json_array_get(nets, 0), "bps")), boot ? 1000 : 5 << 20);
         json_decref(nets);
