@@ -7,8 +7,8 @@
 #include "engine/interp/interp.h"
 #include "engine/isa/riscv/debug.h"
 #include "engine/isa/riscv/fp_flags.h"
-#include "engine/region/mirrored.h"
 #include "engine/region/installed.h"
+#include "engine/region/mirrored.h"
 #include "mem/frame.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* virtio-mmio's registers (virtio 1.2, 4.2.2) and the bits that bare-metal programs which drive devices have in common. */
+/* virtio-mmio's registers (virtio 1.2, 4.2.2) and the bits that bare-metal programs which drive devices have in common.
+ */
 #ifndef TUFF_TESTS_GUEST_BARE_VIRTIO_MMIO_H
 #define TUFF_TESTS_GUEST_BARE_VIRTIO_MMIO_H
 
