@@ -168,7 +168,7 @@ static int parse_dump_filter(const char *filter, struct tier_dump *out)
 
 static int parse_dump(const char *text, struct tier_dump *out)
 {
-    static const char *const words[] = {"guest", "ir", "opt", "asm"}; /* by bit of TIER_DUMP_* */
+    static const char *const words[] = {"guest", "ir", "opt", "asm", "block"}; /* by bit of TIER_DUMP_* */
     size_t all = strcspn(text, ":");
 
     out->last = UINT64_MAX;
@@ -180,7 +180,8 @@ static int parse_dump(const char *text, struct tier_dump *out)
                 known = 1u << i;
         }
         if (!known) {
-            report_error("--dump, '%s', is not known: give guest, ir, opt or asm, and :FILTER for some regions", text);
+            report_error("--dump, '%s', is not known: give guest, ir, opt, asm or block, and :FILTER for some of them",
+                         text);
             return -EINVAL;
         }
         out->what |= known;
@@ -190,6 +191,25 @@ static int parse_dump(const char *text, struct tier_dump *out)
         report_error("--dump, '%s', names no regions: give a number, a symbol, an address or a range of them, like "
                      "--dump=asm:0x80000000-0x80000100",
                      text);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* Blocks are the baseline tier's, and the disassembler comes with LLVM. */
+static int check_dump(const char *text, const struct machine_config *config)
+{
+    const struct tier_dump *dump = &config->jit.dump;
+
+    if (!(dump->what & TIER_DUMP_BLOCK))
+        return 0;
+    if (dump->region) {
+        report_error("--dump, '%s', names a region, and a block has no number: give a symbol or addresses", text);
+        return -EINVAL;
+    }
+    if (!machine_has_jit() || config->interpret || !config->baseline) {
+        report_error("--dump, '%s', needs the baseline tier and LLVM's disassembler: %s", text,
+                     machine_has_jit() ? "leave out --tier" : "build with LLVM");
         return -EINVAL;
     }
     return 0;
@@ -273,6 +293,8 @@ int jit_parse(const struct option_values *values, struct machine_config *config)
         rc = parse_verify(value[OPTION_VERIFY], &jit->verify);
     if (!rc && value[OPTION_DUMP])
         rc = parse_dump(value[OPTION_DUMP], &jit->dump);
+    if (!rc && value[OPTION_DUMP])
+        rc = check_dump(value[OPTION_DUMP], config);
     if (!rc && value[OPTION_PASS_PLUGIN])
         rc = check_plugins(value[OPTION_PASS_PLUGIN], config);
     jit->sync = value[OPTION_JIT_SYNC] != NULL;

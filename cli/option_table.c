@@ -249,9 +249,10 @@ const struct option_row option_rows[] = {
      "gc: take out what was of no use in the last N runs (default: 16)"},
     {OPTION_DUMP, BOOT | RUN, OPTION_VALUE, "Compiler", "dump", 0, "WHAT[:WHICH]",
      "print each region that is compiled to standard error: guest\n"
-     "(instructions), ir (as built), opt (optimised), asm; several\n"
-     "separated by commas. WHICH leaves all out but region N, or those\n"
-     "with code of a SYMBOL, at an address (0x...) or in a range\n"
+     "(instructions), ir (as built), opt (optimised), asm; and block:\n"
+     "the host code of each block that the baseline tier compiles;\n"
+     "several separated by commas. WHICH leaves all out but region N,\n"
+     "or what has code of a SYMBOL, at an address (0x...) or in a range\n"
      "(0xFROM-0xTO)"},
     {OPTION_PASSES, BOOT | RUN, OPTION_VALUE, "Compiler", "passes", 0, "LIST",
      "run these LLVM passes instead of the tier's own, in the syntax\n"

@@ -105,7 +105,13 @@ struct tier_region {
 };
 
 /* What to print of which regions: of those that all three conditions are true of. */
-enum tier_dump_what { TIER_DUMP_GUEST = 1 << 0, TIER_DUMP_IR = 1 << 1, TIER_DUMP_OPT = 1 << 2, TIER_DUMP_ASM = 1 << 3 };
+enum tier_dump_what {
+    TIER_DUMP_GUEST = 1 << 0,
+    TIER_DUMP_IR = 1 << 1,
+    TIER_DUMP_OPT = 1 << 2,
+    TIER_DUMP_ASM = 1 << 3,
+    TIER_DUMP_BLOCK = 1 << 4, /* of blocks that the baseline tier compiles; they have no number */
+};
 
 struct tier_dump {
     unsigned what;        /* TIER_DUMP_*; 0: nothing */
@@ -151,6 +157,9 @@ struct tier_ops {
     char *(*build)(const struct tier_config *config);
     /* Any thread: the region's code is not run any more. */
     void (*free_code)(struct tier *tier, struct region *region);
+    /* Any thread, when TIER_DUMP_BLOCK is asked for. Writes the first host instruction at `code` as text, cut to `size`
+     * bytes; returns its length in bytes, 0 where there is none. */
+    size_t (*disassemble)(struct tier *tier, const uint8_t *code, size_t bytes, char *text, size_t size);
 };
 
 void tier_config_default(struct tier_config *config);

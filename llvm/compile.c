@@ -4,6 +4,7 @@
 
 #include "base/symbols.h"
 #include "engine/isa/riscv/decode.h"
+#include "engine/region/dump.h"
 #include "engine/region/region.h"
 #include "llvm/bodies.h"
 #include "llvm/build.h"
@@ -124,16 +125,8 @@ void compiler_destroy(struct compiler *c)
 /* Of its instructions, is one what --dump asks for? */
 static bool has_wanted_insn(const struct compiler *c, const struct region *r)
 {
-    const struct tier_dump *dump = &c->config.dump;
-
     for (uint32_t i = 0; i < r->insn_count; i++) {
-        uint64_t gva = r->gva + (uint64_t)(int64_t)r->insns[i].offset, behind_start;
-        bool wanted = gva <= dump->last && gva + r->insns[i].len_bytes - 1u >= dump->first;
-        if (wanted && dump->symbol) {
-            const char *name = c->config.symbols ? symbols_find(c->config.symbols, gva, &behind_start) : NULL;
-            wanted = name && strcmp(name, dump->symbol) == 0;
-        }
-        if (wanted)
+        if (dump_wants_insn(&c->config, r->gva + (uint64_t)(int64_t)r->insns[i].offset, r->insns[i].len_bytes))
             return true;
     }
     return false;

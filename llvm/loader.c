@@ -206,6 +206,12 @@ static void free_code(struct tier *tier, struct region *region)
     tier->ops->free_code(tier->inner, region);
 }
 
+/* With --dump the compiler was loaded at once. */
+static size_t disassemble(struct tier *tier, const uint8_t *code, size_t bytes, char *text, size_t size)
+{
+    return tier->ops->disassemble(tier->inner, code, bytes, text, size);
+}
+
 const struct tier_ops *llvm_tier_ops(void)
 {
     static const struct tier_ops ops = {
@@ -216,6 +222,7 @@ const struct tier_ops *llvm_tier_ops(void)
         .submit = submit,
         .build = kept_build,
         .free_code = free_code,
+        .disassemble = disassemble,
     };
 
     return &ops;

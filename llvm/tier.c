@@ -4,6 +4,7 @@
 #include "base/sandbox.h"
 #include "engine/region/region.h"
 #include "llvm/compile.h"
+#include "llvm/disassemble.h"
 #include "llvm/kept.h"
 #include "llvm/link.h"
 #include "llvm/profiler.h"
@@ -22,7 +23,8 @@ struct tier {
     struct region_cache *cache;
     struct profiler *profiler;
     struct linker *linker;
-    struct store *store; /* NULL: code is not kept */
+    struct disassembler *disassembler; /* NULL: --dump does not ask for it */
+    struct store *store;               /* NULL: code is not kept */
     struct compiler *compilers[WORKERS_MAX];
     pthread_t threads[WORKERS_MAX];
     unsigned thread_count;
@@ -146,6 +148,7 @@ static void destroy(struct tier *tier)
     for (unsigned i = 0; i < WORKERS_MAX; i++)
         compiler_destroy(tier->compilers[i]);
     linker_destroy(tier->linker);
+    disassembler_destroy(tier->disassembler);
     profiler_destroy(tier->profiler);
     pthread_mutex_destroy(&tier->lock);
     pthread_mutex_destroy(&tier->sync_lock);
@@ -177,6 +180,8 @@ static int create(const struct tier_config *config, struct region_cache *cache, 
         rc = profiler_create(config, &tier->profiler, err);
     if (rc == 0)
         rc = linker_create(config->verify > 0, config->gdb, &tier->linker, err);
+    if (rc == 0 && config->dump.what & TIER_DUMP_BLOCK)
+        rc = disassembler_create(&tier->disassembler, err);
     for (unsigned i = 0; i < workers && rc == 0 && !config->sync; i++) {
         rc = -pthread_create(&tier->threads[i], NULL, work, tier);
         if (rc) {
@@ -227,6 +232,11 @@ static void free_code(struct tier *tier, struct region *region)
     pthread_mutex_unlock(&tier->lock);
 }
 
+static size_t disassemble(struct tier *tier, const uint8_t *code, size_t bytes, char *text, size_t size)
+{
+    return disassembler_text(tier->disassembler, code, bytes, text, size);
+}
+
 const struct tier_ops *llvm_tier_ops(void)
 {
     static const struct tier_ops ops = {
@@ -237,6 +247,7 @@ const struct tier_ops *llvm_tier_ops(void)
         .submit = submit,
         .build = kept_build,
         .free_code = free_code,
+        .disassemble = disassemble,
     };
 
     return &ops;

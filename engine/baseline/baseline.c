@@ -508,8 +508,16 @@ static void place_ways(struct translation *t)
     }
 }
 
-static void translate(struct translation *t)
+static void fill_map(const struct translation *t, uint32_t start, struct baseline_map *map)
 {
+    for (unsigned i = 0; i <= t->block->insns; i++)
+        map->op[i] = t->run[i] - start;
+}
+
+static void translate(struct translation *t, struct baseline_map *map)
+{
+    uint32_t start = t->at;
+
     struct values v = {.hole[HOLE_insns] = t->block->insns};
 
     fill_entering(&v);
@@ -523,13 +531,15 @@ static void translate(struct translation *t)
     for (unsigned i = 0; i < t->block->insns; i++)
         translate_op(t, i);
     t->run[t->block->insns] = t->at;
+    if (map)
+        fill_map(t, start, map);
     if (!t->op_ended)
         t->tail = WAY_fall;
     place_ways(t);
     place_reloads(t);
 }
 
-bool baseline_compile(struct hart *h, struct block *block)
+bool baseline_compile(struct hart *h, struct block *block, struct baseline_map *map)
 {
     struct baseline *b = h->baseline;
     struct translation t = {.h = h, .b = b, .block = block};
@@ -541,7 +551,7 @@ bool baseline_compile(struct hart *h, struct block *block)
     }
     uint32_t start = (b->used + sizeof(struct head) + CODE_ALIGN - 1) & ~(uint32_t)(CODE_ALIGN - 1);
     t.at = start;
-    translate(&t);
+    translate(&t, map);
     if (b->fixup_count == FIXUPS_MAX)
         return false;
     t.head.bytes = t.at - start;

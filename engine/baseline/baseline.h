@@ -25,9 +25,14 @@ bool baseline_is_built(void);
 int baseline_create(struct baseline **out) TUFF_MUST_CHECK;
 void baseline_destroy(struct baseline *baseline);
 
-/* Compiles a block of the hart's, which has no code yet and enters no region. False: it stays as it is; when that is
- * for want of room, the hart was asked to drop its blocks. */
-bool baseline_compile(struct hart *h, struct block *block);
+/* Where in a block's host code, bytes from its start, each op's stencil is; behind the last, what ops jump to. */
+struct baseline_map {
+    uint32_t op[BLOCK_INSNS_MAX + 1];
+};
+
+/* Compiles a block of the hart's, which has no code yet and enters no region; fills `map`, which may be NULL. False: it
+ * stays as it is; when that is for want of room, the hart was asked to drop its blocks. */
+bool baseline_compile(struct hart *h, struct block *block, struct baseline_map *map);
 /* The edge's link was set: jumps directly from now on if both blocks have code. */
 void baseline_link(struct hart *h, const struct block *block, unsigned edge, const struct block *next);
 /* The block's links were cleared. */

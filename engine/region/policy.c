@@ -2,6 +2,7 @@
 #include "engine/region/policy.h"
 
 #include "engine/baseline/baseline.h"
+#include "engine/region/dump.h"
 #include "engine/region/installed.h"
 #include "engine/region/known.h"
 #include "engine/region/mirrored.h"
@@ -95,14 +96,17 @@ void region_give_heat(const struct hart *h, struct block *block)
 }
 
 /* True: the block's heat had run out for the baseline tier, and what else may become of it is still to come. */
-static bool compile_first(struct hart *h, struct block *block)
+static bool compile_first(struct hart *h, struct block *block, uint64_t pc)
 {
     uint32_t threshold = region_heat(h, block);
 
     if (!may_be_compiled(h, block) || block->code || block->use || h->config.baseline_after >= threshold)
         return false;
     block_book(h, block);
-    (void)baseline_compile(h, block);
+    struct baseline_map map;
+    bool dumped = dump_wants_block(h, block, pc);
+    if (baseline_compile(h, block, dumped ? &map : NULL) && dumped)
+        dump_block(h, block, pc, &map);
     block_reheat(block, threshold == UINT32_MAX ? threshold : threshold - h->config.baseline_after);
     return true;
 }
@@ -279,7 +283,7 @@ void region_hot(struct hart *h, struct block *block, uint64_t pc)
 {
     const struct region_use *before = block->use;
 
-    if (compile_first(h, block))
+    if (compile_first(h, block, pc))
         return;
     if (!h->regions || block->ctx >> CTX_POINTS_SHIFT) {
         block_reheat(block, UINT32_MAX);

@@ -199,6 +199,49 @@ START_TEST(dumps_show_the_regions_of_a_symbol)
 }
 END_TEST
 
+/* Checks that each block shown has an instruction from `first` to `last` and host code with each. Returns how many. */
+static unsigned check_blocks_shown(const char *text, uint64_t first, uint64_t last)
+{
+    unsigned shown = 0;
+
+    for (const char *at = text; (at = strstr(at, "; block at "));) {
+        const char *end = strstr(at + 1, "; block at ");
+        bool found = false;
+        for (at = strstr(at, "\n; 8"); at && (!end || at < end); at = strstr(at + 1, "\n; 8")) {
+            uint64_t address = strtoull(at + 3, NULL, 16);
+            found |= address >= first && address <= last;
+            ck_assert_msg(strncmp(strchr(at + 1, '\n'), "\n    ", 5) == 0, "%.160s", at);
+        }
+        ck_assert(found);
+        shown++;
+        if (!end)
+            break;
+        at = end;
+    }
+    return shown;
+}
+
+START_TEST(dumps_show_the_blocks_of_a_symbol)
+{
+    int code;
+    struct process *process = process_run(
+        PROCESS_ARGV("run", "--jit-threshold=1000", "--tune=baseline=1", "--dump=block:twice", files_guest("verify")),
+        NULL, &code);
+
+    ck_assert_int_eq(code, 23);
+    ck_assert_uint_ge(check_blocks_shown(process->err_text, address_of("twice"), address_of("trap") - 1), 1);
+    /* Ways out are functions of the program's. */
+    ck_assert_ptr_nonnull(strstr(process->err_text, "interp_"));
+    ck_assert_ptr_null(strstr(process->err_text, "(not an instruction)"));
+    process_free(process);
+    process_expect_refusal(PROCESS_ARGV("run", "--dump=block:1", files_guest("verify")), "'block:1', names a region");
+    process_expect_refusal(PROCESS_ARGV("run", "--dump=block", "--tier=llvm", files_guest("verify")),
+                           "leave out --tier");
+    process_expect_refusal(PROCESS_ARGV("run", "--dump=block", "--tier=baseline", files_guest("verify")),
+                           "leave out --tier");
+}
+END_TEST
+
 /* --jit-random: whatever share of the blocks is for which tier, the guest comes to the same end with as many
  * instructions, and what it read of its counters is in the checksum. */
 START_TEST(random_tiers_come_to_the_interpreters_end)
@@ -279,6 +322,7 @@ int main(void)
     tcase_add_test(jit, ztso_orders_the_accesses_of_compiled_code);
     tcase_add_test(jit, dumps_show_the_regions_at_an_address);
     tcase_add_test(jit, dumps_show_the_regions_of_a_symbol);
+    tcase_add_test(jit, dumps_show_the_blocks_of_a_symbol);
     tcase_add_test(jit, entries_of_a_region_are_no_turns_of_its_loop);
     tcase_add_test(jit, random_tiers_come_to_the_interpreters_end);
     tcase_add_test(jit, the_log_says_why_a_region_was_not_compiled);
