@@ -4,6 +4,7 @@
 #include "machine/loader.h"
 
 #include "machine/loader_internal.h"
+#include "mem/huge.h"
 #include "mem/mem.h"
 
 #include <errno.h>
@@ -145,6 +146,7 @@ int loader_load_initrd(struct mem *mem, const char *path, const struct boot_imag
                        path, file.size_bytes, top - kernel->end);
         goto out;
     }
+    mem_huge_reach(mem, start, file.size_bytes);
     rc = loader_file_read(&file, 0, host, file.size_bytes, err);
     if (rc)
         goto out;

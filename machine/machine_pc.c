@@ -78,7 +78,12 @@ int machine_pc_check(const struct machine_config *config, struct error *err)
         return error_set(err, -EINVAL, "KVM does not count instructions: leave --snapshot-at out");
     if (config->jit.verify)
         return error_set(err, -EINVAL, "KVM runs the guest: there is no compiled code to verify");
-    return accel_probe(VCPU_GUEST_X86_64, config->cpus, err);
+    const char *image = config->kernel ? config->kernel : config->bare;
+    struct error reason;
+    int rc = accel_probe(VCPU_GUEST_X86_64, config->cpus, &reason);
+    if (rc && image)
+        return error_set(err, rc, "'%s' is for x86-64, which only KVM runs. %s", image, reason.text);
+    return rc ? error_set(err, rc, "%s", reason.text) : 0;
 }
 
 /* ---- ports ---- */

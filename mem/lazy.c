@@ -46,7 +46,7 @@ struct mem_lazy {
     pthread_t faults, filler;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool over; /* under the lock: every page is there */
+    _Atomic bool over; /* every page is there; set under the lock */
     _Atomic bool stopping;
 };
 
@@ -265,6 +265,13 @@ int mem_lazy_start(struct mem *mem, const struct mem_lazy_first *first, mem_lazy
         destroy(l);
     }
     return rc;
+}
+
+bool mem_lazy_is_coming(const struct mem *mem)
+{
+    const struct mem_lazy *l = mem->lazy;
+
+    return TUFF_UNLIKELY(l != NULL) && !atomic_load_explicit(&l->over, memory_order_relaxed);
 }
 
 void mem_lazy_wait(struct mem *mem)

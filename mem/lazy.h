@@ -28,6 +28,8 @@ struct mem_lazy_first {
  * everything is as before. */
 TUFF_MUST_CHECK int mem_lazy_start(struct mem *mem, const struct mem_lazy_first *first, mem_lazy_fn fn,
                                    void (*done)(void *opaque), void *opaque);
+/* Is some of it still to come? Any thread. */
+bool mem_lazy_is_coming(const struct mem *mem);
 /* Waits until every page is there. Any thread but a hart's. Nothing where it has not begun. */
 void mem_lazy_wait(struct mem *mem);
 /* Ends it, wherever it is; nobody touches RAM any more that matters. Before mem_destroy(). */

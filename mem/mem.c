@@ -1,5 +1,6 @@
 /* The guest-physical address space: ranges, RAM, device dispatch. Ranges are fixed before the first vCPU
  * runs; look-ups are binary searches without a lock. */
+#include "mem/huge.h"
 #include "mem/lazy.h"
 #include "mem/mem_internal.h"
 #include "mem/touches.h"
@@ -46,6 +47,7 @@ void mem_destroy(struct mem *mem)
         munmap(mem->frames, (mem_frames_bytes(mem->ram_bytes) >> MEM_PAGE_SHIFT) * sizeof(*mem->frames));
     free((void *)atomic_load(&mem->dirty));
     mem_touches_destroy(mem);
+    free(mem->huge);
     free(mem);
 }
 
@@ -217,6 +219,8 @@ int mem_add_ram_as(struct mem *mem, const struct mem_ram_config *config)
     }
     mem->frames = frames;
     mem->ram_pages = config->pages;
+    if (config->pages == MEM_PAGES_AUTO)
+        mem_huge_start(mem);
     return 0;
 }
 
@@ -283,6 +287,7 @@ int mem_write(struct mem *mem, uint64_t gpa, const void *buf, size_t len)
 
     if (!host)
         return -EFAULT;
+    mem_huge_reach(mem, gpa, len);
     memcpy(host, buf, len);
     mem_note_write(mem, gpa, len);
     return 0;
@@ -309,6 +314,7 @@ int mem_discard(struct mem *mem, uint64_t gpa, uint64_t size_bytes)
     if (((gpa | size_bytes) & (MEM_PAGE_BYTES - 1)) || !host)
         return -EFAULT;
     mem_lazy_forget(mem, offset, size_bytes);
+    mem_huge_forget(mem, offset, size_bytes);
     if (mem->ram_pages == MEM_PAGES_RESERVED)
         memset(host, 0, size_bytes); /* a page given back to the pool might not be there when it is wanted again */
     else if (fallocate(mem->ram_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size_bytes))

@@ -63,6 +63,7 @@ struct mem {
     const struct mem_dirty_source *dirty_source; /* NULL: all stores come through the doors of mem.h */
     void *dirty_source_opaque;
     struct mem_lazy *lazy;       /* NULL: all contents are there (mem/lazy.h); set while nothing runs */
+    struct mem_huge *huge;       /* NULL: not asked for (mem/huge.h) */
     struct mem_touches *touches; /* NULL: nobody has asked for them (mem/touches.h); set while nothing runs */
     _Atomic uint32_t tlb_generation;
 

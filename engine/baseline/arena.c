@@ -2,10 +2,15 @@
  * below it rather than above, where the heap grows. */
 #include "engine/baseline/arena.h"
 
+#include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { STEP_BYTES = 1 << 24 };
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Debian 12's C library does not know it */
+#endif
+
+enum { STEP_BYTES = 1 << 24, HUGE_BYTES = 2 << 20 };
 #define REACH_BYTES ((intptr_t)3 << 29) /* 1.5 GiB: the rest is for the program's own length */
 
 static void *map_near(int fd, size_t bytes, const void *near)
@@ -28,6 +33,26 @@ static void *map_near(int fd, size_t bytes, const void *near)
     return MAP_FAILED;
 }
 
+/* At a multiple of a huge page's size. */
+static void *map_aligned(int fd, size_t bytes)
+{
+    uint8_t *room = mmap(NULL, bytes + HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (room == MAP_FAILED)
+        return MAP_FAILED;
+    size_t before = -(uintptr_t)room & (HUGE_BYTES - 1);
+    void *got = mmap(room + before, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+    if (got == MAP_FAILED) {
+        munmap(room, bytes + HUGE_BYTES);
+        return MAP_FAILED;
+    }
+    if (before)
+        munmap(room, before);
+    if (before < HUGE_BYTES)
+        munmap(room + before + bytes, HUGE_BYTES - before);
+    return got;
+}
+
 bool arena_map(struct arena *arena, size_t bytes, const void *near)
 {
     int fd = memfd_create("tuff-baseline", MFD_CLOEXEC);
@@ -38,7 +63,7 @@ bool arena_map(struct arena *arena, size_t bytes, const void *near)
     void *write = MAP_FAILED;
     void *execute = MAP_FAILED;
     if (ftruncate(fd, (off_t)bytes) == 0) {
-        write = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        write = map_aligned(fd, bytes);
         execute = map_near(fd, bytes, near);
     }
     close(fd);
@@ -60,8 +85,26 @@ void arena_unmap(struct arena *arena)
     munmap((void *)arena->execute, arena->bytes);
 }
 
-void arena_clear(const struct arena *arena, size_t from)
+/* A booted Debian has 32 MiB of code of which no part is much hotter than the rest. Hosts, as a rule, have no huge
+ * pages for shared memory unless they are asked for like this: as much again as there is already, since each time may
+ * wait for every CPU of the host. */
+void arena_reach(struct arena *arena, size_t end)
 {
+    if (end <= arena->huge || end <= HUGE_BYTES || arena->huge == arena->bytes)
+        return;
+    size_t from = arena->huge, to = from ? 2 * from : 2 * HUGE_BYTES;
+    if (to > arena->bytes)
+        to = arena->bytes;
+    /* What has no page at all is not collapsed. */
+    for (size_t at = from; at < to; at += HUGE_BYTES)
+        ((volatile uint8_t *)arena->write)[at] |= 0;
+    (void)madvise(arena->write + from, to - from, MADV_COLLAPSE);
+    arena->huge = to;
+}
+
+void arena_clear(struct arena *arena, size_t from)
+{
+    arena->huge = 0;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t first = (from + page - 1) & ~(page - 1);
 

@@ -551,6 +551,7 @@ bool baseline_compile(struct hart *h, struct block *block, struct baseline_map *
     }
     uint32_t start = (b->used + sizeof(struct head) + CODE_ALIGN - 1) & ~(uint32_t)(CODE_ALIGN - 1);
     t.at = start;
+    arena_reach(&b->arena, start + BLOCK_ROOM_BYTES);
     translate(&t, map);
     if (b->fixup_count == FIXUPS_MAX)
         return false;

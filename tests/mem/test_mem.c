@@ -1,7 +1,11 @@
 /* The address space: which ranges are taken, what an access reaches, what a device is asked. */
+#include "mem/huge.h"
 #include "mem/lazy.h"
 #include "mem/mirror.h"
 #include "mem_test.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
 
 struct probe {
     unsigned reads, writes;
@@ -231,6 +235,101 @@ START_TEST(reserved_huge_pages_are_all_there_or_refused)
 }
 END_TEST
 
+/* Does the host make huge pages of shared memory when it is asked to? */
+static bool host_collapses(void)
+{
+    enum { BYTES = 2 * MEM_HUGE_PAGE_BYTES };
+    int fd = memfd_create("test", MFD_CLOEXEC);
+
+    ck_assert_int_eq(ftruncate(fd, BYTES), 0);
+    uint8_t *room = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    ck_assert(room != MAP_FAILED); // NOLINT(performance-no-int-to-ptr)
+    size_t before = -(uintptr_t)room & (MEM_HUGE_PAGE_BYTES - 1);
+    uint8_t *at = mmap(room + before, MEM_HUGE_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+    ck_assert(at != MAP_FAILED); // NOLINT(performance-no-int-to-ptr)
+    *at = 1;
+    bool can = madvise(at, MEM_HUGE_PAGE_BYTES, 25 /* MADV_COLLAPSE */) == 0;
+    munmap(room, BYTES);
+    close(fd);
+    return can;
+}
+
+/* Uses the piece at `gpa` like a hart until it is huge or a while has passed. */
+static bool becomes_huge(struct mem *ram, uint64_t gpa, unsigned milliseconds)
+{
+    volatile uint8_t *host = mem_ram_ptr(ram, gpa, 1);
+    int64_t before = mem_ram_huge_bytes(ram);
+
+    for (unsigned i = 0; i < milliseconds; i++) {
+        for (unsigned n = 0; n < 20; n++)
+            mem_huge_note(ram, gpa + n * MEM_PAGE_BYTES);
+        (void)*host;
+        if (mem_ram_huge_bytes(ram) > before)
+            return true;
+        usleep(1000);
+    }
+    return false;
+}
+
+START_TEST(pieces_that_harts_use_become_huge_pages)
+{
+    static const uint8_t text[] = "written before it was huge";
+    const struct mem_ram_config config = {.gpa = RAM_GPA, .size_bytes = 8 * MEM_HUGE_PAGE_BYTES + MEM_PAGE_BYTES};
+    uint64_t second = RAM_GPA + MEM_HUGE_PAGE_BYTES;
+    bool can = host_collapses();
+    struct mem *ram;
+
+    ck_assert_int_eq(mem_create(&ram), 0);
+    ck_assert_int_eq(mem_add_ram_as(ram, &config), 0);
+    uint8_t *host = mem_ram_ptr(ram, second, MEM_HUGE_PAGE_BYTES);
+    ck_assert_int_eq(mem_write(ram, second + 70000, text, sizeof(text)), 0);
+    mem_huge_note(ram, second);
+    mem_huge_note(ram, RAM_GPA + 8 * MEM_HUGE_PAGE_BYTES); /* no whole piece */
+    ck_assert_int_eq(becomes_huge(ram, second, can ? 20000 : 20), can);
+    ck_assert_mem_eq(host + 70000, text, sizeof(text));
+    /* As a whole it may come back. */
+    ck_assert_int_eq(mem_discard(ram, second, MEM_HUGE_PAGE_BYTES), 0);
+    ck_assert_uint_eq(host[70000], 0);
+    ck_assert_int_eq(mem_ram_huge_bytes(ram), 0);
+    ck_assert_int_eq(becomes_huge(ram, second, can ? 20000 : 20), can);
+    /* What a balloon takes page by page stays away. */
+    host[0] = 3;
+    ck_assert_int_eq(mem_discard(ram, second + 5 * MEM_PAGE_BYTES, MEM_PAGE_BYTES), 0);
+    ck_assert_uint_eq(host[0], 3);
+    ck_assert_int_eq(mem_ram_huge_bytes(ram), 0);
+    ck_assert(!becomes_huge(ram, second, 20));
+    mem_destroy(ram);
+}
+END_TEST
+
+/* A kernel that is loaded, say. */
+START_TEST(pieces_that_are_filled_become_huge_pages)
+{
+    const struct mem_ram_config config = {.gpa = RAM_GPA, .size_bytes = 8 * MEM_HUGE_PAGE_BYTES};
+    size_t len = 3 * MEM_HUGE_PAGE_BYTES;
+    uint8_t *bytes = malloc(len);
+    bool can = host_collapses();
+    struct mem *ram;
+
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (uint8_t)(i * 7 + (i >> 12));
+    ck_assert_int_eq(mem_create(&ram), 0);
+    ck_assert_int_eq(mem_add_ram_as(ram, &config), 0);
+    /* From the middle of the second piece to the middle of the fifth: four that are half full or more. The kernel may
+     * say that it could not just now. */
+    uint64_t gpa = RAM_GPA + MEM_HUGE_PAGE_BYTES + MEM_HUGE_PAGE_BYTES / 2;
+    int64_t wanted = can ? 4 * MEM_HUGE_PAGE_BYTES : 0;
+    for (unsigned i = 0; i < 100 && (i == 0 || mem_ram_huge_bytes(ram) != wanted); i++) {
+        ck_assert_int_eq(mem_discard(ram, RAM_GPA, config.size_bytes), 0);
+        ck_assert_int_eq(mem_write(ram, gpa, bytes, len), 0);
+    }
+    ck_assert_int_eq(mem_ram_huge_bytes(ram), wanted);
+    ck_assert_mem_eq(mem_ram_ptr(ram, gpa, len), bytes, len);
+    free(bytes);
+    mem_destroy(ram);
+}
+END_TEST
+
 START_TEST(devices_get_offset_size_and_value)
 {
     struct probe p = {.value = 0x1234};
@@ -327,6 +426,8 @@ int main(void)
         ram_goes_around_its_hole,
         ram_that_ends_before_the_hole_has_none,
         reserved_huge_pages_are_all_there_or_refused,
+        pieces_that_harts_use_become_huge_pages,
+        pieces_that_are_filled_become_huge_pages,
         devices_get_offset_size_and_value,
         devices_are_not_asked_for_what_they_refuse,
         every_range_is_found,

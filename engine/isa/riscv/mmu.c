@@ -3,6 +3,7 @@
 #include "engine/isa/riscv/debug.h"
 #include "engine/region/verify.h"
 #include "mem/frame.h"
+#include "mem/huge.h"
 #include "mem/touches.h"
 
 static const uint8_t page_fault_cause[] = {
@@ -102,6 +103,8 @@ static void fill(struct hart *h, struct tlb_bank *bank, uint64_t gva, uint8_t *h
     bool read = access != MEM_EXECUTE || tlb_effective(view, gva) == gva;
     if (debug_page_is_watched(h, tlb_effective(view, gva), VCPU_POINT_READ | VCPU_POINT_WRITE))
         read = write = false;
+    if (is_ram)
+        mem_huge_note(h->mem, gpa);
     HART_COUNT(h, tlb_fills, 1);
     tlb_fill(bank, gva, page, read && is_ram && allowed[MEM_READ], write, access == MEM_EXECUTE && allowed[MEM_EXECUTE],
              leaf);
@@ -156,6 +159,8 @@ uint8_t *mmu_peek(struct hart *h, uint64_t gva, bool write)
     }
     uint8_t *host = mem_ram_ptr(h->mem, gpa, MEM_PAGE_BYTES);
     mem_touches_note(h->mem, gpa);
+    if (host)
+        mem_huge_note(h->mem, gpa);
     if (!host || !pmp_uniform(h, gpa) || !pmp_allows(h, gpa, 1, access, view->priv))
         return NULL;
     return !write || mem_frame_may_write(h->mem, mem_frame_of(h->mem, host), h->config.hart_id) ? host : NULL;
