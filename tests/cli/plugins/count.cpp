@@ -1,8 +1,6 @@
-/* A pass plugin of the tests, which shows that it ran by a line on standard error: "count-adds: region_N: 7", the
- * number of additions. It is the pass count-adds of --passes, and runs at the end of default<O2> by itself.
- *
- * Built several times: API_VERSION is one that no LLVM knows; NO_ENTRY leaves out what makes it a plugin; UNRESOLVED
- * calls what no library has; BREAK removes the end of a block. */
+/* The passes of the tests' plugins (plugin.c), which show that they ran by a line on standard error: "count-adds:
+ * region_N: 7", the number of additions. It is the pass count-adds of --passes, and runs at the end of default<O2> by
+ * itself. Compiled once: LLVM's headers take ten seconds. */
 #include <llvm/IR/InstIterator.h>
 #include <llvm/IR/Instructions.h>
 #include <llvm/IR/PassManager.h>
@@ -12,11 +10,9 @@
 
 using namespace llvm;
 
-#ifndef API_VERSION
-#define API_VERSION LLVM_PLUGIN_API_VERSION
-#endif
-
-void not_to_be_found(Function &function);
+extern "C" const uint32_t count_api_version = LLVM_PLUGIN_API_VERSION;
+/* The plugin's: removes the end of a block. */
+extern "C" const bool count_breaks;
 
 namespace
 {
@@ -29,12 +25,8 @@ struct CountAdds : PassInfoMixin<CountAdds> {
         for (const Instruction &instruction : instructions(function))
             adds += instruction.getOpcode() == Instruction::Add;
         errs() << "count-adds: " << function.getName() << ": " << adds << "\n";
-#ifdef UNRESOLVED
-        not_to_be_found(function);
-#endif
-#ifdef BREAK
-        function.back().getTerminator()->eraseFromParent();
-#endif
+        if (count_breaks)
+            function.back().getTerminator()->eraseFromParent();
         return PreservedAnalyses::all();
     }
     static bool isRequired()
@@ -56,22 +48,10 @@ void add_at_end(ModulePassManager &passes, OptimizationLevel /*level*/)
     passes.addPass(createModuleToFunctionPassAdaptor(CountAdds()));
 }
 
-void add_passes(PassBuilder &builder)
+} // namespace
+
+extern "C" void count_add_passes(PassBuilder &builder)
 {
     builder.registerPipelineParsingCallback(add_by_name);
     builder.registerOptimizerLastEPCallback(add_at_end);
 }
-
-} // namespace
-
-#ifdef NO_ENTRY
-extern "C" void only_a_library(PassBuilder &builder)
-{
-    add_passes(builder);
-}
-#else
-extern "C" PassPluginLibraryInfo llvmGetPassPluginInfo()
-{
-    return {API_VERSION, "count-adds", "1", add_passes};
-}
-#endif

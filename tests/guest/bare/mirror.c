@@ -261,9 +261,8 @@ static void note(struct record *record, uint64_t cause, uint64_t pc, uint64_t tv
         record->digest ^= record->digest >> 29;
     }
     record->count++;
-#ifdef RT_VERBOSE
-    rt_print("trap: cause=%x pc=%x tval=%x a1=%x a2=%x t0=%x", cause, pc, tval, a1, a2, t0);
-#endif
+    if (rt_verbose)
+        rt_print("trap: cause=%x pc=%x tval=%x a1=%x a2=%x t0=%x", cause, pc, tval, a1, a2, t0);
 }
 
 static struct record seen;

@@ -270,10 +270,10 @@ static void write_program(void)
     code[count++] = (b >> 20 & 1) << 31 | (b >> 1 & 0x3ff) << 21 | (b >> 11 & 1) << 20 | (b >> 12 & 0xff) << 12 | 0x6f;
     run.end = count;
     code[count] = 0x00000073;
-#ifdef RT_VERBOSE
-    for (unsigned i = 0; i <= count; i++)
-        rt_print("code.%x: %x", (uint64_t)4 * i, (uint64_t)code[i]);
-#endif
+    if (rt_verbose) {
+        for (unsigned i = 0; i <= count; i++)
+            rt_print("code.%x: %x", (uint64_t)4 * i, (uint64_t)code[i]);
+    }
     rt_fence_i();
 }
 
@@ -397,10 +397,9 @@ static void event(uint64_t place_now)
         break;
     }
     rt_sfence();
-#ifdef RT_VERBOSE
-    rt_print("event: status=%x menvcfg=%x medeleg=%x pmpcfg0=%x super=%x", rt_csr_read(mstatus), rt_csr_read(menvcfg),
-             rt_csr_read(medeleg), rt_csr_read(pmpcfg0), level1[SUPER >> 21]);
-#endif
+    if (rt_verbose)
+        rt_print("event: status=%x menvcfg=%x medeleg=%x pmpcfg0=%x super=%x", rt_csr_read(mstatus),
+                 rt_csr_read(menvcfg), rt_csr_read(medeleg), rt_csr_read(pmpcfg0), level1[SUPER >> 21]);
 }
 
 #ifdef TORTURE_TIMER
@@ -422,10 +421,9 @@ static void note_registers(const struct hart *hart)
 static void look_at_supervisor(void)
 {
     uint64_t cause = rt_csr_read(scause);
-#ifdef RT_VERBOSE
-    rt_print("s-trap: cause=%x pc=%x tval=%x status=%x", cause, rt_csr_read(sepc), rt_csr_read(stval),
-             rt_csr_read(sstatus));
-#endif
+    if (rt_verbose)
+        rt_print("s-trap: cause=%x pc=%x tval=%x status=%x", cause, rt_csr_read(sepc), rt_csr_read(stval),
+                 rt_csr_read(sstatus));
 
     note(cause);
     note(rt_csr_read(sepc));
@@ -452,12 +450,12 @@ static bool on_trap(struct hart *hart, char mode)
     note(rt_csr_read(mtval));
     note(from);
     note_registers(hart);
-#ifdef RT_VERBOSE
-    rt_print("trap: cause=%x pc=%x tval=%x status=%x digest=%x", cause, pc, rt_csr_read(mtval), rt_csr_read(mstatus),
-             run.digest);
-    if (rt_csr_read(mtval) - DATA < DATA_PAGES * PAGE)
-        rt_print("pte: %x", data_level0[(rt_csr_read(mtval) - DATA) / PAGE]);
-#endif
+    if (rt_verbose) {
+        rt_print("trap: cause=%x pc=%x tval=%x status=%x digest=%x", cause, pc, rt_csr_read(mtval),
+                 rt_csr_read(mstatus), run.digest);
+        if (rt_csr_read(mtval) - DATA < DATA_PAGES * PAGE)
+            rt_print("pte: %x", data_level0[(rt_csr_read(mtval) - DATA) / PAGE]);
+    }
     if (at == 4 * run.end)
         return false;
     if (pc == HANDLER_GVA && cause == CAUSE_ECALL_S) {

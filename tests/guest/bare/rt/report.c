@@ -118,9 +118,8 @@ void rt_group_line(const char *format, ...)
         group.hash = (group.hash ^ (uint8_t)*c) * 0x100000001b3ull;
     while (*c++);
     group.count++;
-#ifdef RT_VERBOSE
-    rt_print("%s/%s", group.name, line);
-#endif
+    if (rt_verbose)
+        rt_print("%s/%s", group.name, line);
 }
 
 void rt_group_numbers(const char *what, const uint64_t *values, size_t count)
@@ -130,16 +129,16 @@ void rt_group_numbers(const char *what, const uint64_t *values, size_t count)
         group.hash ^= group.hash >> 29; /* a plain product never carries high bits down */
     }
     group.count++;
-#ifdef RT_VERBOSE
-    char line[512];
-    struct text text = {line, line + sizeof(line) - 1};
-    for (size_t i = 0; i < count; i++) {
-        text_char(&text, ' ');
-        text_number(&text, values[i], 16);
+    if (rt_verbose) {
+        char line[512];
+        struct text text = {line, line + sizeof(line) - 1};
+        for (size_t i = 0; i < count; i++) {
+            text_char(&text, ' ');
+            text_number(&text, values[i], 16);
+        }
+        *text.at = 0;
+        rt_print("%s/%s:%s", group.name, what, line);
     }
-    *text.at = 0;
-    rt_print("%s/%s:%s", group.name, what, line);
-#endif
 }
 
 void rt_group_end(void)

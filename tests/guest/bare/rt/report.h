@@ -19,6 +19,8 @@ void rt_expect(bool ok, const char *format, ...);
 _Noreturn void rt_exit(unsigned code);
 /* As rt_print(), into a buffer. */
 void rt_format(char *buffer, size_t size, const char *format, ...);
+/* Lines of groups are printed, too: programs whose names end in -v are linked so. */
+extern const bool rt_verbose;
 /* Has an expectation failed? */
 bool rt_failed(void);
 

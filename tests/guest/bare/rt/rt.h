@@ -7,7 +7,7 @@
  * the exit code 1.
  *
  * Big tables of cases are groups: each line of the group is hashed and only the hash is printed, unless the program was
- * built with RT_VERBOSE, which is how a difference is located.
+ * linked to be verbose, which is how a difference is located.
  */
 #ifndef TUFF_TESTS_GUEST_BARE_RT_H
 #define TUFF_TESTS_GUEST_BARE_RT_H
