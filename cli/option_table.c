@@ -155,8 +155,9 @@ const struct option_row option_rows[] = {
      "where RAM is: on this NUMA node alone, or interleave"},
     {OPTION_HUGE_PAGES, BOOT | RUN, OPTION_VALUE, "Run", "huge-pages", 0, "WHICH",
      "pages that RAM is made of (default: auto); --stats says how much is:\n"
-     "  auto      huge ones where this computer gives them to shared\n"
-     "            memory (/sys/kernel/mm/transparent_hugepage)\n"
+     "  auto      huge ones as this computer gives them to shared memory\n"
+     "            (/sys/kernel/mm/transparent_hugepage), and where the\n"
+     "            guest works (Linux 6.1)\n"
      "  off       none\n"
      "  reserved  those of this computer's pool (vm.nr_hugepages), all of\n"
      "            RAM at once"},

@@ -141,7 +141,10 @@ int loader_image_load(struct mem *mem, const char *name, const uint8_t *data, si
                          " bytes of memory; give a larger --memory",
                          name, occupied, text_offset, ram_bytes);
     uint64_t start = mem_ram_base(mem) + text_offset;
-    if (mem_write(mem, start, data, len) != 0)
+    /* It may have been read to its place (loader_load_kernel()). */
+    if (data == mem_ram_ptr(mem, start, len))
+        mem_note_write(mem, start, len);
+    else if (mem_write(mem, start, data, len) != 0)
         return error_set(err, -EFAULT, "kernel '%s' does not fit the memory at 0x%" PRIx64, name, start);
     *out = (struct boot_image){.kind = BOOT_IMAGE_LINUX, .entry = start, .start = start, .end = start + occupied};
     return 0;

@@ -3,7 +3,8 @@
  *
  *   <target> [--mutations N] PATH...     files or directories; those that do not exist count as empty
  *
- * The mutations are the same in every run. A finding is a crash, as with libFuzzer; the input is then the one whose
+ * With TUFF_FUZZ_SECONDS=N it goes on behind the last mutation until so many seconds have passed. The mutations are the
+ * same in every run, however far it gets. A finding is a crash, as with libFuzzer; the input is then the one whose
  * number was printed last with TUFF_FUZZ_VERBOSE set.
  */
 #include <dirent.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -137,13 +139,17 @@ static void write_file(const char *path, const uint8_t *bytes, size_t len)
     }
 }
 
-static void run_mutations(long count)
+/* Returns how many there were. */
+static long run_mutations(long count)
 {
+    const char *seconds = getenv("TUFF_FUZZ_SECONDS");
+    time_t until = time(NULL) + (seconds ? strtol(seconds, NULL, 10) : 0);
     const char *keep = getenv("TUFF_FUZZ_KEEP");
     uint8_t *buffer = malloc(INPUT_BYTES_MAX);
     if (!buffer)
         exit(1);
-    for (long i = 0; i < count; i++) {
+    long done = 0;
+    for (; done < count || (seconds && time(NULL) < until); done++) {
         /* One in four from nothing, the rest from the corpus. */
         size_t len = corpus.count == 0 || random_below(4) == 0
                          ? random_bytes(buffer)
@@ -153,6 +159,7 @@ static void run_mutations(long count)
         run_copy(buffer, len);
     }
     free(buffer);
+    return done;
 }
 
 int main(int argc, char **argv)
@@ -167,7 +174,7 @@ int main(int argc, char **argv)
     run_copy((const uint8_t *)"", 0);
     for (size_t i = 0; i < corpus.count; i++)
         run_copy(corpus.inputs[i].bytes, corpus.inputs[i].len);
-    run_mutations(mutations);
+    mutations = run_mutations(mutations);
     printf("%zu files, %ld mutations\n", corpus.count, mutations);
     for (size_t i = 0; i < corpus.count; i++)
         free(corpus.inputs[i].bytes);
