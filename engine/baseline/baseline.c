@@ -44,7 +44,8 @@ struct fixup {
 
 struct baseline {
     struct arena arena;
-    uint32_t first; /* behind what is there for good */
+    uint32_t indirect, enter_far; /* STENCIL_indirect and STENCIL_enter_far, for all blocks */
+    uint32_t first;               /* behind what is there for good */
     uint32_t used;
     struct fixup fixups[FIXUPS_MAX];
     uint32_t fixup_count;
@@ -72,24 +73,6 @@ bool baseline_is_built(void)
 static const uint8_t *address_of(const struct baseline *b, uint32_t at)
 {
     return b->arena.execute + at;
-}
-
-int baseline_create(struct baseline **out)
-{
-    struct baseline *b = calloc(1, sizeof(*b));
-
-    *out = NULL;
-    if (!b)
-        return -ENOMEM;
-    if (!arena_map(&b->arena, ARENA_BYTES, (const void *)(uintptr_t)&interp_run)) {
-        free(b);
-        return 0;
-    }
-    memcpy(b->arena.write, stencil_constants, stencil_constants_bytes);
-    b->first = (stencil_constants_bytes + CODE_ALIGN) & ~(uint32_t)(CODE_ALIGN - 1);
-    b->used = b->first;
-    *out = b;
-    return 0;
 }
 
 void baseline_destroy(struct baseline *baseline)
@@ -164,6 +147,51 @@ static const struct stencil *part_of(enum stencil_part part)
 static uint32_t copy_part(struct baseline *b, uint32_t at, enum stencil_part part, const struct values *v)
 {
     return copy(b, at, part_of(part), v);
+}
+
+static void fill_entering(struct values *v)
+{
+    v->way[WAY_leave] = (const void *)(uintptr_t)&interp_leave;
+    v->way[WAY_hot] = (const void *)(uintptr_t)&interp_hot;
+}
+
+/* ---- what all blocks share ---- */
+
+static uint32_t aligned(uint32_t at)
+{
+    return (at + CODE_ALIGN - 1) & ~(uint32_t)(CODE_ALIGN - 1);
+}
+
+/* Once, not at the end of each block: 180 bytes of it. Returns where it is. */
+static uint32_t place_shared(struct baseline *b, enum stencil_part part, const void *otherwise)
+{
+    struct values v = {.way[WAY_there] = otherwise};
+    uint32_t at = aligned(b->first);
+
+    fill_entering(&v);
+    b->first = copy_part(b, at, part, &v);
+    return at;
+}
+
+int baseline_create(struct baseline **out)
+{
+    struct baseline *b = calloc(1, sizeof(*b));
+
+    *out = NULL;
+    if (!b)
+        return -ENOMEM;
+    if (!arena_map(&b->arena, ARENA_BYTES, (const void *)(uintptr_t)&interp_run)) {
+        free(b);
+        return 0;
+    }
+    memcpy(b->arena.write, stencil_constants, stencil_constants_bytes);
+    b->first = stencil_constants_bytes + 1; /* never AT_NONE */
+    b->indirect = place_shared(b, STENCIL_indirect, (const void *)(uintptr_t)&interp_indirect);
+    b->enter_far = place_shared(b, STENCIL_enter_far, (const void *)(uintptr_t)&interp_go);
+    b->first = aligned(b->first);
+    b->used = b->first;
+    *out = b;
+    return 0;
 }
 
 /* ---- a block ---- */
@@ -419,17 +447,6 @@ static uint32_t unlinked(struct baseline *b, uint32_t at, unsigned edge)
     return copy_part(b, at, STENCIL_go, &v);
 }
 
-static const void *jump_to_lookup(void)
-{
-    return (const void *)(uintptr_t)&interp_go;
-}
-
-static void fill_entering(struct values *v)
-{
-    v->way[WAY_leave] = (const void *)(uintptr_t)&interp_leave;
-    v->way[WAY_hot] = (const void *)(uintptr_t)&interp_hot;
-}
-
 static void place_edge(struct translation *t, unsigned edge)
 {
     struct values v = {.hole[HOLE_target] = edge_target(t->block, edge)};
@@ -437,8 +454,7 @@ static void place_edge(struct translation *t, unsigned edge)
     if (edge == BLOCK_TAKEN)
         t->at = copy_part(t->b, t->at, STENCIL_count_taken, &v);
     if (leaves_page(t->block, v.hole[HOLE_target])) {
-        fill_entering(&v);
-        v.way[WAY_there] = jump_to_lookup();
+        v.way[WAY_there] = address_of(t->b, t->b->enter_far);
         t->at = copy_part(t->b, t->at, STENCIL_far, &v);
         return;
     }
@@ -449,10 +465,9 @@ static void place_edge(struct translation *t, unsigned edge)
 
 static void place_indirect(struct translation *t)
 {
-    struct values v = {.way[WAY_there] = (const void *)(uintptr_t)&interp_indirect};
+    struct values v = {.way[WAY_there] = address_of(t->b, t->b->indirect)};
 
-    fill_entering(&v);
-    t->at = copy_part(t->b, t->at, STENCIL_indirect, &v);
+    t->at = copy_part(t->b, t->at, STENCIL_go, &v);
 }
 
 /* `op` set, to the slow instance or the trap. */

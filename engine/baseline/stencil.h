@@ -52,6 +52,7 @@ enum stencil_source {
     X(count_taken)       \
     X(indirect)          \
     X(far)               \
+    X(enter_far)         \
     X(with_op)           \
     X(go)                \
     X(region)            \

@@ -283,12 +283,18 @@ STENCIL(indirect)
     ENTER_CACHED(target, first->count++);
 }
 
-/* An edge to another page. */
+/* An edge to another page: where to, */
 STENCIL(far)
 {
-    uint64_t target = pc + (uint64_t)HOLE(target);
+    h->pc = pc + (uint64_t)HOLE(target);
+    TAIL way_there(STENCIL_ARGS);
+}
 
-    h->pc = target;
+/* and there. */
+STENCIL(enter_far)
+{
+    uint64_t target = h->pc;
+
     ENTER_CACHED(target, (void)0);
 }
 
