@@ -56,7 +56,7 @@ static TUFF_NOINLINE void collapse(struct mem *mem, uint64_t first, uint64_t end
         return;
     /* A piece without any page is not collapsed. */
     for (uint64_t piece = first; piece < end; piece++)
-        (void)*(volatile uint8_t *)(mem->ram_host + (piece << MEM_HUGE_PAGE_SHIFT));
+        (void)madvise(mem->ram_host + (piece << MEM_HUGE_PAGE_SHIFT), MEM_PAGE_BYTES, MADV_POPULATE_READ);
     if (madvise(start, (end - first) << MEM_HUGE_PAGE_SHIFT, MADV_COLLAPSE) && errno == EINVAL)
         atomic_store_explicit(&huge->refused, true, memory_order_relaxed);
     uint64_t now = now_ns(CLOCK_MONOTONIC), all = now - begin, cpu = now_ns(CLOCK_THREAD_CPUTIME_ID) - begin_cpu;

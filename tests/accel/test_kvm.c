@@ -431,13 +431,13 @@ END_TEST
 int main(void)
 {
     struct error reason;
-    Suite *suite = suite_create("kvm");
-    TCase *tcase = tcase_create("vcpu");
 
     if (accel_probe(VCPU_GUEST_X86_64, 1, &reason)) {
         printf("skipped: %s\n", reason.text);
         return SKIPPED;
     }
+    Suite *suite = suite_create("kvm");
+    TCase *tcase = tcase_create("vcpu");
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, accesses_reach_ports_and_devices_with_their_size);
     tcase_add_test(tcase, stores_of_guest_and_devices_are_in_the_dirty_log);
