@@ -480,14 +480,14 @@ END_TEST
 static int run_pc(void)
 {
     enum { SKIPPED = 77 };
-    Suite *suite = suite_create("snapshot_machine_pc");
-    TCase *guest = tcase_create("guest");
     struct error reason;
 
     if (accel_probe(VCPU_GUEST_X86_64, 1, &reason)) {
         printf("skipped: %s\n", reason.text);
         return SKIPPED;
     }
+    Suite *suite = suite_create("snapshot_machine_pc");
+    TCase *guest = tcase_create("guest");
     tcase_add_checked_fixture(guest, set_up, tear_down);
     tcase_set_timeout(guest, 120);
     tcase_add_loop_test(guest, a_restored_guest_reports_the_same_at_its_end, BOARDS_RISCV, BOARDS_ALL);
