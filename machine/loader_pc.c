@@ -148,6 +148,9 @@ static int check_linux(const char *name, const uint8_t *data, size_t len, struct
     uint64_t setup = (get(data + SETUP_SECTS, 1) ? get(data + SETUP_SECTS, 1) : 4) + 1;
     uint64_t kernel = get(data + SYSSIZE, 4) * 16;
 
+    /* What is entered has to be there. */
+    if (kernel <= ENTRY_64_OFFSET)
+        kernel = ENTRY_64_OFFSET + 1;
     if (version < VERSION_NEEDED || !(get(data + XLOADFLAGS, 2) & XLF_KERNEL_64))
         return error_set(err, -ENOEXEC,
                          "kernel '%s' has no 64-bit entry (boot protocol %u.%02u); use a 64-bit kernel of"
