@@ -28,6 +28,7 @@ enum {
     BATCH_MAX = 256,    /* in one transaction: what a kill can lose */
     BATCH_SECONDS = 2,  /* or so much time */
     BUSY_MS = 10000,    /* another process writes: its batches take milliseconds, on a busy machine more */
+    BUSY_TRIES = 3,     /* so many times that, before a batch is given up */
     BUSY_OPEN_MS = 500, /* nothing runs yet */
     LEVEL = 1,          /* of zlib: code comes to 0.4 of its size; 6 makes 0.38 of it at half the speed */
     PAGE_BYTES = 4096,
@@ -527,6 +528,8 @@ static void *write_batches(void *opaque)
         pthread_mutex_unlock(&s->lock);
         if (rc == SQLITE_OK && (batch || run) && !atomic_load(&s->bad)) {
             rc = write_all(s, &st, batch, run);
+            for (unsigned i = 1; rc == SQLITE_BUSY && i < BUSY_TRIES; i++)
+                rc = write_all(s, &st, batch, run);
             if (rc != SQLITE_OK)
                 failed(s, "cannot be written", rc);
             /* Another process had it for too long: later there may be room again. */
