@@ -29,6 +29,14 @@ struct mem_huge {
     _Atomic uint8_t noted[];     /* of each piece of RAM how often it was, or DONE */
 };
 
+bool mem_huge_collapse(void *start, size_t bytes)
+{
+    /* A piece without any page is not collapsed. */
+    for (size_t at = 0; at < bytes; at += MEM_HUGE_PAGE_BYTES)
+        (void)madvise((uint8_t *)start + at, MEM_PAGE_BYTES, MADV_POPULATE_READ);
+    return madvise(start, bytes, MADV_COLLAPSE) == 0 || errno != EINVAL;
+}
+
 void mem_huge_start(struct mem *mem)
 {
     mem->huge = calloc(1, sizeof(*mem->huge) + (mem->ram_bytes >> MEM_HUGE_PAGE_SHIFT));
@@ -54,10 +62,7 @@ static TUFF_NOINLINE void collapse(struct mem *mem, uint64_t first, uint64_t end
         atomic_store_explicit(&huge->noted[piece], DONE, memory_order_relaxed);
     if (atomic_load_explicit(&huge->refused, memory_order_relaxed))
         return;
-    /* A piece without any page is not collapsed. */
-    for (uint64_t piece = first; piece < end; piece++)
-        (void)madvise(mem->ram_host + (piece << MEM_HUGE_PAGE_SHIFT), MEM_PAGE_BYTES, MADV_POPULATE_READ);
-    if (madvise(start, (end - first) << MEM_HUGE_PAGE_SHIFT, MADV_COLLAPSE) && errno == EINVAL)
+    if (!mem_huge_collapse(start, (end - first) << MEM_HUGE_PAGE_SHIFT))
         atomic_store_explicit(&huge->refused, true, memory_order_relaxed);
     uint64_t now = now_ns(CLOCK_MONOTONIC), all = now - begin, cpu = now_ns(CLOCK_THREAD_CPUTIME_ID) - begin_cpu;
     atomic_store_explicit(&huge->not_before, now + WAITS_SHARE * (all > cpu ? all - cpu : 0), memory_order_relaxed);

@@ -9,9 +9,15 @@
 
 #include "base/compiler.h"
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct mem;
+
+/* Makes huge pages of shared memory: whole ones, of MEM_HUGE_PAGE_BYTES, from `start` on, which is a multiple of that.
+ * False: the host does not know how. Any thread; contents stay. */
+bool mem_huge_collapse(void *start, size_t bytes);
 
 /* Before vCPUs run, for MEM_PAGES_AUTO. Without memory for it nothing will be asked for. */
 void mem_huge_start(struct mem *mem);

@@ -2,15 +2,14 @@
  * below it rather than above, where the heap grows. */
 #include "engine/baseline/arena.h"
 
+#include "mem/huge.h"
+#include "mem/mem.h"
+
 #include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25 /* Debian 12's C library does not know it */
-#endif
-
-enum { STEP_BYTES = 1 << 24, HUGE_BYTES = 2 << 20 };
+enum { STEP_BYTES = 1 << 24, HUGE_BYTES = MEM_HUGE_PAGE_BYTES };
 #define REACH_BYTES ((intptr_t)3 << 29) /* 1.5 GiB: the rest is for the program's own length */
 
 static void *map_near(int fd, size_t bytes, const void *near)
@@ -95,10 +94,7 @@ void arena_reach(struct arena *arena, size_t end)
     size_t from = arena->huge, to = from ? 2 * from : 2 * HUGE_BYTES;
     if (to > arena->bytes)
         to = arena->bytes;
-    /* What has no page at all is not collapsed. */
-    for (size_t at = from; at < to; at += HUGE_BYTES)
-        ((volatile uint8_t *)arena->write)[at] |= 0;
-    (void)madvise(arena->write + from, to - from, MADV_COLLAPSE);
+    (void)mem_huge_collapse(arena->write + from, to - from);
     arena->huge = to;
 }
 

@@ -564,7 +564,7 @@ bool baseline_compile(struct hart *h, struct block *block, struct baseline_map *
             hart_request_quietly(h, REQUEST_DROP_BLOCKS);
         return false;
     }
-    uint32_t start = (b->used + sizeof(struct head) + CODE_ALIGN - 1) & ~(uint32_t)(CODE_ALIGN - 1);
+    uint32_t start = aligned(b->used + (uint32_t)sizeof(struct head));
     t.at = start;
     arena_reach(&b->arena, start + BLOCK_ROOM_BYTES);
     translate(&t, map);

@@ -111,16 +111,17 @@ static struct process *dump_guest(const char *option)
     return process;
 }
 
-/* Every region that is shown has an instruction from `first` to `last`. Returns how many there are. */
-static unsigned check_regions_shown(const char *text, uint64_t first, uint64_t last)
+/* Everything that is shown under such a heading has an instruction from `first` to `last`; lines with one begin with
+ * `line`. Returns how many there are. */
+static unsigned check_shown(const char *text, const char *heading, const char *line, uint64_t first, uint64_t last)
 {
     unsigned shown = 0;
 
-    for (const char *at = text; (at = strstr(at, "; guest code of region_"));) {
-        const char *end = strstr(at + 1, "; guest code of region_");
+    for (const char *at = text; (at = strstr(at, heading));) {
+        const char *end = strstr(at + 1, heading);
         bool found = false;
-        for (at = strstr(at, "\n    "); at && (!end || at < end); at = strstr(at + 1, "\n    ")) {
-            uint64_t address = strtoull(at, NULL, 16);
+        for (at = strstr(at, line); at && (!end || at < end); at = strstr(at + 1, line)) {
+            uint64_t address = strtoull(at + strspn(at, "\n; "), NULL, 16);
             found |= address >= first && address <= last;
         }
         ck_assert(found);
@@ -130,6 +131,11 @@ static unsigned check_regions_shown(const char *text, uint64_t first, uint64_t l
         at = end;
     }
     return shown;
+}
+
+static unsigned check_regions_shown(const char *text, uint64_t first, uint64_t last)
+{
+    return check_shown(text, "; guest code of region_", "\n    ", first, last);
 }
 
 static uint64_t address_of(const char *name)
@@ -199,26 +205,14 @@ START_TEST(dumps_show_the_regions_of_a_symbol)
 }
 END_TEST
 
-/* Checks that each block shown has an instruction from `first` to `last` and host code with each. Returns how many. */
+/* The same of blocks, of which each instruction has host code. */
 static unsigned check_blocks_shown(const char *text, uint64_t first, uint64_t last)
 {
-    unsigned shown = 0;
+    static const char line[] = "\n; 8";
 
-    for (const char *at = text; (at = strstr(at, "; block at "));) {
-        const char *end = strstr(at + 1, "; block at ");
-        bool found = false;
-        for (at = strstr(at, "\n; 8"); at && (!end || at < end); at = strstr(at + 1, "\n; 8")) {
-            uint64_t address = strtoull(at + 3, NULL, 16);
-            found |= address >= first && address <= last;
-            ck_assert_msg(strncmp(strchr(at + 1, '\n'), "\n    ", 5) == 0, "%.160s", at);
-        }
-        ck_assert(found);
-        shown++;
-        if (!end)
-            break;
-        at = end;
-    }
-    return shown;
+    for (const char *at = strstr(text, line); at; at = strstr(at + 1, line))
+        ck_assert_msg(strncmp(strchr(at + 1, '\n'), "\n    ", 5) == 0, "%.160s", at);
+    return check_shown(text, "; block at ", line, first, last);
 }
 
 START_TEST(dumps_show_the_blocks_of_a_symbol)
