@@ -3,6 +3,7 @@
 #include "files.h"
 #include "process.h"
 #include "run_suite.h"
+#include "sanitized.h"
 
 #include "base/compiler.h"
 
@@ -16,8 +17,7 @@
 #include <unistd.h>
 
 /* Builds with sanitizers have no sandbox. */
-static const bool sanitized =
-    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer);
+static const bool sanitized = TEST_SANITIZED;
 
 struct thread_state {
     char name[32];

@@ -8,6 +8,7 @@
 #include "engine/isa/riscv/decode.h"
 #include "fpmodel.h"
 #include "run_suite.h"
+#include "sanitized.h"
 #include "subject.h"
 #include "values.h"
 
@@ -95,13 +96,8 @@ enum {
     RM_DYNAMIC = 7,
     CONSTANT_COUNT = 32,
     MAX_REPORTS = 5,
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-    ROWS_TO_A_COMPILED_ONE = 8,
-    RANDOM_CASES = 300, /* what they look for does not depend on the operands' values as results do */
-#else
-    ROWS_TO_A_COMPILED_ONE = 1,
-    RANDOM_CASES = 3000,
-#endif
+    ROWS_TO_A_COMPILED_ONE = TEST_SANITIZED ? 24 : 1,
+    RANDOM_CASES = TEST_SANITIZED ? 300 : 3000,
 };
 
 static const char *const rounding_names[] = {"rne", "rtz", "rdn", "rup", "rmm"};

@@ -11,6 +11,7 @@
 #include "program.h"
 #include "rng.h"
 #include "run_suite.h"
+#include "sanitized.h"
 #include "subject.h"
 
 #include <check.h>
@@ -239,11 +240,16 @@ static void step_reference(const struct program *program, const struct engine_se
     bench_close(&bench);
 }
 
-/* A compiling tier compiles the program for each budget, half a second: it is asked for all of them in the long run
- * only. */
+/* A compiling tier compiles the program for each budget, half a second, under a sanitizer more: it is asked for all of
+ * them in the long run only. */
+static bool is_sampled(const struct engine_setting *setting)
+{
+    return setting->tier && !getenv("TUFF_TEST_LONG");
+}
+
 static uint64_t budget_stride(const struct engine_setting *setting)
 {
-    return setting->tier && !getenv("TUFF_TEST_LONG") ? 7 : 1;
+    return !is_sampled(setting) ? 1 : TEST_SANITIZED ? 23 : 7;
 }
 
 START_TEST(budget_of_n_gives_the_state_of_n_single_steps)
@@ -274,7 +280,8 @@ START_TEST(budgets_add_up_however_they_are_cut)
     struct rng rng = {3};
     mixed_program(&program);
     step_reference(&program, setting_of(_i), states);
-    for (int round = 0; round < 30; round++) {
+    int rounds = is_sampled(setting_of(_i)) && TEST_SANITIZED ? 6 : 30;
+    for (int round = 0; round < rounds; round++) {
         struct bench bench;
         struct vcpu_state state;
         bench_open(&bench, &program, setting_of(_i));

@@ -1,6 +1,7 @@
 /* base/sandbox.h: what a thread that got out of control would try. Each case has a process of its own (Check forks), as
  * a sandbox is for good. */
 #include "run_suite.h"
+#include "sanitized.h"
 
 #include "base/sandbox.h"
 
@@ -391,11 +392,7 @@ END_TEST
 
 static bool has_sandbox(void)
 {
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-    return false; /* see sandbox.c */
-#else
-    return true;
-#endif
+    return !TEST_SANITIZED; /* see sandbox.c */
 }
 
 int main(void)
