@@ -27,7 +27,7 @@ static const struct bench_program *const programs[] = {
 #undef X
 };
 
-static const char *const class_names[] = {"integer", "float", "system"};
+static const char *const class_names[] = {"integer", "float", "system", "translation"};
 
 struct settings {
     double seconds;        /* a measurement lasts at least this long ... */
@@ -37,7 +37,7 @@ struct settings {
     bool marks;
 };
 
-static double now_seconds(void)
+double bench_now_seconds(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -70,26 +70,28 @@ static bool measure(const struct bench_program *p, const struct settings *s)
     double elapsed;
     if (!s->cold && !iterate_checked(p))
         return false;
-    for (double warm = now_seconds() + s->warmup_seconds; now_seconds() < warm;)
+    for (double warm = bench_now_seconds() + s->warmup_seconds; bench_now_seconds() < warm;)
         if (!iterate_checked(p))
             return false;
     if (s->marks)
         printf("@start %s\n", p->name);
-    double start = now_seconds();
+    double counted_before = p->counted_seconds ? *p->counted_seconds : 0;
+    double start = bench_now_seconds();
     for (;;) {
-        double batch_start = now_seconds();
+        double batch_start = bench_now_seconds();
         for (uint64_t i = 0; i < batch; i++)
             if (!iterate_checked(p))
                 return false;
         done += batch;
-        double end = now_seconds();
+        double end = bench_now_seconds();
         elapsed = end - start;
         if (s->iterations || elapsed >= s->seconds)
             break;
         if (end - batch_start < s->seconds / 40)
             batch *= 2;
     }
-    double score = elapsed > 0 ? (double)done * p->units_per_iteration / elapsed : 0;
+    double counted = p->counted_seconds ? *p->counted_seconds - counted_before : elapsed;
+    double score = counted > 0 ? (double)done * p->units_per_iteration / counted : 0;
     printf("%s %" PRIu64 " %.6f %.6g\n", p->name, done, elapsed, score);
     return true;
 }
@@ -198,12 +200,12 @@ static void settle(double limit_seconds)
 {
     const double window = 0.5;
     double cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
-    double end = now_seconds() + limit_seconds;
-    for (double before = idle_seconds(); before >= 0 && now_seconds() < end;) {
-        double start = now_seconds();
+    double end = bench_now_seconds() + limit_seconds;
+    for (double before = idle_seconds(); before >= 0 && bench_now_seconds() < end;) {
+        double start = bench_now_seconds();
         usleep((useconds_t)(window * 1e6));
         double after = idle_seconds();
-        if (after - before >= 0.9 * cpus * (now_seconds() - start))
+        if (after - before >= 0.9 * cpus * (bench_now_seconds() - start))
             return;
         before = after;
     }

@@ -16,7 +16,7 @@
 #define BENCH_NOINLINE __attribute__((noinline))
 #define BENCH_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
-enum bench_class { BENCH_INTEGER, BENCH_FLOAT, BENCH_SYSTEM };
+enum bench_class { BENCH_INTEGER, BENCH_FLOAT, BENCH_SYSTEM, BENCH_TRANSLATION };
 
 struct bench_program {
     const char *name;
@@ -31,6 +31,8 @@ struct bench_program {
     uint64_t expected;
     double expected_real;
     double tolerance; /* relative, for iterate_real */
+    /* Seconds of its iterations that count, which it adds up itself; NULL: all of them. */
+    double *counted_seconds;
     /* Writes what the program produced to `out`, for a check by other tools; may be NULL. */
     int (*dump)(FILE *out);
 };
@@ -63,11 +65,15 @@ struct bench_program {
     X(syscalls)           \
     X(pipe)               \
     X(page_faults)        \
-    X(tmpfs)
+    X(tmpfs)              \
+    X(translate)
 
 #define X(id) extern const struct bench_program bench_##id;
 BENCH_PROGRAMS(X)
 #undef X
+
+/* CLOCK_MONOTONIC. */
+double bench_now_seconds(void);
 
 /* SplitMix64: the state is advanced by a constant, the output is a mix of it. Small enough to have a twin in
  * expected.py. */

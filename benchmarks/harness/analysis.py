@@ -88,9 +88,9 @@ def load(database):
         group.values.setdefault((side.key, item), {})[(session, rep)] = value
         group.times.add(time)
         group.noisy = group.noisy or bool(noisy)
-    order = {'integer': 0, 'float': 1, 'system': 2}
+    order = {'integer': 0, 'float': 1, 'system': 2, 'translation': 3}
     for group in groups.values():
-        group.items = dict(sorted(group.items.items(), key=lambda entry: order.get(entry[1][0], 3)))
+        group.items = dict(sorted(group.items.items(), key=lambda entry: order.get(entry[1][0], len(order))))
     return list(groups.values())
 
 

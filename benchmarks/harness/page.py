@@ -8,7 +8,8 @@ README_BEGIN, README_END = '<!-- benchmarks: begin -->', '<!-- benchmarks: end -
 HEADLINE = ('', 'speed against QEMU', 'worst program', 'best program', 'repetitions')
 TITLES = {'boot': 'Boot', 'guest': 'Programs in the guest', 'micro': 'The engine alone', 'vm': 'A Debian system',
           'kvm': 'Ring 3 under KVM'}
-CLASS_NAMES = {'integer': 'integer programs', 'float': 'floating-point programs', 'system': 'system programs'}
+CLASS_NAMES = {'integer': 'integer programs', 'float': 'floating-point programs', 'system': 'system programs',
+               'translation': 'translation'}
 STYLE = """body { font-family: sans-serif; max-width: 64em; margin: 2em auto; padding: 0 1em; line-height: 1.4; color: #222; background: #fff }
 table { border-collapse: collapse; margin: 1em 0 } th, td { border-bottom: 1px solid #ddd; padding: .2em .7em; text-align: right }
 th:first-child, td:first-child { text-align: left } .slower { color: #a40000 } .faster { color: #1a6b1a } .unclear { color: #777 }
