@@ -82,9 +82,15 @@ void mem_frame_stored(struct mem *mem, uint32_t frame, unsigned offset, unsigned
 
     if (log && mem_frame_is_ram(mem, frame) && !is_dirty(log, frame))
         atomic_fetch_or(&log[frame / 64], 1ull << (frame % 64));
+    /* The store itself first: only harts that store directly are asked by whoever marks, devices are not. */
+    atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load(&f->code_lines) & lines) {
-        atomic_fetch_and(&f->code_lines, ~lines);
+        /* All of them: FENCE.I will compare the whole frame now, whatever else is stored to it, and a guest that
+         * writes a page of new code over old gets a direct write entry after the first store. */
+        atomic_fetch_add(&mem->stale_pending, 1);
+        atomic_store(&f->code_lines, 0);
         stale_append(mem, frame);
+        atomic_fetch_sub(&mem->stale_pending, 1);
     }
     if (frame == mem->watched_frame)
         mem->watch(mem->watch_opaque, mem_ram_gpa_at(mem, (uint64_t)frame << MEM_PAGE_SHIFT) + offset, len_bytes);
@@ -97,18 +103,20 @@ uint64_t mem_stale_head(const struct mem *mem)
 
 int mem_stale_next(const struct mem *mem, uint64_t *position, uint32_t *frame)
 {
+    /* First this, then the head: whoever is between the two steps of mem_frame_stored() may have let another hart store
+     * without a trace. */
+    bool pending = atomic_load(&mem->stale_pending) != 0;
     uint64_t head = atomic_load(&mem->stale_head);
 
-    if (*position == head)
+    if (*position == head && !pending)
         return 0;
-    if (head - *position > MEM_STALE_LOG) {
+    if (pending || head - *position > MEM_STALE_LOG) {
         *position = head;
         return -EOVERFLOW;
     }
     uint64_t slot = atomic_load(&mem->stale_log[*position % MEM_STALE_LOG]);
     if (slot >> 32 != (uint32_t)(*position + 1)) {
-        /* Either overwritten meanwhile, or its writer has taken the position and not filled it yet: that store is not
-         * ordered before this FENCE.I by anything, but nothing is lost by treating all as stale. */
+        /* Overwritten meanwhile, or just being written. */
         *position = head;
         return -EOVERFLOW;
     }

@@ -35,7 +35,8 @@ uint64_t mem_frame_mark_code(struct mem *mem, uint32_t frame, uint64_t lines);
 bool mem_frame_may_write(struct mem *mem, uint32_t frame, uint32_t hart);
 void mem_frame_drop_writer(struct mem *mem, uint32_t frame, uint32_t hart);
 
-/* Any thread, after a store that did not go through a direct write entry: dirty log, stale marks. */
+/* Any thread, after a store that did not go through a direct write entry: dirty log, stale marks. A store to a line
+ * with code takes away the marks of the whole frame, which goes into the stale log. */
 void mem_frame_stored(struct mem *mem, uint32_t frame, unsigned offset, unsigned len_bytes);
 
 /* Does somebody look at each store to the frame (mem_watch_stores())? */

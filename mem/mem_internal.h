@@ -56,6 +56,7 @@ struct mem {
 
     /* Frames whose translated bytes were stored to; position n of the log is slot n % MEM_STALE_LOG. */
     _Atomic uint64_t stale_head;
+    _Atomic uint32_t stale_pending; /* stores that have taken marks away and may not be in the log yet */
     _Atomic uint64_t
         stale_log[MEM_STALE_LOG]; /* (position + 1) << 32 | frame: a slot not yet written is told by its position */
 

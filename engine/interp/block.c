@@ -213,17 +213,27 @@ static void take_writes_away(struct hart *h, uint32_t frame, uint64_t writers)
     }
 }
 
-void block_mark_code(struct hart *h, uint32_t frame, unsigned offset, unsigned len_bytes)
+static void mark_lines(struct hart *h, uint32_t frame, uint64_t lines)
 {
-    uint64_t writers = mem_frame_mark_code(h->mem, frame, mem_lines(offset, len_bytes));
+    uint64_t writers = mem_frame_mark_code(h->mem, frame, lines);
 
     if (writers)
         take_writes_away(h, frame, writers);
 }
 
+void block_mark_code(struct hart *h, uint32_t frame, unsigned offset, unsigned len_bytes)
+{
+    mark_lines(h, frame, mem_lines(offset, len_bytes));
+}
+
+static uint64_t lines_of(const struct block *b)
+{
+    return mem_lines((unsigned)(b->gpa & (MEM_PAGE_BYTES - 1)), b->straddling ? 2 : b->bytes);
+}
+
 static void mark_code(struct hart *h, const struct block *b)
 {
-    block_mark_code(h, b->frame, (unsigned)(b->gpa & (MEM_PAGE_BYTES - 1)), b->straddling ? 2 : b->bytes);
+    mark_lines(h, b->frame, lines_of(b));
 }
 
 /* ---- dropping ---- */
@@ -244,12 +254,16 @@ static unsigned revalidate_frame(struct hart *h, uint32_t frame)
     struct block_cache *cache = h->blocks;
     const uint8_t *host = mem_frame_host(h->mem, frame);
     unsigned dropped = region_revalidate_frame(h, frame);
+    uint64_t lines = 0;
 
+    /* Marks first: a store after the comparison must be seen. All at once: who may store is asked once. */
+    for (const struct block *b = cache->frame_heads[frame]; b; b = b->frame_next)
+        lines |= lines_of(b);
+    if (lines)
+        mark_lines(h, frame, lines);
     for (struct block **at = &cache->frame_heads[frame]; *at;) {
         struct block *b = *at;
         unsigned offset = (unsigned)(b->gpa & (MEM_PAGE_BYTES - 1));
-        /* Marks first: a store after the comparison must be seen. */
-        mark_code(h, b);
         if (block_same_code(block_source(b), host + offset, b->straddling ? 2 : b->bytes)) {
             at = &b->frame_next;
             continue;
@@ -559,11 +573,8 @@ struct block *block_lookup(struct hart *h, uint64_t pc)
     if (!b)
         b = build(h, pc, ctx, host, second);
     /* Only while there is an execute entry: then the flushes that end the translation find the bank. */
-    if (!b->straddling && ctx == h->ctx && h->exec_bank->entries[tlb_index(pc)].tag_execute == (pc & TLB_PAGE_MASK)) {
-        struct tlb_jump *jump = &h->exec_bank->jumps[tlb_jump_index(pc)];
-        jump->pc = pc;
-        jump->target = b;
-    }
+    if (!b->straddling && ctx == h->ctx && h->exec_bank->entries[tlb_index(pc)].tag_execute == (pc & TLB_PAGE_MASK))
+        tlb_set_jump(h->exec_bank, pc, b);
     return b;
 }
 

@@ -48,10 +48,30 @@ START_TEST(only_stores_to_marked_lines_are_logged)
     mem_frame_stored(mem, 5, 191, 2);
     ck_assert_int_eq(mem_stale_next(mem, &position, &frame), 1);
     ck_assert_uint_eq(frame, 5);
-    /* The line's mark is gone with the report: the next store is not news. */
+    /* The marks are gone with the report: the next store is not news. */
     mem_frame_stored(mem, 5, 128, 8);
     ck_assert_int_eq(mem_stale_next(mem, &position, &frame), 0);
     ck_assert(mem_frame_may_write(mem, 5, 0));
+}
+END_TEST
+
+/* A page of new code over old asks once, not for each line. */
+START_TEST(store_to_code_opens_the_whole_frame)
+{
+    uint64_t position = mem_stale_head(mem);
+    uint32_t frame = 99;
+
+    (void)mem_frame_mark_code(mem, 6, mem_lines(0, MEM_PAGE_BYTES));
+    ck_assert(!mem_frame_may_write(mem, 6, 0));
+    mem_frame_stored(mem, 6, 1024, 4);
+    ck_assert(mem_frame_may_write(mem, 6, 0));
+    mem_frame_stored(mem, 6, 2048, 4);
+    ck_assert_int_eq(mem_stale_next(mem, &position, &frame), 1);
+    ck_assert_uint_eq(frame, 6);
+    ck_assert_int_eq(mem_stale_next(mem, &position, &frame), 0);
+    /* Marked again, as FENCE.I does, it is asked again. */
+    (void)mem_frame_mark_code(mem, 6, mem_lines(0, 64));
+    ck_assert(!mem_frame_may_write(mem, 6, 0));
 }
 END_TEST
 
@@ -143,6 +163,7 @@ int main(void)
         lines_cover_the_range,
         code_is_not_stored_to_without_asking,
         only_stores_to_marked_lines_are_logged,
+        store_to_code_opens_the_whole_frame,
         dma_into_code_is_logged_page_by_page,
         slow_readers_of_the_stale_log_are_told,
         dirty_log_has_each_stored_page_once,
