@@ -531,7 +531,7 @@ static int create(const struct vcpu_config *config, struct vcpu **out)
     if (rc == 0)
         rc = block_cache_create(h, &h->blocks);
     if (rc == 0 && config->baseline_after)
-        rc = baseline_create(&h->baseline);
+        rc = baseline_create(config->hart_count, &h->baseline);
     if (rc == 0 && config->region_cache)
         rc = region_hart_create(h);
     if (rc == 0 && (config->isa & ISA_EXT(SDTRIG)))

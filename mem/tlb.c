@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum {
     LEVELS = 5,
@@ -50,12 +51,23 @@ static void clear_entry(struct tlb_entry *entry)
     *entry = (struct tlb_entry){TLB_TAG_NONE, TLB_TAG_NONE, TLB_TAG_NONE, 0};
 }
 
+static void clear_jumps(struct tlb_bank *bank)
+{
+    for (unsigned i = 0; i < TUFF_ARRAY_LEN(bank->jump_groups_used); i++) {
+        for (uint64_t left = bank->jump_groups_used[i]; left; left &= left - 1) {
+            unsigned group = 64 * i + (unsigned)__builtin_ctzll(left);
+            memset(&bank->jumps[group << TLB_JUMP_GROUP_SHIFT], 0, sizeof(bank->jumps[0]) << TLB_JUMP_GROUP_SHIFT);
+        }
+        bank->jump_groups_used[i] = 0;
+    }
+}
+
 static void clear_bank(struct tlb *tlb, struct tlb_bank *bank)
 {
     bank->stamp = ++tlb->stamps;
     for (unsigned i = 0; i < TLB_ENTRIES; i++)
         clear_entry(&bank->entries[i]);
-    memset(bank->jumps, 0, sizeof(bank->jumps));
+    clear_jumps(bank);
     bank->has_private = false;
     bank->big_count = 0;
     if (bank->mirror)
@@ -64,10 +76,13 @@ static void clear_bank(struct tlb *tlb, struct tlb_bank *bank)
 
 int tlb_create(struct tlb **out)
 {
-    *out = aligned_alloc(64, (sizeof(struct tlb) + 63) & ~(size_t)63);
-    if (!*out)
+    /* Zero, and not there before it is touched: of the megabyte that a bank has for jumps, most is never used. */
+    void *room = mmap(NULL, sizeof(struct tlb), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    *out = NULL;
+    if (room == MAP_FAILED)
         return -ENOMEM;
-    memset(*out, 0, sizeof(**out));
+    *out = room;
     for (unsigned i = 0; i < TLB_BANKS; i++) {
         clear_bank(*out, &(*out)->banks[i]);
         (*out)->views[i] = VIEW_NONE;
@@ -77,9 +92,11 @@ int tlb_create(struct tlb **out)
 
 void tlb_destroy(struct tlb *tlb)
 {
-    for (unsigned i = 0; tlb && i < TLB_BANKS; i++)
+    if (!tlb)
+        return;
+    for (unsigned i = 0; i < TLB_BANKS; i++)
         mirror_destroy(tlb->banks[i].mirror);
-    free(tlb);
+    munmap(tlb, sizeof(*tlb));
 }
 
 /* A bank whose entries are all global serves any ASID: that is how the kernel keeps its own over a switch of address
@@ -127,9 +144,13 @@ struct tlb_bank *tlb_select(struct tlb *tlb, const struct tlb_view *view)
 
 static void drop_jumps_of_page(struct tlb_bank *bank, uint64_t gva)
 {
-    unsigned first = tlb_jump_index(gva & TLB_PAGE_MASK) & ~((1u << TLB_JUMP_GROUP_SHIFT) - 1);
+    unsigned group = tlb_jump_index(gva) >> TLB_JUMP_GROUP_SHIFT;
+    uint64_t *used = &bank->jump_groups_used[group / 64], bit = UINT64_C(1) << group % 64;
 
-    memset(&bank->jumps[first], 0, sizeof(bank->jumps[0]) << TLB_JUMP_GROUP_SHIFT);
+    if (!(*used & bit))
+        return;
+    *used &= ~bit;
+    memset(&bank->jumps[group << TLB_JUMP_GROUP_SHIFT], 0, sizeof(bank->jumps[0]) << TLB_JUMP_GROUP_SHIFT);
 }
 
 /* The page an entry stands for, or TLB_TAG_NONE. */
@@ -330,8 +351,16 @@ void tlb_drop_writes(struct tlb *tlb, const void *host_page)
     }
 }
 
+void tlb_set_jump(struct tlb_bank *bank, uint64_t pc, void *target)
+{
+    unsigned index = tlb_jump_index(pc), group = index >> TLB_JUMP_GROUP_SHIFT;
+
+    bank->jump_groups_used[group / 64] |= UINT64_C(1) << group % 64;
+    bank->jumps[index] = (struct tlb_jump){.pc = pc, .target = target};
+}
+
 void tlb_flush_jumps(struct tlb *tlb)
 {
     for (unsigned i = 0; i < TLB_BANKS; i++)
-        memset(tlb->banks[i].jumps, 0, sizeof(tlb->banks[i].jumps));
+        clear_jumps(&tlb->banks[i]);
 }

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { STEP_BYTES = 1 << 24, HUGE_BYTES = MEM_HUGE_PAGE_BYTES };
+enum { STEP_BYTES = 1 << 24, HUGE_BYTES = MEM_HUGE_PAGE_BYTES, REACH_MOST_BYTES = 16 << 20 };
 #define REACH_BYTES ((intptr_t)3 << 29) /* 1.5 GiB: the rest is for the program's own length */
 
 static void *map_near(int fd, size_t bytes, const void *near)
@@ -85,13 +85,14 @@ void arena_unmap(struct arena *arena)
 }
 
 /* A booted Debian has 32 MiB of code of which no part is much hotter than the rest. Hosts, as a rule, have no huge
- * pages for shared memory unless they are asked for like this: as much again as there is already, since each time may
- * wait for every CPU of the host. */
+ * pages for shared memory unless they are asked for like this: as much again as there is already, up to
+ * REACH_MOST_BYTES, since each time may wait for every CPU of the host. */
 void arena_reach(struct arena *arena, size_t end)
 {
     if (end <= arena->huge || end <= HUGE_BYTES || arena->huge == arena->bytes)
         return;
-    size_t from = arena->huge, to = from ? 2 * from : 2 * HUGE_BYTES;
+    size_t from = arena->huge, more = from < REACH_MOST_BYTES ? from : REACH_MOST_BYTES;
+    size_t to = from ? from + more : 2 * HUGE_BYTES;
     if (to > arena->bytes)
         to = arena->bytes;
     (void)mem_huge_collapse(arena->write + from, to - from);

@@ -25,7 +25,9 @@
 #include <string.h>
 
 enum {
-    ARENA_BYTES = 32 << 20,
+    /* A compiler has some hundred MiB of code; a jump reaches 2 GiB, both ways, and arena_map() not quite as far. */
+    ARENA_BYTES = 128 << 20,
+    ARENA_STEP_BYTES = 2 << 20,
     FIXUPS_MAX = 1024,
     CODE_ALIGN = 16,
     /* A block of the longest stencils, with its stubs and ways out. */
@@ -173,14 +175,21 @@ static uint32_t place_shared(struct baseline *b, enum stencil_part part, const v
     return at;
 }
 
-int baseline_create(struct baseline **out)
+static size_t arena_bytes(uint32_t hart_count)
+{
+    const uint64_t all = (uint64_t)2 << 30;
+
+    return hart_count <= all / ARENA_BYTES ? ARENA_BYTES : all / hart_count & -(uint64_t)ARENA_STEP_BYTES;
+}
+
+int baseline_create(uint32_t hart_count, struct baseline **out)
 {
     struct baseline *b = calloc(1, sizeof(*b));
 
     *out = NULL;
     if (!b)
         return -ENOMEM;
-    if (!arena_map(&b->arena, ARENA_BYTES, (const void *)(uintptr_t)&interp_run)) {
+    if (!arena_map(&b->arena, arena_bytes(hart_count), (const void *)(uintptr_t)&interp_run)) {
         free(b);
         return 0;
     }
@@ -209,6 +218,7 @@ struct translation {
     struct head head;
     uint32_t at;
     uint32_t run[BLOCK_INSNS_MAX + 1]; /* where ops are entered; the last is the end marker's */
+    bool fs_is_dirty;                  /* hart.r.fs_dirty is set by now */
     bool op_ended;                     /* the last op was left by ways of its own */
     /* registers whose values are at hand, newest first; NOT_RECENT */
     uint8_t recent_x[STENCIL_RECENT], recent_f[STENCIL_RECENT];
@@ -389,9 +399,14 @@ static void translate_op(struct translation *t, unsigned index)
         t->at = copy_part(t->b, t->at, STENCIL_with_op, &v);
         t->op_ended = insn.effects & (RV_BRANCH | RV_JUMP | RV_INDIRECT | RV_END);
         forget_recent(t);
+        t->fs_is_dirty = false;
         return;
     }
     t->at = copy(t->b, t->at, s, &v);
+    if (s->dirties_fs && !t->fs_is_dirty) {
+        t->at = copy_part(t->b, t->at, STENCIL_dirty, &v);
+        t->fs_is_dirty = true;
+    }
     t->op_ended = insn.effects & (RV_BRANCH | RV_JUMP | RV_INDIRECT);
     if (s->last != WAY_next)
         t->tail = s->last;

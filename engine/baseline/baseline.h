@@ -21,8 +21,9 @@ struct baseline;
 
 /* Can this build translate at all? */
 bool baseline_is_built(void);
-/* NULL in *out where the host cannot (no memory for both views near the program's code). Returns 0 or -ENOMEM. */
-int baseline_create(struct baseline **out) TUFF_MUST_CHECK;
+/* For one of `hart_count` harts, which share the room near the program's code. NULL in *out where the host cannot (no
+ * memory for both views there). Returns 0 or -ENOMEM. */
+int baseline_create(uint32_t hart_count, struct baseline **out) TUFF_MUST_CHECK;
 void baseline_destroy(struct baseline *baseline);
 
 /* Where in a block's host code, bytes from its start, each op's stencil is; behind the last, what ops jump to. */

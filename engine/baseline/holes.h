@@ -27,6 +27,7 @@
 /* X(name, text) */
 #define STENCIL_WAYS(X)                                         \
     X(next, "to what follows: dropped where that is a stencil") \
+    X(dirty, "the same, and hart.r.fs_dirty is to be set")      \
     X(fall, "over the edge that goes on behind the block")      \
     X(taken, "over the edge of a jump or branch")               \
     X(indirect, "to hart.pc, which an indirect jump has set")   \

@@ -26,6 +26,7 @@ struct stencil {
     uint16_t bytes;
     uint8_t reloc_count;
     uint8_t last;      /* enum stencil_way: it ends in a jump there, which is left out; WAY_there: it does not */
+    bool dirties_fs;   /* part `dirty` must follow it where none has before */
     bool positive_imm; /* right only for an immediate that is not negative */
 };
 
@@ -56,6 +57,7 @@ enum stencil_source {
     X(with_op)           \
     X(go)                \
     X(region)            \
+    X(dirty)             \
     X(reload)            \
     X(reload_f)
 

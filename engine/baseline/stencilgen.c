@@ -245,6 +245,7 @@ struct text {
     struct stencil_reloc relocs[64];
     size_t reloc_count;
     int last;
+    bool dirties_fs;
     bool positive_imm;
 };
 
@@ -299,7 +300,7 @@ static void add_reloc(struct object *o, struct text *t, const GElf_Rela *rela)
 /* What may be placed where a stencil ends. */
 static bool may_follow(unsigned way)
 {
-    return way == WAY_next || way == WAY_fall || way == WAY_taken || way == WAY_indirect;
+    return way == WAY_next || way == WAY_dirty || way == WAY_fall || way == WAY_taken || way == WAY_indirect;
 }
 
 /* Leaves out the jump at the end. */
@@ -315,6 +316,26 @@ static void cut_last_jump(struct text *t)
     t->last = r->index;
     t->reloc_count--;
     t->bytes -= JUMP_BYTES;
+}
+
+/* A stencil that goes on by way_dirty never goes on by way_next, and is one that does so with a remark. */
+static void note_dirty(struct object *o, struct text *t)
+{
+    bool goes_on = t->last == WAY_next;
+
+    t->dirties_fs = t->last == WAY_dirty;
+    for (size_t i = 0; i < t->reloc_count; i++) {
+        struct stencil_reloc *r = &t->relocs[i];
+        if (r->kind != STENCIL_WAY || (r->index != WAY_next && r->index != WAY_dirty))
+            continue;
+        goes_on |= r->index == WAY_next;
+        t->dirties_fs |= r->index == WAY_dirty;
+        r->index = WAY_next;
+    }
+    if (t->last == WAY_dirty)
+        t->last = WAY_next;
+    if (t->dirties_fs && goes_on)
+        refuse(o, "%s: sets fs_dirty on one way only", t->name);
 }
 
 /* False: there is none of that name, or it was refused. */
@@ -343,6 +364,7 @@ static bool read_stencil(struct object *o, struct text *t, const char *name)
         add_reloc(o, t, &rela);
     }
     cut_last_jump(t);
+    note_dirty(o, t);
     return o->errors == errors;
 }
 
@@ -378,6 +400,7 @@ static uint16_t add_stencil(struct object *o, const char *name)
                                                            .bytes = (uint16_t)t.bytes,
                                                            .reloc_count = (uint8_t)t.reloc_count,
                                                            .last = (uint8_t)t.last,
+                                                           .dirties_fs = t.dirties_fs,
                                                            .positive_imm = t.positive_imm};
     table.code_bytes += (uint32_t)t.bytes;
     table.reloc_count += (uint32_t)t.reloc_count;
@@ -473,7 +496,8 @@ static void write_table(const struct object *o)
     printf("};\nconst struct stencil stencils[] = {\n");
     for (size_t i = 0; i < table.stencil_count; i++) {
         const struct stencil *s = &table.stencils[i];
-        printf("{%u,%u,%u,%u,%u,%d},\n", s->code, s->relocs, s->bytes, s->reloc_count, s->last, s->positive_imm);
+        printf("{%u,%u,%u,%u,%u,%d,%d},\n", s->code, s->relocs, s->bytes, s->reloc_count, s->last, s->dirties_fs,
+               s->positive_imm);
     }
     printf("};\nconst uint16_t stencil_rows[RV_SEM_COUNT][STENCIL_VARIANTS][STENCIL_SOURCES][STENCIL_SOURCES] = {\n");
     for (size_t sem = 0; sem < RV_SEM_COUNT; sem++) {

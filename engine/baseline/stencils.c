@@ -31,7 +31,8 @@ struct recent {
     uint64_t x_result;
     double f_result;
     bool has_x_result, has_f_result;
-    bool alone; /* the machine has one hart */
+    bool dirties; /* SEM_DIRTY_FS was there */
+    bool alone;   /* the machine has one hart */
 };
 #define RECENT ((struct recent *)(uintptr_t)site)
 
@@ -77,7 +78,8 @@ TUFF_INLINE void write_f_rd(struct hart *h, struct recent *recent, uint64_t valu
 #define SEM_NAN_MISSES true
 #define SEM_RESERVATIONS (!RECENT->alone && atomic_load_explicit(h->reservations_active, memory_order_relaxed))
 #define SEM_F_RS3 SEM_F(rs3)
-#define SEM_RD_IS_X0 false /* where it matters, such an instruction gets no stencil */
+#define SEM_DIRTY_FS (RECENT->dirties = true) /* a block does it once */
+#define SEM_RD_IS_X0 false                    /* where it matters, such an instruction gets no stencil */
 
 #include "engine/isa/riscv/sem_crypto.h"
 #include "engine/isa/riscv/sem_fp.h"
@@ -109,26 +111,31 @@ STENCIL_WAYS(X)
     h, &h->r, NUMBER, NUMBER, NUMBER, imm, pc + (uint64_t)HOLE(here), pc + (uint64_t)HOLE(after), \
         (uint64_t)(uintptr_t)&recent
 
+#define NEXT_ARGS                                                                                \
+    h, op, pc, block, recent.has_x_result ? recent.x_result : x0, recent.has_x_result ? x0 : x1, \
+        recent.has_f_result ? recent.f_result : f0, recent.has_f_result ? f0 : f1
+
 /* `no_x` and `no_f` have no value (the flags of the build allow that): on ways out nobody looks at what is recent, and
  * a jump needs no moves before it. */
-#define FINISH(next, effects)                                                                                      \
-    uint64_t no_x;                                                                                                 \
-    double no_f;                                                                                                   \
-    switch (next) {                                                                                                \
-    case SEM_NEXT:                                                                                                 \
-        if ((effects) & RV_BRANCH)                                                                                 \
-            TAIL way_fall(h, op, pc, block, no_x, no_x, no_f, no_f);                                               \
-        TAIL way_next(h, op, pc, block, recent.has_x_result ? recent.x_result : x0, recent.has_x_result ? x0 : x1, \
-                      recent.has_f_result ? recent.f_result : f0, recent.has_f_result ? f0 : f1);                  \
-    case SEM_TAKEN:                                                                                                \
-        TAIL way_taken(h, op, pc, block, no_x, no_x, no_f, no_f);                                                  \
-    case SEM_INDIRECT:                                                                                             \
-        TAIL way_indirect(h, op, pc, block, no_x, no_x, no_f, no_f);                                               \
-    case SEM_MISS:                                                                                                 \
-        TAIL way_miss(h, op, pc, block, no_x, no_x, no_f, no_f);                                                   \
-    case SEM_END:                                                                                                  \
-    case SEM_TRAP:                                                                                                 \
-        TAIL way_trap(h, op, pc, block, no_x, no_x, no_f, no_f);                                                   \
+#define FINISH(next, effects)                                        \
+    uint64_t no_x;                                                   \
+    double no_f;                                                     \
+    switch (next) {                                                  \
+    case SEM_NEXT:                                                   \
+        if ((effects) & RV_BRANCH)                                   \
+            TAIL way_fall(h, op, pc, block, no_x, no_x, no_f, no_f); \
+        if (recent.dirties)                                          \
+            TAIL way_dirty(NEXT_ARGS);                               \
+        TAIL way_next(NEXT_ARGS);                                    \
+    case SEM_TAKEN:                                                  \
+        TAIL way_taken(h, op, pc, block, no_x, no_x, no_f, no_f);    \
+    case SEM_INDIRECT:                                               \
+        TAIL way_indirect(h, op, pc, block, no_x, no_x, no_f, no_f); \
+    case SEM_MISS:                                                   \
+        TAIL way_miss(h, op, pc, block, no_x, no_x, no_f, no_f);     \
+    case SEM_END:                                                    \
+    case SEM_TRAP:                                                   \
+        TAIL way_trap(h, op, pc, block, no_x, no_x, no_f, no_f);     \
     }
 
 /* An immediate of which the compiler knows nothing, not even that it is the address of an object below 2^31. */
@@ -313,6 +320,13 @@ STENCIL(go)
 STENCIL(region)
 {
     TAIL((stencil_fn *)block->ops[0].run)(STENCIL_ARGS);
+}
+
+/* Behind the first instruction of a block that writes a floating-point register or flag. */
+STENCIL(dirty)
+{
+    h->r.fs_dirty = 1;
+    TAIL way_next(STENCIL_ARGS);
 }
 
 /* An op is entered from elsewhere: what it takes for recent comes from memory. */

@@ -15,7 +15,7 @@
 enum {
     BLOCK_INSNS_MAX = 64,
     BLOCK_BYTES_MAX = 4 * BLOCK_INSNS_MAX,
-    BLOCK_ARENA_BYTES = 64 << 20, /* decoded blocks a hart keeps; full means starting over */
+    BLOCK_ARENA_BYTES = 192 << 20, /* decoded blocks a hart keeps; full means starting over */
 };
 
 struct op;

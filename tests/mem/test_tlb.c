@@ -95,8 +95,8 @@ START_TEST(jumps_outlive_their_entry_but_no_flush)
 
     fill(bank, GVA, &private_leaf);
     fill(bank, OTHER_SLOT, &private_leaf);
-    *jump(bank, GVA + 0x10) = (struct tlb_jump){GVA + 0x10, pages};
-    *jump(bank, OTHER_SLOT) = (struct tlb_jump){OTHER_SLOT, pages};
+    tlb_set_jump(bank, GVA + 0x10, pages);
+    tlb_set_jump(bank, OTHER_SLOT, pages);
     tlb_fill(bank, SAME_SLOT, pages[0], true, false, false, &private_leaf);
     ck_assert_ptr_nonnull(jump(bank, GVA + 0x10)->target);
     /* Making room ends no translation. */
@@ -116,8 +116,8 @@ START_TEST(another_page_at_the_same_address_drops_its_jumps)
     struct tlb_bank *bank = bank_of(1);
 
     fill(bank, GVA, &private_leaf);
-    *jump(bank, GVA + 0x10) = (struct tlb_jump){GVA + 0x10, pages};
-    *jump(bank, OTHER_SLOT) = (struct tlb_jump){OTHER_SLOT, pages};
+    tlb_set_jump(bank, GVA + 0x10, pages);
+    tlb_set_jump(bank, OTHER_SLOT, pages);
     tlb_fill(bank, GVA, pages[1], false, false, true, &private_leaf);
     ck_assert_ptr_null(jump(bank, GVA + 0x10)->target);
     tlb_flush_jumps(tlb);

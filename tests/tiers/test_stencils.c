@@ -1,5 +1,6 @@
 /* The table of stencils: which instructions the baseline tier translates, and which it leaves to the interpreter's
  * handlers, with the reason. */
+#include "engine/baseline/baseline.h"
 #include "engine/baseline/stencil.h"
 #include "run_suite.h"
 
@@ -77,6 +78,39 @@ START_TEST(operands_at_hand_have_stencils)
 }
 END_TEST
 
+/* Rows that write a floating-point register or flag have their block say so; nobody else does. */
+START_TEST(rows_that_dirty_fs_say_so)
+{
+    static const unsigned dirty[] = {RV_SEM_fadd_d, RV_SEM_fadd_s,   RV_SEM_fld,         RV_SEM_flw,
+                                     RV_SEM_feq_d,  RV_SEM_fcvt_w_d, RV_SEM_csrrw_fflags};
+    static const unsigned clean[] = {RV_SEM_add, RV_SEM_ld, RV_SEM_fsd, RV_SEM_fmv_x_d, RV_SEM_fclass_d, RV_SEM_beq};
+
+    for (size_t i = 0; i < sizeof(dirty) / sizeof(dirty[0]); i++)
+        ck_assert_msg(stencils[stencil_rows[dirty[i]][0][0][0]].dirties_fs, "%s", rv_sem_name(dirty[i]));
+    for (size_t i = 0; i < sizeof(clean) / sizeof(clean[0]); i++)
+        ck_assert_msg(!stencils[stencil_rows[clean[i]][0][0][0]].dirties_fs, "%s", rv_sem_name(clean[i]));
+}
+END_TEST
+
+/* As many as a machine may have, all within reach of the program's code. */
+START_TEST(every_hart_of_many_has_room_for_code)
+{
+    enum { HARTS_MAX = 64 };
+    /* Where the arenas leave the least room between them, and all. */
+    static const uint32_t counts[] = {16, 17, 40, 60, HARTS_MAX};
+    struct baseline *harts[HARTS_MAX];
+
+    for (size_t n = 0; n < sizeof(counts) / sizeof(counts[0]); n++) {
+        for (uint32_t i = 0; i < counts[n]; i++) {
+            ck_assert_int_eq(baseline_create(counts[n], &harts[i]), 0);
+            ck_assert_msg(harts[i], "hart %u of %u has none", i, counts[n]);
+        }
+        for (uint32_t i = 0; i < counts[n]; i++)
+            baseline_destroy(harts[i]);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("stencils");
@@ -85,6 +119,8 @@ int main(void)
     tcase_add_test(table, every_row_has_a_stencil_or_a_reason_for_none);
     tcase_add_test(table, rows_with_negative_immediates_have_a_stencil_for_them);
     tcase_add_test(table, operands_at_hand_have_stencils);
+    tcase_add_test(table, rows_that_dirty_fs_say_so);
+    tcase_add_test(table, every_hart_of_many_has_room_for_code);
     suite_add_tcase(suite, table);
     return run_suite(suite);
 }
