@@ -51,13 +51,16 @@ static void clear_entry(struct tlb_entry *entry)
     *entry = (struct tlb_entry){TLB_TAG_NONE, TLB_TAG_NONE, TLB_TAG_NONE, 0};
 }
 
+static void clear_group(struct tlb_bank *bank, unsigned group)
+{
+    memset(&bank->jumps[group << TLB_JUMP_GROUP_SHIFT], 0, sizeof(bank->jumps[0]) << TLB_JUMP_GROUP_SHIFT);
+}
+
 static void clear_jumps(struct tlb_bank *bank)
 {
     for (unsigned i = 0; i < TUFF_ARRAY_LEN(bank->jump_groups_used); i++) {
-        for (uint64_t left = bank->jump_groups_used[i]; left; left &= left - 1) {
-            unsigned group = 64 * i + (unsigned)__builtin_ctzll(left);
-            memset(&bank->jumps[group << TLB_JUMP_GROUP_SHIFT], 0, sizeof(bank->jumps[0]) << TLB_JUMP_GROUP_SHIFT);
-        }
+        for (uint64_t left = bank->jump_groups_used[i]; left; left &= left - 1)
+            clear_group(bank, 64 * i + (unsigned)__builtin_ctzll(left));
         bank->jump_groups_used[i] = 0;
     }
 }
@@ -150,7 +153,7 @@ static void drop_jumps_of_page(struct tlb_bank *bank, uint64_t gva)
     if (!(*used & bit))
         return;
     *used &= ~bit;
-    memset(&bank->jumps[group << TLB_JUMP_GROUP_SHIFT], 0, sizeof(bank->jumps[0]) << TLB_JUMP_GROUP_SHIFT);
+    clear_group(bank, group);
 }
 
 /* The page an entry stands for, or TLB_TAG_NONE. */

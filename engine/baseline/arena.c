@@ -91,8 +91,8 @@ void arena_reach(struct arena *arena, size_t end)
 {
     if (end <= arena->huge || end <= HUGE_BYTES || arena->huge == arena->bytes)
         return;
-    size_t from = arena->huge, more = from < REACH_MOST_BYTES ? from : REACH_MOST_BYTES;
-    size_t to = from ? from + more : 2 * HUGE_BYTES;
+    size_t from = arena->huge, more = from ? from : 2 * HUGE_BYTES;
+    size_t to = from + (more < REACH_MOST_BYTES ? more : REACH_MOST_BYTES);
     if (to > arena->bytes)
         to = arena->bytes;
     (void)mem_huge_collapse(arena->write + from, to - from);

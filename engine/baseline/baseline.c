@@ -19,6 +19,7 @@
 #include "engine/baseline/stencil.h"
 #include "engine/interp/interp.h"
 #include "engine/isa/riscv/sem.h"
+#include "mem/mem.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -27,7 +28,6 @@
 enum {
     /* A compiler has some hundred MiB of code; a jump reaches 2 GiB, both ways, and arena_map() not quite as far. */
     ARENA_BYTES = 128 << 20,
-    ARENA_STEP_BYTES = 2 << 20,
     FIXUPS_MAX = 1024,
     CODE_ALIGN = 16,
     /* A block of the longest stencils, with its stubs and ways out. */
@@ -179,7 +179,7 @@ static size_t arena_bytes(uint32_t hart_count)
 {
     const uint64_t all = (uint64_t)2 << 30;
 
-    return hart_count <= all / ARENA_BYTES ? ARENA_BYTES : all / hart_count & -(uint64_t)ARENA_STEP_BYTES;
+    return hart_count <= all / ARENA_BYTES ? ARENA_BYTES : all / hart_count & -(uint64_t)MEM_HUGE_PAGE_BYTES;
 }
 
 int baseline_create(uint32_t hart_count, struct baseline **out)

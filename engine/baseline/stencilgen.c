@@ -318,7 +318,7 @@ static void cut_last_jump(struct text *t)
     t->bytes -= JUMP_BYTES;
 }
 
-/* A stencil that goes on by way_dirty never goes on by way_next, and is one that does so with a remark. */
+/* What goes on by way_dirty becomes what goes on by way_next, and dirties_fs; a stencil must not do both. */
 static void note_dirty(struct object *o, struct text *t)
 {
     bool goes_on = t->last == WAY_next;

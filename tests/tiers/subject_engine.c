@@ -11,6 +11,7 @@
 #include "llvm/tier.h"
 #endif
 #include "mem/mem.h"
+#include "sanitized.h"
 #include "subject.h"
 
 #include <stdio.h>
@@ -35,7 +36,7 @@ const struct engine_setting engine_settings[] = {
 #ifdef TUFF_LLVM
     {"llvm-quick", &vcpu_riscv_ops, llvm_tier_ops, 0, false, 0},
     {"llvm-full", &vcpu_riscv_ops, llvm_tier_ops, 1, false, 0},
-#ifndef TUFF_SANITIZED
+#if !TEST_SANITIZED
     {"baseline-llvm", &vcpu_riscv_ops, llvm_tier_ops, 0, false, 1},
     {"llvm-verify", &vcpu_riscv_ops, llvm_tier_ops, 1, true, 0},
 #endif
